@@ -1,0 +1,109 @@
+"""Causal multi-head attention (chapter 3, section 3.6): one interface, two interchangeable kernels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gpt_from_scratch.model.config import Kernels
+from gpt_from_scratch.model.kv_cache import LayerCache
+
+
+def causal_mask(n_queries: int, n_keys: int, device: torch.device) -> Tensor:
+    """Return the boolean mask `[n_queries, n_keys]`, True where a query may look.
+
+    The queries are the last `n_queries` of the `n_keys` tokens, and none sees a token after itself.
+    """
+    return torch.ones(n_queries, n_keys, dtype=torch.bool, device=device).tril(n_keys - n_queries)
+
+
+def explicit_attention(queries: Tensor, keys: Tensor, values: Tensor, visible: Tensor, dropout: nn.Dropout) -> Tensor:
+    """Scaled dot-product attention step by step, as the book derives it.
+
+    Shapes: queries `[batch, heads, n_queries, head_dim]`, keys and values `[batch, heads, n_keys, head_dim]`,
+    visible broadcastable to `[batch, heads, n_queries, n_keys]`; returns the shape of the queries.
+    """
+    scores = queries @ keys.transpose(-2, -1)
+    scores = scores.masked_fill(~visible, -torch.inf)
+    weights = torch.softmax(scores / keys.shape[-1] ** 0.5, dim=-1)
+    return dropout(weights) @ values
+
+
+class MultiHeadAttention(nn.Module):
+    """Multi-head attention in which no token sees a later one.
+
+    Args:
+        d_in, d_out: widths of the vectors that come in and go out; `num_heads` divides `d_out`.
+        context_length: longest sequence; kept for the book's signature, since the mask is made to measure.
+        dropout: probability of dropping an attention weight.
+        qkv_bias: whether the three input projections have a bias.
+        kernels: `explicit` or `fused` (PyTorch's `scaled_dot_product_attention`).
+    """
+
+    def __init__(
+        self,
+        d_in: int,
+        d_out: int,
+        context_length: int,
+        dropout: float,
+        num_heads: int,
+        qkv_bias: bool = False,
+        kernels: Kernels = "explicit",
+    ) -> None:
+        super().__init__()
+        assert d_out % num_heads == 0, "d_out must be divisible by num_heads"
+        self.d_out = d_out
+        self.num_heads = num_heads
+        self.head_dim = d_out // num_heads
+        self.context_length = context_length
+        self.kernels = kernels
+        self.W_query = nn.Linear(d_in, d_out, bias=qkv_bias)
+        self.W_key = nn.Linear(d_in, d_out, bias=qkv_bias)
+        self.W_value = nn.Linear(d_in, d_out, bias=qkv_bias)
+        self.out_proj = nn.Linear(d_out, d_out)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, cache: LayerCache | None = None, visible: Tensor | None = None) -> Tensor:
+        """Return context vectors `[batch, tokens, d_out]` for inputs `[batch, tokens, d_in]`.
+
+        Args:
+            cache: earlier tokens' keys and values; those of `x` are appended to it.
+            visible: True where a query may look, broadcastable to `[batch, 1, tokens, all tokens]`;
+                without it the plain causal mask.
+        """
+        batch, tokens, _ = x.shape
+        keys, values, queries = (
+            project(x).view(batch, tokens, self.num_heads, self.head_dim).transpose(1, 2)
+            for project in (self.W_key, self.W_value, self.W_query)
+        )
+        if cache is not None:
+            keys, values = cache.append(keys, values)
+        if self.kernels == "fused":
+            context = self._fused_attention(queries, keys, values, visible)
+        else:
+            if visible is None:
+                visible = causal_mask(tokens, keys.shape[2], x.device)
+            context = explicit_attention(queries, keys, values, visible, self.dropout)
+        return self.out_proj(context.transpose(1, 2).reshape(batch, tokens, self.d_out))
+
+    def _fused_attention(self, queries: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None) -> Tensor:
+        n_queries, n_keys = queries.shape[2], keys.shape[2]
+        if visible is None and 1 < n_queries < n_keys:
+            visible = causal_mask(n_queries, n_keys, queries.device)
+        return F.scaled_dot_product_attention(
+            queries,
+            keys,
+            values,
+            attn_mask=visible,
+            dropout_p=self.dropout.p if self.training else 0.0,
+            # A single query is the last token and sees everything; PyTorch's is_causal would align it to the first.
+            is_causal=visible is None and n_queries == n_keys,
+        )
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        # The book's modules keep their causal mask as a buffer, so its .pth files hold one per layer.
+        state_dict.pop(prefix + "mask", None)
+        super()._load_from_state_dict(state_dict, prefix, *args)

@@ -1,0 +1,61 @@
+"""Layer normalisation, GELU and the feed-forward network (chapter 4, sections 4.2 and 4.3)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gpt_from_scratch.model.config import GPTConfig, Kernels
+
+
+class LayerNorm(nn.Module):
+    """Normalises the last dimension to mean 0 and variance 1, then scales and shifts it.
+
+    The variance is the biased one, as in OpenAI's code. Shapes: `[..., emb_dim]` → `[..., emb_dim]`.
+    """
+
+    def __init__(self, emb_dim: int, kernels: Kernels = "explicit") -> None:
+        super().__init__()
+        self.eps = 1e-5
+        self.kernels = kernels
+        self.scale = nn.Parameter(torch.ones(emb_dim))
+        self.shift = nn.Parameter(torch.zeros(emb_dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.kernels == "fused":
+            return F.layer_norm(x, self.scale.shape, self.scale, self.shift, self.eps)
+        mean = x.mean(dim=-1, keepdim=True)
+        variance = x.var(dim=-1, keepdim=True, unbiased=False)
+        return self.scale * ((x - mean) / torch.sqrt(variance + self.eps)) + self.shift
+
+
+class GELU(nn.Module):
+    """The Gaussian error linear unit in its tanh form, the one GPT-2 was trained with (Hendrycks & Gimpel 2016)."""
+
+    def __init__(self, kernels: Kernels = "explicit") -> None:
+        super().__init__()
+        self.kernels = kernels
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.kernels == "fused":
+            return F.gelu(x, approximate="tanh")
+        return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * torch.pow(x, 3))))
+
+
+class FeedForward(nn.Module):
+    """Widens every token vector fourfold, applies GELU and narrows it again. `[..., emb_dim]` → `[..., emb_dim]`."""
+
+    def __init__(self, cfg: GPTConfig) -> None:
+        super().__init__()
+        cfg = GPTConfig.of(cfg)
+        self.layers = nn.Sequential(
+            nn.Linear(cfg.emb_dim, 4 * cfg.emb_dim),
+            GELU(cfg.kernels),
+            nn.Linear(4 * cfg.emb_dim, cfg.emb_dim),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)

@@ -1,0 +1,266 @@
+"""`params.yaml` as typed objects, checked once.
+
+Every number that a user may change has one field here, whose description says what it does and in which unit.
+Importing this module loads no torch: what must be set before a numerical library loads can be read first.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from gpt_from_scratch.errors import InputError
+
+_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+
+
+def _number(value: Any) -> Any:
+    """Read `3e-4`, which YAML 1.1 takes for text because it has no point, as the number that was meant."""
+    return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
+
+
+Number = Annotated[float, BeforeValidator(_number)]
+Fraction = Annotated[Number, Field(gt=0.0, lt=1.0)]
+Count = Annotated[int, Field(ge=1, strict=True)]
+Seed = Annotated[int, Field(ge=0, strict=True)]
+Size = Annotated[str, Field(pattern=r"^(124M|355M|774M|1558M|tiny)$")]
+Base = Annotated[str, Field(pattern=r"^(pretrain|gpt2/(124M|355M|774M|1558M|tiny))$")]
+
+
+class Section(BaseModel):
+    """A part of params.yaml: complete, without unknown keys, and read-only."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Runtime(Section):
+    """What every stage runs on."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(description="auto: CUDA, else MPS, else CPU (with a warning)")
+    threads: int = Field(ge=0, strict=True, description="CPU threads; part of what decides the bits; 0: all cores")
+    deterministic: bool = Field(strict=True, description="run only algorithms that give the same bits again")
+
+
+class FetchData(Section):
+    """Where the raw data come from."""
+
+    source: Literal["sample", "upstream"] = Field(
+        description="sample: this project's own texts in data/sample; upstream: the book's data from their hosts"
+    )
+
+
+class SplitSpam(Section):
+    """How the messages become training, validation and test sets."""
+
+    recipe: Literal["book", "clean"] = Field(
+        description="book: row for row the book's sets; clean: no message, folded, stands on two sides"
+    )
+    train: Fraction = Field(description="fraction for training")
+    validation: Fraction = Field(description="fraction for validation; the rest is the test set")
+    balance: bool = Field(strict=True, description="sample ham down to the number of spam")
+    seed: Seed = Field(description="seed of the sampling and the shuffling")
+
+    @model_validator(mode="after")
+    def _leaves_a_test_set(self) -> SplitSpam:
+        if self.train + self.validation >= 1.0:
+            raise ValueError("train + validation must leave something for the test set")
+        return self
+
+
+class ModelShape(Section):
+    """The shape of a model to be trained; the vocabulary's size comes from the tokenizer."""
+
+    context_length: Count = Field(description="longest sequence, tokens")
+    emb_dim: Count = Field(description="width of the token vectors")
+    n_heads: Count = Field(description="attention heads; divides emb_dim")
+    n_layers: Count = Field(description="transformer blocks")
+
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> ModelShape:
+        if self.emb_dim % self.n_heads:
+            raise ValueError(f"emb_dim must be divisible by n_heads, found {self.emb_dim} and {self.n_heads}")
+        return self
+
+
+class DownloadGpt2(Section):
+    """OpenAI's weights."""
+
+    source: Literal["openai", "huggingface", "synthetic"] = Field(
+        description="openai: TensorFlow checkpoints; huggingface: safetensors; synthetic: random weights, same format"
+    )
+    sizes: list[Size] = Field(
+        min_length=1, description="models to fetch, besides those a fine-tuning starts from; tiny is synthetic only"
+    )
+    seed: Seed = Field(description="seed of the synthetic weights")
+    tiny: ModelShape = Field(description="shape of the synthetic model called tiny")
+
+
+class PretrainModel(ModelShape):
+    """The model of chapter 5."""
+
+    drop_rate: Annotated[Number, Field(ge=0.0, lt=1.0)] = Field(description="dropout probability")
+    qkv_bias: bool = Field(strict=True, description="bias in the query, key and value projections")
+    tie_weights: bool = Field(strict=True, description="share the embedding's matrix with the output head")
+    kernels: Literal["explicit", "fused"] = Field(description="the book's arithmetic, or PyTorch's kernels for it")
+
+
+class Optimizer(Section):
+    """AdamW."""
+
+    lr: Annotated[Number, Field(gt=0.0)] = Field(description="(peak) learning rate")
+    weight_decay: Annotated[Number, Field(ge=0.0)] = Field(description="decoupled weight decay")
+
+
+class ScheduleParams(Section):
+    """The learning rate over time and gradient clipping (appendix D)."""
+
+    kind: Literal["constant", "cosine"] = Field(description="constant, or linear warm-up and cosine decay")
+    warmup_fraction: Annotated[Number, Field(ge=0.0, lt=1.0)] = Field(description="part of all steps that warms up")
+    initial_lr: Annotated[Number, Field(ge=0.0)] = Field(description="learning rate at step 0 of the warm-up")
+    min_lr: Annotated[Number, Field(ge=0.0)] = Field(description="learning rate at the end of the decay")
+    max_grad_norm: Annotated[Number, Field(gt=0.0)] | None = Field(
+        description="gradients are clipped to this norm after the warm-up; null: not at all"
+    )
+
+
+class Training(Section):
+    """What the three trainings have in common."""
+
+    seed: Seed = Field(description="seed of initial weights, shuffling and dropout")
+    batch_size: Count = Field(description="sequences per update")
+    epochs: Count = Field(description="passes over the training set")
+    eval_every: Count = Field(description="steps between two evaluations")
+    eval_batches: Count = Field(description="batches per evaluation, of each set")
+    optimizer: Optimizer
+    schedule: ScheduleParams
+
+
+class Sample(Section):
+    """The text written after every epoch."""
+
+    prompt: Annotated[str, Field(min_length=1)] = Field(description="how the text begins")
+    tokens: Count = Field(description="tokens to add, greedily")
+
+
+class Pretrain(Training):
+    """Pretraining from scratch (chapter 5)."""
+
+    train_fraction: Fraction = Field(
+        description="part of the text, by character, that is trained on; the rest validates"
+    )
+    stride: Count = Field(description="tokens from the start of one training sequence to the next")
+    model: PretrainModel
+    sample: Sample
+
+
+class Finetune(Training):
+    """What the two fine-tunings have in common."""
+
+    base: Base = Field(description="model to start from, a folder under models/: gpt2/<size>, or pretrain")
+    initial_weights: Literal["base", "random"] = Field(
+        description="random: take only the shape of the base and begin with random weights"
+    )
+    drop_rate: Annotated[Number, Field(ge=0.0, lt=1.0)] = Field(description="dropout probability while fine-tuning")
+    kernels: Literal["explicit", "fused"] = Field(description="the book's arithmetic, or PyTorch's kernels for it")
+
+
+class Classify(Finetune):
+    """Fine-tuning as a spam classifier (chapter 6)."""
+
+    trainable: Literal["last_layer", "last_block", "last_two_blocks", "all"] = Field(
+        description="what is trained: the head; head, final norm and last block; the last two blocks with them; all"
+    )
+
+
+class Instruct(Finetune):
+    """Fine-tuning to follow instructions (chapter 7)."""
+
+    train_fraction: Fraction = Field(description="first part of the entries, for training")
+    test_fraction: Fraction = Field(description="the part after it, for the test; what remains validates")
+    max_length: Count = Field(description="longest sequence, tokens; longer ones are cut and counted")
+    sample_tokens: Count = Field(description="most tokens of the answer written after every epoch")
+
+    @model_validator(mode="after")
+    def _leaves_a_validation_set(self) -> Instruct:
+        if self.train_fraction + self.test_fraction >= 1.0:
+            raise ValueError("train_fraction + test_fraction must leave something for validation")
+        return self
+
+
+class Evaluate(Section):
+    """The final evaluation."""
+
+    batch_size: Count = Field(description="sequences per batch")
+    sample_prompts: list[Annotated[str, Field(min_length=1)]] = Field(
+        min_length=1, description="beginnings of the language model's samples"
+    )
+    sample_tokens: Count = Field(description="tokens per sample")
+    temperature: Annotated[Number, Field(gt=0.0)] = Field(description="temperature of the drawn sample")
+    top_k: Count = Field(description="most likely tokens that the drawn sample chooses among")
+    seed: Seed = Field(description="seed of the drawn sample")
+    response_tokens: Count = Field(description="most tokens of an answer to a test instruction")
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    profile: Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")] = Field(description="name that the runs are filed under")
+    runtime: Runtime
+    fetch_data: FetchData
+    split_spam: SplitSpam
+    download_gpt2: DownloadGpt2
+    pretrain: Pretrain
+    classify: Classify
+    instruct: Instruct
+    evaluate: Evaluate
+
+    @model_validator(mode="after")
+    def _tiny_is_synthetic(self) -> Params:
+        if self.download_gpt2.source != "synthetic" and "tiny" in self.gpt2_sizes:
+            raise ValueError(
+                "download_gpt2.source: the size 'tiny' exists as a synthetic model only; choose another size or source"
+            )
+        return self
+
+    @property
+    def gpt2_sizes(self) -> list[str]:
+        """The sizes that `download_gpt2` provides: those asked for and those that a fine-tuning starts from."""
+        bases = [section.base.removeprefix("gpt2/") for section in (self.classify, self.instruct)]
+        return list(dict.fromkeys([*self.download_gpt2.sizes, *(base for base in bases if base != "pretrain")]))
+
+
+def load_params(path: Path | str = "params.yaml") -> Params:
+    """Read and check a parameter file.
+
+    Raises:
+        InputError: naming the file, the key, what was expected and what was found.
+    """
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: parameter file not found") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected sections with parameters, found {type(content).__name__}")
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        raise InputError("; ".join(f"{path}: {_explain(item)}" for item in error.errors())) from None
+
+
+def _explain(item: Any) -> str:
+    key = ".".join(str(part) for part in item["loc"]) or "(whole file)"
+    if item["type"] == "extra_forbidden":
+        return f"{key}: unknown parameter, found {item['input']!r}"
+    if item["type"] == "missing":
+        return f"{key}: missing parameter"
+    message = item["msg"].removeprefix("Value error, ")
+    if isinstance(item["input"], BaseModel | dict):
+        return f"{key}: {message}"
+    return f"{key}: {message[0].lower()}{message[1:]}, found {item['input']!r}"

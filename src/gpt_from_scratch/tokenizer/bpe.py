@@ -1,0 +1,172 @@
+"""GPT-2's byte-pair encoding through tiktoken, built from its two files (chapter 2, section 2.5).
+
+tiktoken's own `get_encoding("gpt2")` downloads the files on the quiet; here they are always named.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import tiktoken
+
+from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.files import read_json
+
+END_OF_TEXT = "<|endoftext|>"
+
+PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
+"""What GPT-2 splits a text into before any merging: contractions, words, numbers, signs, spaces.
+
+The pattern of OpenAI's `encoder.py` with possessive quantifiers: the same pieces, and no backtracking over long
+runs of spaces.
+"""
+
+_GPT2_SIZE = 50257
+_GPT2_PROBE = ("Hello, do you like tea?", [15496, 11, 466, 345, 588, 8887, 30])
+_TIKTOKEN_URL = "https://openaipublic.blob.core.windows.net/gpt-2/encodings/main"
+_TIKTOKEN_FILES = ("encoder.json", "vocab.bpe")
+
+
+def byte_symbols() -> dict[int, str]:
+    """Return the printable character that stands for each byte in the files, in the order of GPT-2's first 256 ids.
+
+    Visible Latin-1 characters stand for themselves, the other bytes for the characters from U+0100 on (`Ġ` is the
+    space), as in `bytes_to_unicode` of OpenAI's `encoder.py`.
+    """
+    visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    hidden = [byte for byte in range(256) if byte not in visible]
+    return {byte: chr(byte) for byte in visible} | {byte: chr(256 + n) for n, byte in enumerate(hidden)}
+
+
+def load_tokenizer(folder: Path) -> tiktoken.Encoding:
+    """Load the tokenizer that lies in a folder, under OpenAI's or under Hugging Face's file names.
+
+    `eot_token` is the id of `<|endoftext|>`, `n_vocab` the size of the vocabulary.
+
+    Raises:
+        InputError: when the folder holds no tokenizer or its files do not fit together.
+    """
+    return bpe_from_files(*tokenizer_files(folder))
+
+
+def tokenizer_files(folder: Path) -> tuple[Path, Path]:
+    """Return a folder's vocabulary and merges: `encoder.json` and `vocab.bpe`, or `vocab.json` and `merges.txt`."""
+    folder = Path(folder)
+    for vocabulary, merges in (("encoder.json", "vocab.bpe"), ("vocab.json", "merges.txt")):
+        if (folder / vocabulary).is_file() and (folder / merges).is_file():
+            return folder / vocabulary, folder / merges
+    raise InputError(
+        f"{folder}: no tokenizer here: expected the files encoder.json and vocab.bpe, or vocab.json and merges.txt"
+    )
+
+
+def bpe_from_files(encoder_json: Path, vocab_bpe: Path) -> tiktoken.Encoding:
+    """Build the encoding from the vocabulary (JSON: token → id) and the merges (text: one pair a line).
+
+    Raises:
+        InputError: when a file is missing or malformed, when the two do not fit together, or when the ids do not
+            follow the order of the merges (tiktoken takes an id for the merge's rank).
+    """
+    vocabulary = _read_vocabulary(Path(encoder_json))
+    ids = dict(vocabulary)
+    end_of_text = ids.pop(END_OF_TEXT, None)
+    if end_of_text is None:
+        raise InputError(f"{encoder_json}: expected an id for {END_OF_TEXT}, found none")
+    symbols = byte_symbols()
+    ranks = {}
+    for byte, symbol in symbols.items():
+        if symbol not in ids:
+            raise InputError(f"{encoder_json}: expected an id for {symbol!r}, the byte {byte:#04x}, found none")
+        ranks[bytes([byte])] = ids.pop(symbol)
+    byte_of = {symbol: byte for byte, symbol in symbols.items()}
+    known, last = set(byte_of), -1
+    for line, parts in _read_merges(Path(vocab_bpe)):
+        where = f"{vocab_bpe}, line {line}"
+        if len(parts) != 2 or not known.issuperset(parts):
+            raise InputError(
+                f"{where}: expected two tokens that bytes or earlier lines make, found {' '.join(parts)!r}"
+            )
+        token = "".join(parts)
+        if token not in ids:
+            raise InputError(f"{where}: expected a merge whose result has an id of its own, found {token!r}")
+        rank = ids.pop(token)
+        if rank <= last:
+            raise InputError(
+                f"{where}: expected ids in the order of the merges, found {rank} for {token!r} after {last}"
+            )
+        ranks[bytes(byte_of[symbol] for symbol in token)] = last = rank
+        known.add(token)
+    if ids:
+        raise InputError(f"{encoder_json}: expected only bytes and results of merges, found {next(iter(ids))!r}")
+    return tiktoken.Encoding(
+        name=f"bpe-{len(vocabulary)}",
+        pat_str=PATTERN,
+        mergeable_ranks=ranks,
+        special_tokens={END_OF_TEXT: end_of_text},
+        explicit_n_vocab=len(vocabulary),
+    )
+
+
+def find_gpt2_tokenizer() -> tiktoken.Encoding:
+    """Return GPT-2's own tokenizer from wherever its files already are, for code that names no folder.
+
+    Looked at in this order: what the pipeline has fetched (`data/raw/bpe` and `models/gpt2/*` of the project that the
+    working folder lies in), the mirror `$GPT_MIRROR`, tiktoken's cache. Nothing is downloaded.
+
+    Raises:
+        InputError: when no place has them, saying which were looked at.
+    """
+    places = _gpt2_places()
+    for vocabulary, merges in places:
+        if vocabulary.is_file() and merges.is_file():
+            encoding = bpe_from_files(vocabulary, merges)
+            if encoding.n_vocab == _GPT2_SIZE and encoding.encode(_GPT2_PROBE[0]) == _GPT2_PROBE[1]:
+                return encoding
+    looked_at = ", ".join(dict.fromkeys(str(vocabulary.parent) for vocabulary, _ in places))
+    raise InputError(
+        f"GPT-2's tokenizer: expected encoder.json and vocab.bpe with {_GPT2_SIZE} tokens in one of {looked_at}, "
+        "found none; fetch them with: make repro PROFILE=book, or set GPT_MIRROR to a folder that has them"
+    )
+
+
+def _gpt2_places() -> list[tuple[Path, Path]]:
+    here = Path.cwd()
+    project = next((folder for folder in (here, *here.parents) if (folder / "dvc.yaml").is_file()), here)
+    places = [(project / "data/raw/bpe/encoder.json", project / "data/raw/bpe/vocab.bpe")]
+    places += [(path, path.with_name("merges.txt")) for path in sorted(project.glob("models/gpt2/*/vocab.json"))]
+    mirror = os.environ.get("GPT_MIRROR")
+    if mirror and "://" not in mirror:
+        folder = Path(mirror) / "gpt2/124M"
+        places.append((folder / "encoder.json", folder / "vocab.bpe"))
+    # tiktoken names a cached file after the address it came from.
+    cache = os.environ.get("TIKTOKEN_CACHE_DIR") or os.environ.get("DATA_GYM_CACHE_DIR")
+    folder = Path(cache) if cache else Path(tempfile.gettempdir()) / "data-gym-cache"
+    cached = [folder / hashlib.sha1(f"{_TIKTOKEN_URL}/{name}".encode()).hexdigest() for name in _TIKTOKEN_FILES]
+    return [*places, (cached[0], cached[1])]
+
+
+def _read_vocabulary(path: Path) -> dict[str, int]:
+    content: Any = read_json(path)
+    if not isinstance(content, dict) or not all(type(value) is int for value in content.values()):
+        raise InputError(f"{path}: expected a JSON object that gives each token its id")
+    if sorted(content.values()) != list(range(len(content))):
+        raise InputError(f"{path}: expected the ids 0 to {len(content) - 1}, each once")
+    return content
+
+
+def _read_merges(path: Path) -> list[tuple[int, list[str]]]:
+    """Return line numbers and pairs; the first line may be a version, as in all of GPT-2's files."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError:
+        raise InputError(f"{path}: file not found") from None
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: expected UTF-8 text, found the byte {error.object[error.start]:#04x} at offset {error.start}"
+        ) from None
+    first = 1 if lines[0].startswith("#version") else 0
+    return [(number, line.split(" ")) for number, line in enumerate(lines[first:], first + 1) if line]

@@ -1,0 +1,116 @@
+"""What a run remembers beside its figures: where it ran, on which state of the code, and how much memory it took."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import hashlib
+import json
+import os
+import platform
+import re
+import resource
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from gpt_from_scratch.files import sha256
+
+# What the pipeline itself writes does not make the code another one.
+_WRITTEN_BY_THE_PIPELINE = ("dvc.lock", "metrics")
+
+
+def git_tags(root: Path) -> dict[str, str]:
+    """Return the commit, and whether tracked files differ from it; nothing without git or outside of a checkout."""
+    commit = _git(root, "rev-parse", "HEAD")
+    if commit is None:
+        return {}
+    excluded = [f":(exclude){name}" for name in _WRITTEN_BY_THE_PIPELINE]
+    changes = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", *excluded)
+    # The first is the name under which MLflow's own pages show the version.
+    return {"mlflow.source.git.commit": commit, "git_commit": commit, "git_dirty": str(bool(changes)).lower()}
+
+
+def machine_tags() -> dict[str, str]:
+    """Return what the run runs on."""
+    tags = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "host": socket.gethostname(),
+        "pid": str(os.getpid()),
+        "mlflow.user": _user(),
+    }
+    with contextlib.suppress(PackageNotFoundError):
+        tags["torch"] = version("torch")
+    if name := os.environ.get("DVC_EXP_NAME"):
+        tags["dvc_experiment"] = name
+    return tags
+
+
+def memory_metrics() -> dict[str, float]:
+    """Return the peak memory of this process so far in MB, and of the GPU if one was used."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    metrics = {"peak_memory_mb": peak / (2**20 if sys.platform == "darwin" else 2**10)}
+    torch = sys.modules.get("torch")  # who has not imported it has used no GPU
+    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+        metrics["peak_gpu_memory_mb"] = torch.cuda.max_memory_allocated() / 2**20
+    return metrics
+
+
+def state_of(params: Mapping[str, Any], deps: Sequence[Path]) -> str:
+    """Return a hash of a stage's params and of the content of the files and folders that it depends on."""
+    state = hashlib.sha256(json.dumps(params, sort_keys=True, default=str).encode())
+    for dep in deps:
+        for path in sorted(dep.rglob("*")) if dep.is_dir() else [dep]:
+            if path.is_file():
+                state.update(f"{path.relative_to(dep.parent)}\0{sha256(path)}\n".encode())
+    return state.hexdigest()
+
+
+def flatten(content: Mapping[str, Any], separator: str) -> dict[str, Any]:
+    """Return the leaves of nested mappings under joined keys, those nearest to the root first; a list is a leaf."""
+    leaves: dict[str, Any] = {}
+    waiting = deque([("", content)])
+    while waiting:
+        prefix, mapping = waiting.popleft()
+        for key, value in mapping.items():
+            if isinstance(value, Mapping):
+                waiting.append((f"{prefix}{key}{separator}", value))
+            else:
+                leaves[f"{prefix}{key}"] = value
+    return leaves
+
+
+def legal(key: str) -> str:
+    """Return a key in the letters and length that MLflow allows in names of metrics, params and tags."""
+    return re.sub(r"[^\w\-. /]", "_", key)[:250]
+
+
+def as_param(value: Any, longest: int = 500) -> str:
+    """Return a value as the text of an MLflow param."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    # Without the optional locks, asking for the state does not get in the way of a git command of DVC's.
+    environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20, env=environment
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() if answer.returncode == 0 else None
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number without a name
+        return "unknown"

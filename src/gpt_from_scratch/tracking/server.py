@@ -1,0 +1,202 @@
+"""Where the runs are kept: at `MLFLOW_TRACKING_URI`, else in a SQLite database in the project's folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import ssl
+import urllib.error
+import urllib.request
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from gpt_from_scratch.errors import InputError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+log = logging.getLogger(__name__)
+
+EXPERIMENT = "gpt-from-scratch"
+PROBE_SECONDS = 3.0
+LOCK_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """An open way to the runs.
+
+    Attributes:
+        client: MLflow's client, bound to `uri`.
+        uri: the tracking address.
+        experiment_id: of the experiment that all runs of this project belong to.
+    """
+
+    client: MlflowClient
+    uri: str
+    experiment_id: str
+
+
+def project_home(root: Path) -> Path:
+    """Return the folder that keeps the runs: the real project's, also when DVC runs a copy of it elsewhere."""
+    return Path(os.environ.get("DVC_ROOT") or root).resolve()
+
+
+def tracking_uri(root: Path) -> str:
+    """Return the tracking address for the project at `root`."""
+    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
+        return uri
+    # The path is read as part of a URL, in which these two have a meaning of their own. No other letter is written
+    # in that way, because MLflow also makes the database's folder and forgets to read the name like that.
+    path = re.sub(r"[%?]", lambda letter: quote(letter[0]), str(project_home(root) / "mlflow.db"))
+    return f"sqlite:///{path}"
+
+
+def artifact_root(root: Path) -> Path:
+    """Return the folder of the runs' files, where no tracking server keeps them."""
+    return project_home(root) / "mlartifacts"
+
+
+def is_server(uri: str) -> bool:
+    """Say whether the address is a tracking server's and not a database's."""
+    return uri.startswith(("http://", "https://"))
+
+
+def without_password(uri: str) -> str:
+    """Return the address as it may be shown and stored."""
+    return re.sub(r"//[^/@]*@", "//", uri)
+
+
+def connect(root: Path) -> Tracking:
+    """Open the tracking store and the experiment; create both where they are missing.
+
+    Raises:
+        InputError: when `MLFLOW_TRACKING_URI` names something that does not answer or cannot be used, or the
+            project's own database is not one.
+        Exception: whatever MLflow or the file system raises about the project's own database.
+    """
+    _quieten()
+    uri, home = tracking_uri(root), project_home(root)
+    if is_server(uri):
+        check_server(uri)
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        _check_database(home / "mlflow.db")
+    try:
+        # Two processes that migrate one fresh database at the same time destroy each other's work.
+        with nullcontext() if is_server(uri) else exclusive(home):
+            return _open(uri, None if is_server(uri) else artifact_root(root))
+    except Exception as error:
+        if not os.environ.get("MLFLOW_TRACKING_URI"):
+            raise
+        raise InputError(
+            f"MLFLOW_TRACKING_URI: expected an MLflow server or database that can be used, found "
+            f"{without_password(uri)}, which answers: {one_line(error)}; correct the address, or unset the variable "
+            "to log into mlflow.db in the project's folder"
+        ) from None
+
+
+def check_server(uri: str) -> None:
+    """Ask a tracking server for a sign of life.
+
+    Raises:
+        InputError: when none comes within a few seconds.
+    """
+    if reason := silence(uri):
+        raise InputError(
+            f"MLFLOW_TRACKING_URI: expected an MLflow server that answers at {without_password(uri)}, found none "
+            f"({reason}); start it, correct the address, or unset the variable to log into mlflow.db in the "
+            "project's folder"
+        )
+
+
+def silence(uri: str) -> str | None:
+    """Return why a server does not answer; None if it does, whatever it answers."""
+    request = urllib.request.Request(f"{without_password(uri).rstrip('/')}/health")
+    try:
+        with urllib.request.urlopen(request, timeout=PROBE_SECONDS):
+            return None
+    except urllib.error.HTTPError as error:
+        # A gateway in front of a server that is away answers in its stead.
+        return f"HTTP status {error.code}" if error.code in (502, 503, 504) else None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        # Which certificates are good is for MLflow's own settings to say.
+        return None if isinstance(reason, ssl.SSLError) else one_line(reason)
+
+
+def exclusive(home: Path) -> AbstractContextManager[object]:
+    """Return the lock under which the project's database is created and summaries are written."""
+    from filelock import FileLock
+
+    return FileLock(home / "mlflow.db.lock", timeout=LOCK_SECONDS)
+
+
+def one_line(error: object) -> str:
+    """Return an error's text without line breaks, at a length that can be read."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else f"{text[:200]}…"
+
+
+def _quieten() -> None:
+    """Set, before MLflow is imported, what it reads from the environment; the user's own settings stay."""
+    for name, value in {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_LOGGING_LEVEL": "WARNING",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        # By default the client tries for minutes, and the training waits.
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    }.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # announces every retry
+
+
+def _check_database(path: Path) -> None:
+    """Look at the first bytes: MLflow itself would try to open anything for more than a minute."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        start = file.read(16)
+    if start and start != b"SQLite format 3\0":
+        raise InputError(
+            f"{path}: expected MLflow's SQLite database, found a file that begins with {start!r}; move it away and a "
+            "new one is made"
+        )
+
+
+def _open(uri: str, artifacts: Path | None) -> Tracking:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        try:
+            location = None if artifacts is None else artifacts.as_uri()
+            return Tracking(client, uri, client.create_experiment(EXPERIMENT, artifact_location=location))
+        except MlflowException as error:
+            # Somebody else who shares the server was faster.
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+    if artifacts is not None and experiment.artifact_location.startswith("file:"):
+        _warn_if_moved(experiment.artifact_location, artifacts)
+    return Tracking(client, uri, experiment.experiment_id)
+
+
+def _warn_if_moved(location: str, artifacts: Path) -> None:
+    if location != artifacts.as_uri():
+        log.warning(
+            "MLflow: the project has been moved: the runs' files are looked for, and written, under %s instead of %s; "
+            "cure: python -m gpt_from_scratch.tracking.moved",
+            location,
+            artifacts.as_uri(),
+        )

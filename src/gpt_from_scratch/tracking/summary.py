@@ -1,0 +1,134 @@
+"""One run that holds the state of the whole pipeline in one row: `python -m gpt_from_scratch.tracking.summary`.
+
+DVC's run cache brings results back without running a stage, so no stage can be relied on to log them. This command
+reads what lies there, and does nothing when that was summarised before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.files import read_json
+from gpt_from_scratch.params import load_params
+from gpt_from_scratch.tracking.facts import as_param, flatten, git_tags, legal, machine_tags
+from gpt_from_scratch.tracking.outbox import Outbox, Point
+from gpt_from_scratch.tracking.server import connect, exclusive, is_server, one_line, project_home, without_password
+
+log = logging.getLogger(__name__)
+
+MOST_METRICS = 40
+
+
+def write_summary(root: Path) -> str | None:
+    """Write the summary run of the pipeline's present state, unless there is one.
+
+    Called at the end of `evaluate` and after every `dvc repro`. What is wrong with the tracking is warned of and
+    never raised: the next call makes up for it.
+
+    Returns:
+        The run's id; None when the state was summarised before, is not complete, or could not be written.
+
+    Raises:
+        InputError: when params.yaml or a metrics file is not valid.
+    """
+    if not (root / "metrics/evaluation.json").is_file():
+        log.info("MLflow: no summary: metrics/evaluation.json is not there yet")
+        return None
+    params = load_params(root / "params.yaml").model_dump(mode="json")
+    if reason := _out_of_date(root, params):
+        log.warning("MLflow: no summary: %s; run dvc repro first", reason)
+        return None
+    metrics = {path.stem: read_json(path) for path in sorted((root / "metrics").glob("*.json"))}
+    key = hashlib.sha256(json.dumps([params, metrics], sort_keys=True).encode()).hexdigest()
+    try:
+        return _write_once(root, key, params, metrics["evaluation"])
+    except Exception as error:
+        log.warning("MLflow: no summary could be written; the next dvc repro tries again: %s", one_line(error))
+        return None
+
+
+def headline(evaluation: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, str]]:
+    """Return the figures of an evaluation, those nearest to the root first, and its words."""
+    leaves = {legal(key): value for key, value in flatten(evaluation, "/").items()}
+    numbers = {k: float(v) for k, v in leaves.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    words = {key: as_param(value) for key, value in leaves.items() if isinstance(value, str | bool)}
+    return dict(list(numbers.items())[:MOST_METRICS]), words
+
+
+def _write_once(root: Path, key: str, params: Mapping[str, Any], evaluation: Mapping[str, Any]) -> str | None:
+    tracking = connect(root)
+    with nullcontext() if is_server(tracking.uri) else exclusive(project_home(root)):
+        found = tracking.client.search_runs([tracking.experiment_id], f"tags.pipeline_state = '{key}'", max_results=1)
+        if found:
+            return None
+        now = int(time.time() * 1000)
+        figures, words = headline(evaluation)
+        points: list[Point] = [(name, value, now, 0) for name, value in figures.items()]
+        tags = {**git_tags(root), **machine_tags(), **words, "kind": "summary", "profile": params["profile"]}
+        outbox = Outbox(without_password(tracking.uri), f"summary ({params['profile']}, {key[:7]})", now, tags)
+        outbox.messages.append(
+            {"kind": "params", "params": {legal(k): as_param(v) for k, v in flatten(params, ".").items()}}
+        )
+        outbox.points = points
+        outbox.deliver(tracking)
+        # Last, so that what is found above is complete.
+        outbox.messages.append({"kind": "tags", "tags": {"pipeline_state": key}})
+        outbox.status, outbox.end = "FINISHED", int(time.time() * 1000)
+        outbox.deliver(tracking)
+        return outbox.run_id
+
+
+def _out_of_date(root: Path, params: Mapping[str, Any]) -> str | None:
+    """Return why the metrics may be others than those of params.yaml; None if nothing speaks for it."""
+    lock = root / "dvc.lock"
+    stages = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages", {}) if lock.is_file() else {}
+    # The entry of the stage that is running now is written only after its end.
+    stages = {name: stage for name, stage in stages.items() if name != os.environ.get("DVC_STAGE")}
+    made = {out["path"]: out.get("md5") for stage in stages.values() for out in stage.get("outs", [])}
+    for name, stage in stages.items():
+        for key, value in stage.get("params", {}).get("params.yaml", {}).items():
+            if _canonical(_at(params, key)) != _canonical(value):
+                return f"{key} in params.yaml is not what the stage {name} last ran with"
+        for dep in stage.get("deps", []):
+            if made.get(dep["path"], dep.get("md5")) != dep.get("md5"):
+                return f"the stage {name} last ran with another {dep['path']}"
+    return None
+
+
+def _at(params: Mapping[str, Any], key: str) -> Any:
+    value: Any = params
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _canonical(value: Any) -> Any:
+    """Read numbers alike, however the two YAML libraries wrote them: DVC's 1e-05 is text to the other."""
+    if isinstance(value, Mapping):
+        return {key: _canonical(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_canonical(item) for item in value]
+    return float(value) if isinstance(value, str) and re.fullmatch(r"[-+]?[\d.]+[eE][-+]?\d+", value) else value
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        run_id = write_summary(Path.cwd())
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    if run_id is not None:
+        print(f"summary run {run_id} written")

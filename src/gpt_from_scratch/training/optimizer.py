@@ -1,0 +1,44 @@
+"""AdamW, and the learning rate over time (chapter 5 and appendix D)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+def build_optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
+    """Return AdamW over the parameters that are to be trained (Loshchilov & Hutter 2019).
+
+    PyTorch's fused form computes the same update in one pass over the memory.
+    """
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return torch.optim.AdamW(trainable, lr=lr, weight_decay=weight_decay, fused=True)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Linear warm-up, then cosine decay (appendix D, sections D.1 and D.2).
+
+    Attributes:
+        peak_lr: learning rate at the end of the warm-up.
+        initial_lr: learning rate of step 0.
+        min_lr: learning rate that the decay ends at.
+        warmup_steps: steps from `initial_lr` to `peak_lr`.
+        total_steps: steps of the whole training.
+    """
+
+    peak_lr: float
+    initial_lr: float
+    min_lr: float
+    warmup_steps: int
+    total_steps: int
+
+    def __call__(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0."""
+        if step < self.warmup_steps:
+            return self.initial_lr + step * (self.peak_lr - self.initial_lr) / self.warmup_steps
+        progress = (step - self.warmup_steps) / max(1, self.total_steps - self.warmup_steps)
+        return self.min_lr + (self.peak_lr - self.min_lr) * 0.5 * (1 + math.cos(math.pi * progress))

@@ -1,0 +1,40 @@
+"""What a training runs on, and what makes it give the same bits again."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import torch
+
+log = logging.getLogger(__name__)
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device for `auto`, `cpu`, `cuda` or `mps`.
+
+    `auto` takes a CUDA GPU, else Apple's MPS, else the CPU, and warns about the last.
+
+    Raises:
+        RuntimeError: when a device is named that PyTorch cannot use here.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(device for device, usable in available.items() if usable)
+        if name == "cpu":
+            log.warning("NO GPU FOUND: device 'auto' falls back to the CPU, on which full-size models train for hours")
+    elif not available[name]:
+        usable = ", ".join(device for device, present in available.items() if present)
+        raise RuntimeError(f"runtime.device: {name!r} cannot be used on this machine; usable: {usable}")
+    return torch.device(name)
+
+
+def make_deterministic(deterministic: bool, threads: int) -> None:
+    """Set PyTorch's thread count (0: leave it) and whether only deterministic algorithms may run."""
+    if threads:
+        torch.set_num_threads(threads)
+    # cuBLAS needs a fixed workspace for reproducible sums, and reads it when its first handle is made.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(deterministic)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False

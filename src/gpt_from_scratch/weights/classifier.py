@@ -1,0 +1,106 @@
+"""Classifiers as folders (chapter 6): a GPT-2 whose last layer gives one number per class.
+
+Hugging Face's classification head has no bias, the book's has, so the layout is our own: `config.json` and the
+tokenizer's files as for a language model; `model.safetensors` with the body under Hugging Face's names
+(`transformers.GPT2Model` reads it) and the head as `score.weight` `[classes, emb_dim]` and `score.bias` `[classes]`;
+`classifier.json` with the names of the classes, the length that texts are padded to and the token they are padded with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.files import read_json, write_json
+from gpt_from_scratch.model.config import Kernels
+from gpt_from_scratch.model.gpt import GPTModel
+from gpt_from_scratch.weights.config_file import load_config, load_facts, write_config, write_tokenizer
+from gpt_from_scratch.weights.layout import GPT2Tensor, empty_model, fill_model, gpt2_tensors, named_parameters
+from gpt_from_scratch.weights.tensor_file import TensorFile, write_tensors
+
+
+@dataclass(frozen=True)
+class ClassifierInfo:
+    """What a classifier needs besides its weights.
+
+    Attributes:
+        labels: names of the classes, in the order of the head's outputs.
+        max_length: tokens that every text is padded or cut to.
+        pad_id: id of the token that it is padded with.
+        facts: what else is known about the weights.
+    """
+
+    labels: tuple[str, ...]
+    max_length: int
+    pad_id: int
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def save_classifier(
+    model: GPTModel,
+    folder: Path,
+    tokenizer_folder: Path,
+    *,
+    labels: Sequence[str],
+    max_length: int,
+    pad_id: int,
+    facts: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a classifier and its tokenizer into an existing folder.
+
+    Args:
+        model: its `out_head` is a `Linear` with bias and one output per label.
+        tokenizer_folder: where the tokenizer's two files lie, under OpenAI's or Hugging Face's names.
+
+    Other arguments as in `ClassifierInfo`.
+    """
+    end_of_text = write_tokenizer(tokenizer_folder, folder, model.config)
+    write_config(folder, model.config, "GPT2Model", end_of_text, facts)
+    write_json(folder / "classifier.json", {"labels": list(labels), "max_length": max_length, "pad_id": pad_id})
+    parameters = named_parameters(model)
+    tensors = chain(gpt2_tensors(model.config), _head(len(labels), model.config.emb_dim))
+    write_tensors(folder, ((tensor, tensor.from_parameters(parameters)) for tensor in tensors))
+
+
+def load_classifier(
+    folder: Path, *, drop_rate: float = 0.0, kernels: Kernels = "fused", device: torch.device | str = "cpu"
+) -> tuple[GPTModel, ClassifierInfo]:
+    """Read a classifier in evaluation mode; its `out_head` gives `[batch, tokens, classes]`.
+
+    Raises:
+        InputError: as `load_model` does, and when `classifier.json` is missing or does not fit the model.
+    """
+    cfg = replace(load_config(folder), drop_rate=drop_rate, kernels=kernels)
+    info = _load_info(Path(folder), cfg.context_length, cfg.vocab_size)
+    head = list(_head(len(info.labels), cfg.emb_dim))
+    file = TensorFile(folder)
+    file.check(chain(gpt2_tensors(cfg), head))
+    model = empty_model(cfg, device, n_outputs=len(info.labels))
+    fill_model(model, file.read(chain(gpt2_tensors(cfg), head)))
+    return model.eval(), info
+
+
+def _head(n_classes: int, emb_dim: int) -> Iterator[GPT2Tensor]:
+    yield GPT2Tensor("", "score.weight", (n_classes, emb_dim), ("out_head.weight",))
+    yield GPT2Tensor("", "score.bias", (n_classes,), ("out_head.bias",))
+
+
+def _load_info(folder: Path, context_length: int, vocab_size: int) -> ClassifierInfo:
+    path = folder / "classifier.json"
+    content = read_json(path)
+    keys = {"labels", "max_length", "pad_id"}
+    if not isinstance(content, dict) or set(content) != keys:
+        raise InputError(f"{path}: expected a JSON object with the keys {', '.join(sorted(keys))}")
+    labels, max_length, pad_id = content["labels"], content["max_length"], content["pad_id"]
+    if not isinstance(labels, list) or len(labels) < 2 or not all(isinstance(label, str) for label in labels):
+        raise InputError(f"{path}: labels: expected at least two names, found {labels!r}")
+    for key, value, low, high in (("max_length", max_length, 1, context_length), ("pad_id", pad_id, 0, vocab_size - 1)):
+        if type(value) is not int or not low <= value <= high:
+            raise InputError(f"{path}: {key}: expected a whole number from {low} to {high}, found {value!r}")
+    return ClassifierInfo(tuple(labels), max_length, pad_id, load_facts(folder))

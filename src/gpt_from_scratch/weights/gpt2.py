@@ -1,0 +1,49 @@
+"""GPT-2 from its publishers' files to a model folder of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gpt_from_scratch.weights.huggingface import load_model, save_model, write_model_folder
+from gpt_from_scratch.weights.openai import read_hparams, read_tensors
+
+
+def convert_checkpoint(
+    checkpoint_folder: Path,
+    destination: Path,
+    tokenizer_folder: Path | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> None:
+    """Turn a checkpoint in OpenAI's format into a model folder.
+
+    Both formats store the same numbers in the same order, so each tensor only changes its name: the memory needed is
+    one copy of the weights.
+
+    Args:
+        checkpoint_folder: `hparams.json`, `model.ckpt.index`, `model.ckpt.data-00000-of-00001`, and the tokenizer
+            unless it lies elsewhere.
+        destination: an existing folder.
+        tokenizer_folder: where the tokenizer's files lie, if not in `checkpoint_folder`.
+        facts: as in `save_model`.
+
+    Raises:
+        InputError: when a file is missing or damaged, or a tensor's name, shape or type is not the expected one.
+    """
+    cfg, tensors = read_hparams(checkpoint_folder), read_tensors(checkpoint_folder)
+    write_model_folder(destination, cfg, tensors, tokenizer_folder or checkpoint_folder, facts)
+
+
+def convert_huggingface(source_folder: Path, destination: Path, facts: Mapping[str, Any] | None = None) -> None:
+    """Turn a GPT-2 as Hugging Face publishes it into a model folder: checked, float32, without leftover buffers.
+
+    Args:
+        source_folder: `config.json`, `model.safetensors`, `vocab.json`, `merges.txt`.
+        destination: an existing folder.
+        facts: as in `save_model`.
+
+    Raises:
+        InputError: as `load_model` and `load_tokenizer` do.
+    """
+    save_model(load_model(source_folder), destination, source_folder, facts)

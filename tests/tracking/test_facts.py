@@ -1,0 +1,56 @@
+"""Tags, hashes and names of a run."""
+
+from __future__ import annotations
+
+import subprocess
+
+from gpt_from_scratch.tracking import facts
+
+
+def test_git_tags_tell_a_changed_source_from_a_changed_result(tmp_path) -> None:
+    def git(*arguments: str) -> None:
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+        subprocess.run(["git", "-C", str(tmp_path), *identity, *arguments], check=True, capture_output=True)
+
+    assert facts.git_tags(tmp_path / "nowhere") == {}
+    git("init")
+    assert facts.git_tags(tmp_path) == {}
+    (tmp_path / "metrics").mkdir()
+    for name in ("code.py", "dvc.lock", "metrics/a.json"):
+        (tmp_path / name).write_text("1")
+    git("add", ".")
+    git("commit", "-m", "first")
+    clean = facts.git_tags(tmp_path)
+    assert clean["git_dirty"] == "false"
+    assert len(clean["git_commit"]) == 40
+    (tmp_path / "dvc.lock").write_text("2")
+    (tmp_path / "metrics/a.json").write_text("2")
+    assert facts.git_tags(tmp_path) == clean
+    (tmp_path / "code.py").write_text("2")
+    assert facts.git_tags(tmp_path)["git_dirty"] == "true"
+
+
+def test_the_state_follows_params_names_and_contents(tmp_path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "a.txt").write_text("a")
+    state = facts.state_of({"lr": 1}, [folder])
+    assert facts.state_of({"lr": 1}, [folder]) == state
+    assert facts.state_of({"lr": 2}, [folder]) != state
+    (folder / "a.txt").write_text("b")
+    assert facts.state_of({"lr": 1}, [folder]) != state
+
+
+def test_flatten_gives_the_leaves_nearest_to_the_root_first() -> None:
+    content = {"a": {"b": {"c": 1}, "d": [1, 2]}, "e": "x"}
+    assert list(facts.flatten(content, ".").items()) == [("e", "x"), ("a.d", [1, 2]), ("a.b.c", 1)]
+
+
+def test_names_and_values_become_legal() -> None:
+    assert facts.legal("accuracy@k, %/test.set-a") == "accuracy_k_ _/test.set-a"
+    assert facts.as_param([1, None]) == "[1, null]"
+    assert facts.as_param("x" * 600) == "x" * 499 + "…"
+
+
+def test_memory_is_a_plausible_number_of_megabytes() -> None:
+    assert 5 < facts.memory_metrics()["peak_memory_mb"] < 100_000

@@ -1,0 +1,108 @@
+"""A real MLflow server that is stopped in the middle of a stage and started again afterwards."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.tracking import server
+from gpt_from_scratch.tracking.run import track_stage
+from gpt_from_scratch.training import Record
+
+
+@pytest.fixture
+def start(copied, tmp_path) -> Iterator[Callable[[], Callable[[], None]]]:
+    """A function that starts the server at `start.address` and returns one that stops it."""
+    store = copied("store")
+    # A server of its own keeps the files of the experiment that it creates itself.
+    with closing(sqlite3.connect(store / "mlflow.db")) as database, database:
+        database.execute("UPDATE experiments SET name = 'another' WHERE name = ?", (server.EXPERIMENT,))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arguments = ["--backend-store-uri", f"sqlite:///{store}/mlflow.db", "--workers", "1", "--port", str(port)]
+    arguments += ["--artifacts-destination", str(store / "artifacts"), "--disable-security-middleware"]
+    stops: list[Callable[[], None]] = []
+
+    def run() -> Callable[[], None]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "server", *arguments],
+            cwd=store,
+            start_new_session=True,
+            stdout=(tmp_path / "server.log").open("ab"),
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"},
+        )
+
+        def stop() -> None:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+        stops.append(stop)
+        deadline = time.monotonic() + 60
+        while server.silence(run.address):
+            assert process.poll() is None and time.monotonic() < deadline, (tmp_path / "server.log").read_text()
+            time.sleep(0.2)
+        return stop
+
+    run.address = f"http://127.0.0.1:{port}"
+    yield run
+    for stop in stops:
+        stop()
+
+
+@pytest.mark.slow
+def test_a_server_that_dies_costs_the_training_nothing(start, tmp_path, monkeypatch, caplog) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", start.address)
+    stop = start()
+    with caplog.at_level(logging.INFO):
+        with track_stage(project, "pretrain", {"lr": 0.1}, "quick") as stage:
+            stage.metrics({"validation_loss": float("nan")}, 0)
+            stage.artifact(Path(__file__))
+            stop()
+            began = time.monotonic()
+            stage.artifact(Path(__file__), "again")  # sent at once, so the failure is met
+            for step in range(1, 2001):
+                stage.log(Record(step, "validation_loss", 1.0 / step, 1, step))
+            stage.text("a sample", "samples/one.txt")
+            stage.table([{"prompt": "a", "text": "b"}], "samples.json")
+            stage.dataset("text", "data/raw/text.txt", "0" * 64, "training")
+        lost = time.monotonic() - began
+    assert lost < 12
+    print(f"the training lost {lost:.1f} s")
+    assert caplog.text.count("cannot be written to") == 1
+    (kept,) = (project / ".mlflow-pending").glob("*.jsonl")
+    assert kept.stem == stage.run_id
+
+    with pytest.raises(InputError, match="found none"), track_stage(project, "evaluate", {}, "quick"):
+        pass
+
+    start()
+    with track_stage(project, "evaluate", {}, "quick"):
+        pass
+    assert not kept.exists()
+    client = server.connect(project).client
+    found = client.get_run(stage.run_id)
+    assert found.info.status == "FINISHED"
+    assert found.info.artifact_uri.startswith("mlflow-artifacts:")
+    assert found.inputs.dataset_inputs[0].dataset.name == "text"
+    history = client.get_metric_history(stage.run_id, "validation_loss")
+    assert [point.step for point in history] == list(range(2001))
+    artifacts = {file.path for file in client.list_artifacts(stage.run_id)}
+    assert artifacts == {"again", "samples", "samples.json", Path(__file__).name}
+    assert not list(project.glob("mlflow.db*"))

@@ -1,0 +1,246 @@
+"""One run per stage: what it holds, how it ends, and what happens while the tracking is away."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gpt_from_scratch.params import load_params
+from gpt_from_scratch.tracking import leftovers, outbox, run
+from gpt_from_scratch.tracking.outbox import Outbox
+from gpt_from_scratch.tracking.server import connect, tracking_uri
+from gpt_from_scratch.training import Record
+
+
+@pytest.fixture
+def pending(project) -> Path:
+    return project / ".mlflow-pending"
+
+
+@pytest.fixture
+def away(monkeypatch) -> Callable[..., None]:
+    """A function that makes everything fail that is to be delivered, until called with False."""
+    deliver = Outbox.deliver
+
+    def fail(outbox, tracking):
+        raise ConnectionError("no route\nto host")
+
+    def switch(is_away: bool = True) -> None:
+        monkeypatch.setattr(Outbox, "deliver", fail if is_away else deliver)
+
+    return switch
+
+
+def test_a_run_holds_what_the_stage_logged(project, runs, root, tmp_path) -> None:
+    params = load_params(root / "profiles/book.yaml")
+    picture = tmp_path / "curve.svg"
+    picture.write_text("<svg/>")
+    with run.track_stage(
+        project, "whole", params, "book", {"data": "upstream"}, state="abc", counts="examples"
+    ) as stage:
+        for step in range(1000):
+            for name, value in (("loss", 5.0 - step / 500), ("lr", 1e-4)):
+                stage.log(Record(step, name, value, 1, 8 * (step + 1)))
+            if step % 100 == 0:
+                stage.log(Record(step, "validation_loss", float("nan") if step == 0 else 4.0, 1, 8 * (step + 1)))
+        stage.log(Record(999, "epoch", 1.0, 1, 8000))
+        stage.metrics({"accuracy on test": 0.9})
+        stage.metrics({"perplexity": 20.0}, step=999)
+        stage.text("Every effort", "samples/greedy.txt")
+        stage.table([{"prompt": "a", "text": "b"}], "samples.json")
+        stage.table([{"prompt": "c", "text": "d"}], "samples.json")
+        stage.artifact(picture, "plots")
+        stage.dataset("the-verdict.txt", "data/raw/text.txt", "0123456789abcdef" * 4, "training")
+        stage.tags({"pretrained": "synthetic", "converged": True})
+
+    (found,) = runs("whole")
+    client = connect(project).client
+    assert found.info.run_id == stage.run_id
+    assert found.info.run_name == "whole (book)"
+    assert found.info.status == "FINISHED"
+    assert found.data.params["pretrain.optimizer.lr"] == "0.0004"
+    assert found.data.params["download_gpt2.sizes"] == '["124M"]'
+    tags = found.data.tags
+    assert {k: tags[k] for k in ("stage", "profile", "data", "state", "pretrained", "converged")} == {
+        "stage": "whole",
+        "profile": "book",
+        "data": "upstream",
+        "state": "abc",
+        "pretrained": "synthetic",
+        "converged": "true",
+    }
+    assert tags["torch"].startswith("2.")
+    assert "host" in tags and "python" in tags
+    assert found.data.metrics["accuracy on test"] == 0.9
+    assert found.data.metrics["peak_memory_mb"] > 5
+    assert found.data.metrics["duration_seconds"] > 0
+    assert found.data.metrics["mean_examples_per_second"] > 0
+
+    loss = client.get_metric_history(stage.run_id, "loss")
+    assert 250 < len(loss) < 400
+    assert (loss[0].step, loss[-1].step, loss[-1].value) == (0, 999, pytest.approx(3.002))
+    assert len(client.get_metric_history(stage.run_id, "examples_per_second")) == len(loss) - 2
+    assert len(client.get_metric_history(stage.run_id, "validation_loss")) == 10
+    assert {file.path for file in client.list_artifacts(stage.run_id)} == {"samples", "samples.json", "plots"}
+    table = json.loads((project / "mlartifacts" / stage.run_id / "artifacts/samples.json").read_text())
+    assert table["data"] == [["a", "b"], ["c", "d"]]
+    (used,) = found.inputs.dataset_inputs
+    assert (used.dataset.name, used.dataset.digest) == ("the-verdict.txt", ("0123456789abcdef" * 4)[:36])
+    assert json.loads(used.dataset.profile) == {"sha256": "0123456789abcdef" * 4}
+    assert [(tag.key, tag.value) for tag in used.tags] == [("mlflow.data.context", "training")]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ValueError("broken"), "FAILED"),
+        (SystemExit(1), "FAILED"),
+        (KeyboardInterrupt(), "KILLED"),
+        (SystemExit(143), "KILLED"),
+        (SystemExit(0), "FINISHED"),
+    ],
+)
+def test_a_run_says_how_it_ended(project, runs, error, status) -> None:
+    stage = f"ended {error!r}".replace("'", "")
+    with pytest.raises(type(error)), run.track_stage(project, stage, {"lr": 1}, "quick"):
+        raise error
+    (found,) = runs(stage)
+    assert found.info.status == status
+    assert found.info.end_time
+    assert ("broken" in found.data.tags["error"]) is (status == "FAILED" and isinstance(error, ValueError))
+
+
+def test_nothing_is_lost_when_the_tracking_goes_away_for_good(project, runs, pending, away, caplog, tmp_path) -> None:
+    plot = tmp_path / "plot.svg"
+    with caplog.at_level(logging.INFO):
+        with run.track_stage(project, "lost", {"lr": 0.1}, "quick") as stage:
+            away()
+            for step in range(1200):
+                stage.log(Record(step, "validation_loss", float(step), 1, step))
+            stage.text("a sample", "sample.txt")
+            plot.write_text("as it was")
+            stage.artifact(plot)
+            stage.tags({"late": "yes"})
+        warnings = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
+        assert len(warnings) == 2
+        assert "no route to host); the stage goes on" in warnings[0]
+        assert f"kept in {pending / (stage.run_id + '.jsonl')}" in warnings[1]
+        plot.write_text("as it is later")
+        (before,) = runs("lost")
+        assert before.info.status == "RUNNING"
+
+        away(False)
+        with run.track_stage(project, "lost-next", {}, "quick"):
+            pass
+    assert "delivered 1 runs" in caplog.text
+    assert not list(pending.glob("*.jsonl"))
+    (after,) = runs("lost")
+    assert after.info.status == "FINISHED"
+    assert after.data.tags["late"] == "yes"
+    client = connect(project).client
+    assert [p.value for p in client.get_metric_history(stage.run_id, "validation_loss")] == list(range(1200))
+    artifacts = project / "mlartifacts" / stage.run_id / "artifacts"
+    assert (artifacts / "sample.txt").read_text() == "a sample"
+    assert (artifacts / "plot.svg").read_text() == "as it was"
+
+
+def test_a_run_that_could_not_even_be_created_is_made_later(project, runs, away) -> None:
+    away()
+    with run.track_stage(project, "unborn", {"lr": 0.1}, "quick") as stage:
+        stage.metrics({"accuracy": 0.5})
+    assert stage.run_id is None
+    away(False)
+    assert leftovers.replay(connect(project), project) == 1
+    (found,) = runs("unborn")
+    assert (found.info.status, found.data.metrics["accuracy"]) == ("FINISHED", 0.5)
+    assert found.data.params == {"lr": "0.1"}
+    assert found.data.metrics["duration_seconds"] < 60
+
+
+def test_a_stage_goes_on_logging_when_the_tracking_is_back(project, runs, away, monkeypatch, caplog) -> None:
+    monkeypatch.setattr(run, "RETRY_SECONDS", 0.0)
+    with caplog.at_level(logging.INFO), run.track_stage(project, "back", {}, "quick") as stage:
+        away()
+        stage.metrics({"accuracy": 0.1}, 1)
+        stage.metrics({"accuracy": 0.2}, 2)
+        away(False)
+        stage.metrics({"accuracy": 0.3}, 3)
+        assert runs("back")[0].data.metrics["accuracy"] == 0.3
+    assert caplog.text.count("cannot be written to") == 1
+    assert "answers again" in caplog.text
+
+
+def test_what_is_refused_does_not_block_the_rest(project, runs, caplog) -> None:
+    with run.track_stage(project, "refused", {"lr": 1}, "quick") as stage:
+        stage.table([{"a": 1}], "table.txt")  # MLflow wants .json
+        stage.artifact(Path("gone.svg"))
+        stage.metrics({"accuracy": 0.5})
+    assert runs("refused")[0].data.metrics["accuracy"] == 0.5
+    assert caplog.text.count("MLflow: dropped") == 2
+
+
+def test_a_broken_file_store_keeps_no_figures_back(project, runs, monkeypatch, caplog) -> None:
+    def broken(client, run_id, message):
+        raise ImportError("boto3 is missing")
+
+    monkeypatch.setitem(outbox._SENDERS, "text", broken)
+    with run.track_stage(project, "files", {"lr": 1}, "quick") as stage:
+        stage.text("a sample", "sample.txt")
+        stage.metrics({"accuracy": 0.5})
+    (found,) = runs("files")
+    assert (found.info.status, found.data.metrics["accuracy"]) == ("FINISHED", 0.5)
+    assert "boto3 is missing" in caplog.text
+    monkeypatch.undo()
+    assert leftovers.replay(connect(project), project) == 1
+    assert [file.path for file in connect(project).client.list_artifacts(stage.run_id)] == ["sample.txt"]
+
+
+def test_a_lock_that_cannot_be_had_does_not_stop_the_stage(project, runs, monkeypatch, caplog) -> None:
+    def broken(_root):
+        raise OSError("read-only file system")
+
+    monkeypatch.setattr(run, "connect", broken)
+    with run.track_stage(project, "readonly", {}, "quick") as stage:
+        stage.metrics({"accuracy": 0.5})
+    assert "read-only file system" in caplog.text
+    monkeypatch.undo()
+    assert leftovers.replay(connect(project), project) == 1
+    assert runs("readonly")[0].data.metrics["accuracy"] == 0.5
+
+
+def test_other_addresses_and_broken_files_stay(project, pending, caplog) -> None:
+    pending.mkdir(exist_ok=True)
+    other, broken = pending / "other.jsonl", pending / "broken.jsonl"
+    Outbox("http://127.0.0.1:1", "elsewhere", 1, {}).save(other)
+    broken.write_text("{")
+    assert leftovers.replay(connect(project), project) == 0
+    assert other.exists() and broken.exists()
+    assert f"could not deliver {broken}" in caplog.text
+    other.unlink()
+    broken.unlink()
+
+
+def test_the_runs_of_processes_that_are_gone_are_ended(project, runs) -> None:
+    script = (
+        "import os, pathlib, sys; from gpt_from_scratch.tracking.run import track_stage\n"
+        "with track_stage(pathlib.Path(sys.argv[1]), 'shot', {}, 'quick'): os.kill(os.getpid(), 9)"
+    )
+    source = str(Path(run.__file__).parents[2])
+    subprocess.run([sys.executable, "-c", script, str(project)], env={"PYTHONPATH": source}, check=False)
+    assert runs("shot")[0].info.status == "RUNNING"
+    with run.track_stage(project, "after", {}, "quick"):
+        assert runs("after")[0].info.status == "RUNNING"
+    assert runs("shot")[0].info.status == "KILLED"
+
+
+def test_a_password_is_not_kept(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@host:1")
+    stage = run.StageRun(tmp_path, "name", {}, {}, "tokens")
+    assert stage._outbox.uri == "http://host:1"
+    assert "secret" in tracking_uri(tmp_path)

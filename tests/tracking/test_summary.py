@@ -1,0 +1,137 @@
+"""One row per state of the pipeline."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.files import write_json
+from gpt_from_scratch.tracking import summary
+from gpt_from_scratch.tracking.server import connect
+
+EVALUATION = {
+    "language_model": {"validation_loss": 6.1, "perplexity": 445.9, "curve": [1, 2]},
+    "classifier": {"test": {"accuracy": 0.95, "f1": 0.9}, "calibrated": True},
+    "data": "sample",
+    "pretrained": "synthetic",
+}
+
+
+@pytest.fixture
+def pipeline(copied, root) -> Path:
+    folder = copied("pipeline")
+    (folder / "params.yaml").write_text((root / "profiles/book.yaml").read_text())
+    write_json(folder / "metrics/evaluation.json", EVALUATION)
+    return folder
+
+
+@pytest.fixture
+def found(pipeline) -> Callable[[], list[Any]]:
+    def find() -> list[Any]:
+        tracking = connect(pipeline)
+        return tracking.client.search_runs([tracking.experiment_id], "tags.kind = 'summary'")
+
+    return find
+
+
+def test_a_state_is_written_once_and_another_beside_it(pipeline, found) -> None:
+    run_id = summary.write_summary(pipeline)
+    (first,) = found()
+    assert first.info.run_id == run_id
+    assert first.info.status == "FINISHED"
+    assert first.data.metrics == {
+        "language_model/validation_loss": 6.1,
+        "language_model/perplexity": 445.9,
+        "classifier/test/accuracy": 0.95,
+        "classifier/test/f1": 0.9,
+    }
+    assert first.data.params["pretrain.optimizer.lr"] == "0.0004"
+    assert (first.data.tags["data"], first.data.tags["pretrained"]) == ("sample", "synthetic")
+    assert first.data.tags["classifier/calibrated"] == "true"
+    assert first.data.tags["profile"] == "book"
+
+    (pipeline / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
+    params = pipeline / "params.yaml"
+    params.write_text("# a comment is no change\n" + params.read_text().replace("lr: 0.0004", "lr: 4e-4"))
+    assert summary.write_summary(pipeline) is None
+    assert len(found()) == 1
+
+    params.write_text(params.read_text().replace("lr: 4e-4", "lr: 3e-4"))
+    assert summary.write_summary(pipeline) is not None
+    write_json(pipeline / "metrics/evaluation.json", EVALUATION | {"data": "upstream"})
+    assert summary.write_summary(pipeline) is not None
+    assert sorted(run.data.params["pretrain.optimizer.lr"] for run in found()) == ["0.0003", "0.0003", "0.0004"]
+
+
+def test_without_an_evaluation_there_is_nothing_to_say(tmp_path) -> None:
+    assert summary.write_summary(tmp_path) is None
+
+
+def test_metrics_of_other_params_are_not_summarised(pipeline, found, monkeypatch, caplog) -> None:
+    def lock(**stages: Any) -> None:
+        (pipeline / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
+
+    classify = {"classify.optimizer": {"lr": 5e-05, "weight_decay": 0.1}, "classify.epochs": 5}
+    model = {"path": "models/classifier", "md5": "1"}
+    up_to_date = {"params": {"params.yaml": classify}, "outs": [model]}
+    lock(finetune_classify=up_to_date, evaluate={"deps": [model | {"md5": "2"}]})
+    assert summary.write_summary(pipeline) is None
+    assert "the stage evaluate last ran with another models/classifier" in caplog.text
+
+    stale = {"params": {"params.yaml": classify | {"classify.epochs": 4}}}
+    lock(finetune_classify=stale)
+    assert summary.write_summary(pipeline) is None
+    assert "classify.epochs in params.yaml is not what the stage finetune_classify last ran with" in caplog.text
+    assert found() == []
+
+    # While evaluate itself runs, its entry is the last run's.
+    monkeypatch.setenv("DVC_STAGE", "evaluate")
+    lock(finetune_classify=up_to_date, evaluate={"deps": [model | {"md5": "2"}]})
+    assert summary.write_summary(pipeline) is not None
+
+
+def test_an_incomplete_summary_is_written_again(pipeline, found, monkeypatch) -> None:
+    send = summary.Outbox.deliver
+    monkeypatch.setattr(summary.Outbox, "deliver", lambda self, tracking: 1 / 0)
+    assert summary.write_summary(pipeline) is None
+    monkeypatch.setattr(summary.Outbox, "deliver", send)
+    assert summary.write_summary(pipeline) is not None
+    assert len(found()) == 1
+
+
+def test_a_server_that_is_away_costs_only_the_summary(pipeline, monkeypatch, caplog) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert summary.write_summary(pipeline) is None
+    assert "no summary could be written" in caplog.text
+
+
+def test_bad_metrics_are_named(pipeline) -> None:
+    (pipeline / "metrics/evaluation.json").write_text("{")
+    with pytest.raises(InputError, match=r"evaluation\.json, line 1"):
+        summary.write_summary(pipeline)
+
+
+def test_at_most_forty_figures_those_nearest_to_the_root() -> None:
+    figures, _ = summary.headline({"deep": {f"x{i}": i for i in range(60)}, "near": 1.0})
+    assert len(figures) == 40
+    assert "near" in figures
+
+
+def test_the_command(pipeline, found) -> None:
+    source = str(Path(summary.__file__).parents[2])
+    command = [sys.executable, "-m", "gpt_from_scratch.tracking.summary"]
+    done = subprocess.run(command, cwd=pipeline, env={"PYTHONPATH": source}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("summary run ")
+    assert len(found()) == 1
+    (pipeline / "params.yaml").unlink()
+    done = subprocess.run(command, cwd=pipeline, env={"PYTHONPATH": source}, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: ")
