@@ -65,7 +65,7 @@ def _last_logits(model: nn.Module, batch: _Batch, cache: KVCache | None) -> Tens
 @torch.no_grad()
 def decode(
     model: nn.Module,
-    prompts: Sequence[Sequence[int]],
+    prompts: Sequence[Sequence[int]] | Tensor,
     max_new_tokens: int,
     *,
     context_size: int | None = None,
@@ -78,7 +78,7 @@ def decode(
 
     Args:
         model: a `GPTModel`, or any module that maps ids `[batch, tokens]` to logits `[batch, tokens, vocab_size]`.
-        prompts: token ids, one non-empty sequence per row.
+        prompts: token ids, one non-empty sequence per row; a tensor `[batch, tokens]` must lie where the model does.
         context_size: most tokens the model sees at once; a `GPTModel`'s context length if None.
         temperature, top_k, generator: see `next_token`.
         use_cache: keep keys and values between tokens. Needs a `GPTModel` without active dropout.
@@ -86,6 +86,10 @@ def decode(
     Raises:
         InputError: for an empty prompt, or a model whose context size is not known.
     """
+    if isinstance(prompts, Tensor):
+        device, prompts = prompts.device, prompts.tolist()
+    else:
+        device = next(model.parameters()).device
     if not prompts or not all(len(prompt) for prompt in prompts):
         raise InputError("prompt: expected at least one token, found none")
     is_gpt = isinstance(model, GPTModel)
@@ -93,13 +97,12 @@ def decode(
         if not is_gpt:
             raise InputError(f"context_size: needed for a {type(model).__name__}")
         context_size = model.config.context_length
-    weight = next(model.parameters())
-    batch = _Batch(prompts, weight.device)
+    batch = _Batch(prompts, device)
     longest = batch.ids.shape[1] + max_new_tokens - 1
     cache = None
     if use_cache and is_gpt and not model.training and batch.ids.shape[1] <= context_size:
         capacity = min(longest, context_size)
-        cache = KVCache(model.config, len(prompts), capacity, weight.device, weight.dtype)
+        cache = KVCache(model.config, len(prompts), capacity, device, model.tok_emb.weight.dtype)
     for _ in range(max_new_tokens):
         if batch.ids.shape[1] > context_size:
             cache = None
@@ -110,7 +113,7 @@ def decode(
 
 def generate(
     model: nn.Module,
-    prompts: Sequence[Sequence[int]],
+    prompts: Sequence[Sequence[int]] | Tensor,
     max_new_tokens: int,
     *,
     eos_id: int | None = None,

@@ -32,6 +32,24 @@ def explicit_attention(queries: Tensor, keys: Tensor, values: Tensor, visible: T
     return dropout(weights) @ values
 
 
+def fused_attention(
+    queries: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None, dropout_rate: float
+) -> Tensor:
+    """The same by PyTorch's `scaled_dot_product_attention`; without `visible` no token sees a later one."""
+    n_queries, n_keys = queries.shape[2], keys.shape[2]
+    if visible is None and 1 < n_queries < n_keys:
+        visible = causal_mask(n_queries, n_keys, queries.device)
+    return F.scaled_dot_product_attention(
+        queries,
+        keys,
+        values,
+        attn_mask=visible,
+        dropout_p=dropout_rate,
+        # A single query is the last token and sees everything; PyTorch's is_causal would align it to the first.
+        is_causal=visible is None and n_queries == n_keys,
+    )
+
+
 class MultiHeadAttention(nn.Module):
     """Multi-head attention in which no token sees a later one.
 
@@ -40,18 +58,12 @@ class MultiHeadAttention(nn.Module):
         context_length: longest sequence; kept for the book's signature, since the mask is made to measure.
         dropout: probability of dropping an attention weight.
         qkv_bias: whether the three input projections have a bias.
-        kernels: `explicit` or `fused` (PyTorch's `scaled_dot_product_attention`).
     """
 
+    kernels: Kernels = "explicit"
+
     def __init__(
-        self,
-        d_in: int,
-        d_out: int,
-        context_length: int,
-        dropout: float,
-        num_heads: int,
-        qkv_bias: bool = False,
-        kernels: Kernels = "explicit",
+        self, d_in: int, d_out: int, context_length: int, dropout: float, num_heads: int, qkv_bias: bool = False
     ) -> None:
         super().__init__()
         assert d_out % num_heads == 0, "d_out must be divisible by num_heads"
@@ -59,7 +71,6 @@ class MultiHeadAttention(nn.Module):
         self.num_heads = num_heads
         self.head_dim = d_out // num_heads
         self.context_length = context_length
-        self.kernels = kernels
         self.W_query = nn.Linear(d_in, d_out, bias=qkv_bias)
         self.W_key = nn.Linear(d_in, d_out, bias=qkv_bias)
         self.W_value = nn.Linear(d_in, d_out, bias=qkv_bias)
@@ -82,26 +93,12 @@ class MultiHeadAttention(nn.Module):
         if cache is not None:
             keys, values = cache.append(keys, values)
         if self.kernels == "fused":
-            context = self._fused_attention(queries, keys, values, visible)
+            context = fused_attention(queries, keys, values, visible, self.dropout.p if self.training else 0.0)
         else:
             if visible is None:
                 visible = causal_mask(tokens, keys.shape[2], x.device)
             context = explicit_attention(queries, keys, values, visible, self.dropout)
         return self.out_proj(context.transpose(1, 2).reshape(batch, tokens, self.d_out))
-
-    def _fused_attention(self, queries: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None) -> Tensor:
-        n_queries, n_keys = queries.shape[2], keys.shape[2]
-        if visible is None and 1 < n_queries < n_keys:
-            visible = causal_mask(n_queries, n_keys, queries.device)
-        return F.scaled_dot_product_attention(
-            queries,
-            keys,
-            values,
-            attn_mask=visible,
-            dropout_p=self.dropout.p if self.training else 0.0,
-            # A single query is the last token and sees everything; PyTorch's is_causal would align it to the first.
-            is_causal=visible is None and n_queries == n_keys,
-        )
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         # The book's modules keep their causal mask as a buffer, so its .pth files hold one per layer.

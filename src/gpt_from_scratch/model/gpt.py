@@ -9,7 +9,7 @@ from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.model.attention import MultiHeadAttention
 from gpt_from_scratch.model.config import GPTConfig
 from gpt_from_scratch.model.kv_cache import KVCache, LayerCache
-from gpt_from_scratch.model.layers import FeedForward, LayerNorm
+from gpt_from_scratch.model.layers import FeedForward, LayerNorm, use_kernels
 
 
 class TransformerBlock(nn.Module):
@@ -25,12 +25,12 @@ class TransformerBlock(nn.Module):
             dropout=cfg.drop_rate,
             num_heads=cfg.n_heads,
             qkv_bias=cfg.qkv_bias,
-            kernels=cfg.kernels,
         )
         self.ff = FeedForward(cfg)
-        self.norm1 = LayerNorm(cfg.emb_dim, cfg.kernels)
-        self.norm2 = LayerNorm(cfg.emb_dim, cfg.kernels)
+        self.norm1 = LayerNorm(cfg.emb_dim)
+        self.norm2 = LayerNorm(cfg.emb_dim)
         self.drop_resid = nn.Dropout(cfg.drop_rate)
+        use_kernels(self, cfg.kernels)
 
     def forward(self, x: Tensor, cache: LayerCache | None = None, visible: Tensor | None = None) -> Tensor:
         """`[batch, tokens, emb_dim]` → the same shape; `cache` and `visible` as in `MultiHeadAttention`."""
@@ -47,17 +47,21 @@ class GPTModel(nn.Module):
     Under one seed the initial weights equal those of the book's `GPTModel`: the modules draw in the same order.
     """
 
+    block_class: type[nn.Module] = TransformerBlock
+    norm_class: type[nn.Module] = LayerNorm
+
     def __init__(self, cfg: GPTConfig) -> None:
         super().__init__()
         self.config = cfg = GPTConfig.of(cfg)
         self.tok_emb = nn.Embedding(cfg.vocab_size, cfg.emb_dim)
         self.pos_emb = nn.Embedding(cfg.context_length, cfg.emb_dim)
         self.drop_emb = nn.Dropout(cfg.drop_rate)
-        self.trf_blocks = nn.Sequential(*(TransformerBlock(cfg) for _ in range(cfg.n_layers)))
-        self.final_norm = LayerNorm(cfg.emb_dim, cfg.kernels)
+        self.trf_blocks = nn.Sequential(*(self.block_class(cfg) for _ in range(cfg.n_layers)))
+        self.final_norm = self.norm_class(cfg.emb_dim)
         self.out_head = nn.Linear(cfg.emb_dim, cfg.vocab_size, bias=False)
         if cfg.tie_weights:
             self.out_head.weight = self.tok_emb.weight
+        use_kernels(self, cfg.kernels)
 
     def forward(
         self,

@@ -11,16 +11,24 @@ from torch.nn import functional as F
 from gpt_from_scratch.model.config import GPTConfig, Kernels
 
 
+def use_kernels(module: nn.Module, kernels: Kernels) -> None:
+    """Choose the arithmetic of every part of `module` that knows both; see `GPTConfig`. The weights stay."""
+    for part in module.modules():
+        if hasattr(part, "kernels"):
+            part.kernels = kernels
+
+
 class LayerNorm(nn.Module):
     """Normalises the last dimension to mean 0 and variance 1, then scales and shifts it.
 
     The variance is the biased one, as in OpenAI's code. Shapes: `[..., emb_dim]` → `[..., emb_dim]`.
     """
 
-    def __init__(self, emb_dim: int, kernels: Kernels = "explicit") -> None:
+    kernels: Kernels = "explicit"
+
+    def __init__(self, emb_dim: int) -> None:
         super().__init__()
         self.eps = 1e-5
-        self.kernels = kernels
         self.scale = nn.Parameter(torch.ones(emb_dim))
         self.shift = nn.Parameter(torch.zeros(emb_dim))
 
@@ -35,9 +43,7 @@ class LayerNorm(nn.Module):
 class GELU(nn.Module):
     """The Gaussian error linear unit in its tanh form, the one GPT-2 was trained with (Hendrycks & Gimpel 2016)."""
 
-    def __init__(self, kernels: Kernels = "explicit") -> None:
-        super().__init__()
-        self.kernels = kernels
+    kernels: Kernels = "explicit"
 
     def forward(self, x: Tensor) -> Tensor:
         if self.kernels == "fused":
@@ -53,9 +59,10 @@ class FeedForward(nn.Module):
         cfg = GPTConfig.of(cfg)
         self.layers = nn.Sequential(
             nn.Linear(cfg.emb_dim, 4 * cfg.emb_dim),
-            GELU(cfg.kernels),
+            GELU(),
             nn.Linear(4 * cfg.emb_dim, cfg.emb_dim),
         )
+        use_kernels(self, cfg.kernels)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x)

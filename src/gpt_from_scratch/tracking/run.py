@@ -112,10 +112,10 @@ class StageRun:
         if (mean := self._speed.mean()) is not None:
             closing[f"mean_{self._counts}_per_second"] = mean
         self._add(closing, 0)
-        if error is not None:
-            self._put("tags", tags={"error": as_param(one_line(error) or type(error).__name__)})
         self._outbox.status, self._outbox.end = _status(error), _now()
-        if not self._flush(last=True):
+        if error is not None and self._outbox.status != "FINISHED":
+            self._put("tags", tags={"error": f"{type(error).__name__}: {one_line(error)}"})
+        if not self._flush():
             self._keep()
 
     def log(self, record: Record) -> None:
@@ -178,7 +178,7 @@ class StageRun:
         if waited >= RETRY_SECONDS or (not self._failed and (full or waited >= FLUSH_SECONDS)):
             self._flush()
 
-    def _flush(self, *, last: bool = False) -> bool:
+    def _flush(self) -> bool:
         """Send what is buffered; say whether that worked."""
         try:
             if self._failed and is_server(tracking_uri(self._root)):

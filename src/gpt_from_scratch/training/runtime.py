@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+from typing import TYPE_CHECKING
 
 import torch
+
+from gpt_from_scratch.errors import InputError
+
+if TYPE_CHECKING:
+    from gpt_from_scratch.params import Runtime
 
 log = logging.getLogger(__name__)
 
@@ -16,7 +22,7 @@ def choose_device(name: str) -> torch.device:
     `auto` takes a CUDA GPU, else Apple's MPS, else the CPU, and warns about the last.
 
     Raises:
-        RuntimeError: when a device is named that PyTorch cannot use here.
+        InputError: when a device is named that PyTorch cannot use here.
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
@@ -25,16 +31,17 @@ def choose_device(name: str) -> torch.device:
             log.warning("NO GPU FOUND: device 'auto' falls back to the CPU, on which full-size models train for hours")
     elif not available[name]:
         usable = ", ".join(device for device, present in available.items() if present)
-        raise RuntimeError(f"runtime.device: {name!r} cannot be used on this machine; usable: {usable}")
+        raise InputError(f"runtime.device: {name!r} cannot be used on this machine; usable: {usable}")
     return torch.device(name)
 
 
-def make_deterministic(deterministic: bool, threads: int) -> None:
-    """Set PyTorch's thread count (0: leave it) and whether only deterministic algorithms may run."""
-    if threads:
-        torch.set_num_threads(threads)
+def prepare(runtime: Runtime) -> torch.device:
+    """Set threads and determinism for this process, and return the device to work on."""
+    if runtime.threads:
+        torch.set_num_threads(runtime.threads)
     # cuBLAS needs a fixed workspace for reproducible sums, and reads it when its first handle is made.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(deterministic)
+    torch.use_deterministic_algorithms(runtime.deterministic)
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
+    return choose_device(runtime.device)

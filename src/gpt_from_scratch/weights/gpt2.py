@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gpt_from_scratch.weights.huggingface import load_model, save_model, write_model_folder
+from gpt_from_scratch.weights.huggingface import read_model_folder, write_model_folder
 from gpt_from_scratch.weights.openai import read_hparams, read_tensors
 
 
@@ -46,4 +47,6 @@ def convert_huggingface(source_folder: Path, destination: Path, facts: Mapping[s
     Raises:
         InputError: as `load_model` and `load_tokenizer` do.
     """
-    save_model(load_model(source_folder), destination, source_folder, facts)
+    cfg, tensors = read_model_folder(source_folder)
+    as_float32 = ((tensor, stored.float()) for tensor, stored in tensors)
+    write_model_folder(destination, replace(cfg, drop_rate=0.0), as_float32, source_folder, facts)

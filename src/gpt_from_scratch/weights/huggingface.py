@@ -23,7 +23,7 @@ from gpt_from_scratch.weights.config_file import load_config, load_facts, write_
 from gpt_from_scratch.weights.layout import GPT2Tensor, empty_model, fill_model, gpt2_tensors, named_parameters
 from gpt_from_scratch.weights.tensor_file import TensorFile, write_tensors
 
-__all__ = ["load_config", "load_facts", "load_model", "save_model", "write_model_folder"]
+__all__ = ["load_config", "load_facts", "load_model", "read_model_folder", "save_model", "write_model_folder"]
 
 
 def save_model(model: GPTModel, folder: Path, tokenizer_folder: Path, facts: Mapping[str, Any] | None = None) -> None:
@@ -70,15 +70,21 @@ def load_model(
         InputError: when a file is missing or damaged, or a tensor's name, shape or type is not the expected one;
             the message names file, tensor, what was expected and what was found.
     """
-    cfg = replace(load_config(folder), drop_rate=drop_rate, kernels=kernels)
+    cfg, tensors = read_model_folder(folder)
+    model = empty_model(replace(cfg, drop_rate=drop_rate, kernels=kernels), device)
+    fill_model(model, tensors)
+    return model.eval()
+
+
+def read_model_folder(folder: Path) -> tuple[GPTConfig, Iterator[tuple[GPT2Tensor, Tensor]]]:
+    """Check a folder's tensors at once and return them to be read one at a time: `load_model` without a model."""
+    cfg = load_config(folder)
     file = TensorFile(folder)
     redundant_head = cfg.tie_weights and _head(cfg).huggingface in file
     file.check(chain(_tensors(cfg), [_head(cfg)]) if redundant_head else _tensors(cfg))
     if redundant_head and not torch.equal(file.values("lm_head.weight"), file.values("wte.weight")):
         raise InputError(f"{file.path}: tensor lm_head.weight: expected wte.weight again (tie_word_embeddings is true)")
-    model = empty_model(cfg, device)
-    fill_model(model, file.read(_tensors(cfg)))
-    return model.eval()
+    return cfg, file.read(_tensors(cfg))
 
 
 def _tensors(cfg: GPTConfig) -> Iterator[GPT2Tensor]:

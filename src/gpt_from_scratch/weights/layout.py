@@ -64,7 +64,7 @@ class GPT2Tensor:
 
 
 def gpt2_tensors(cfg: GPTConfig) -> Iterator[GPT2Tensor]:
-    """Yield the tensors of a GPT-2 of this shape, the largest first; an output head of its own is not among them."""
+    """Yield the tensors of a GPT-2 of this shape; an output head of its own is not among them."""
     width = cfg.emb_dim
     yield GPT2Tensor("model/wte", "wte.weight", (cfg.vocab_size, width), ("tok_emb.weight",))
     yield GPT2Tensor("model/wpe", "wpe.weight", (cfg.context_length, width), ("pos_emb.weight",))

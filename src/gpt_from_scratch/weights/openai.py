@@ -131,13 +131,12 @@ def _read(prefix: Path, reader: Any, tensors: Iterable[GPT2Tensor]) -> Iterator[
 
 @contextmanager
 def _readable(path: str, place: str = "") -> Iterator[None]:
-    """Turn what TensorFlow raises for a damaged file into one sentence."""
-    tf = import_tensorflow()
+    """Turn what TensorFlow raises for a damaged file, which may be anything down to IndexError, into one sentence."""
     try:
         yield
-    except (tf.errors.OpError, ValueError, RuntimeError, SystemError) as error:
+    except Exception as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{path}: {place}expected a whole TensorFlow checkpoint, found: {reason}") from None
+        raise InputError(f"{path}: {place}expected a whole TensorFlow checkpoint, found: {reason}") from error
 
 
 def _keys(content: Any) -> str:

@@ -28,7 +28,7 @@ def synthetic_tensors(cfg: GPTConfig, seed: int) -> Iterator[tuple[GPT2Tensor, n
     Normal with standard deviation 0.02 (positions 0.01), projections onto the residual stream divided by
     √(2 · layers), biases 0, norms 1: `model.py` of OpenAI's repository and section 2.3 of Radford et al. 2019.
     """
-    # NumPy's stream is the same on every processor; that of torch depends on its vector instructions.
+    # NumPy draws the same numbers whatever vector instructions a processor has; torch does not.
     generator = np.random.default_rng(seed)
     for tensor in gpt2_tensors(cfg):
         if tensor.openai.endswith("/b"):

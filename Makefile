@@ -1,0 +1,96 @@
+# GNU make 3.81 (macOS) or later. `make help` lists the targets.
+SHELL := bash
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 5000
+REFERENCE := llms-from-scratch==1.0.19
+
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+	"$$name" -c '$(FITS)' 2>/dev/null && echo "$$name" && break; done)
+
+# What is installed depends on these files' content, and an environment works only where it was made.
+STATE := $(shell { pwd; cat requirements.lock pyproject.toml; } | cksum | cut -d ' ' -f 1)
+STAMP := $(VENV)/installed-$(STATE)
+
+# The `python` of dvc.yaml is the environment's.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DO_NOT_TRACK := 1
+export DVC_NO_ANALYTICS := 1
+export HF_HUB_DISABLE_TELEMETRY := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help install repro test test-slow test-network ui clean distclean lock
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
+
+install: $(STAMP) ## create .venv and install what requirements.lock pins; nothing when that is done
+
+repro: $(STAMP) ## run the pipeline; PROFILE=book (or another file in profiles/) chooses the parameters
+	@$(if $(PROFILE),$(BIN)/gpt use-profile "$(PROFILE)")
+	@$(BIN)/dvc repro
+	@$(BIN)/gpt summary
+	@$(BIN)/gpt results
+	@echo "Compare the runs in MLflow's UI:  make ui"
+
+test: $(STAMP) ## linter, format check and the tests
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/python -m pytest
+
+test-slow: $(STAMP) ## the tests that take minutes
+	@$(BIN)/python -m pytest -m slow
+
+test-network: $(STAMP) ## the tests that need the upstream hosts
+	@$(BIN)/python -m pytest -m network
+
+ui: $(STAMP) ## MLflow's UI over the runs, at http://127.0.0.1:5000 (PORT=5001: at another port)
+	@$(BIN)/gpt ui --port "$(PORT)"
+
+clean: ## free what can be made again: data, models, DVC's cache, downloads; runs and parameters stay
+	@PYTHONPATH=src "$$([ -x $(BIN)/python ] && echo $(BIN)/python || echo $(PYTHON))" -m gpt_from_scratch.cleaning
+
+distclean: clean ## clean, and remove .venv
+	@rm -rf $(VENV)
+
+lock: ## renew requirements.lock with the newest versions that fit; the environment follows at the next make
+	@$(call check_python)
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && set -eo pipefail && \
+	"$(PYTHON)" -m venv "$$folder/venv" && \
+	"$$folder/venv/bin/python" -m pip install -e ".[pipeline,dev]" | $(PROGRESS) && \
+	"$$folder/venv/bin/python" -m pip install --quiet --no-deps --ignore-requires-python $(REFERENCE) && \
+	"$$folder/venv/bin/python" -m pip freeze --exclude-editable > "$$folder/frozen" && \
+	awk '$(NAMES_AND_VERSIONS)' "$$folder/frozen" > "$$folder/lock" && cat "$$folder/lock" > requirements.lock && \
+	echo "requirements.lock: $$(grep -c == requirements.lock) versions; try them with: make test"
+
+$(STAMP):
+	@$(call check_python)
+	@# An environment that was moved, copied or left unfinished, or whose Python is gone, is made anew.
+	@case "$$($(BIN)/pip --version 2>/dev/null)" in *"$(CURDIR)/$(VENV)/"*) ;; *) rm -rf $(VENV) ;; esac
+	@rm -f $(VENV)/installed-*
+	@[ -x $(BIN)/python ] || { echo "Creating $(VENV) with $$("$(PYTHON)" --version)" && "$(PYTHON)" -m venv "$(CURDIR)/$(VENV)"; }
+	@echo "Installing what requirements.lock pins (some minutes at the first time)"
+	@set -o pipefail; $(BIN)/python -m pip install -c requirements.lock -e ".[pipeline,dev]" | $(PROGRESS)
+	@# The reference that the tests compare with asks for old versions of what is already there.
+	@$(BIN)/python -m pip install --quiet --no-deps --ignore-requires-python $(REFERENCE)
+	@touch $@
+
+define check_python
+[ -n "$(PYTHON)" ] && "$(PYTHON)" -c '$(FITS)' 2>/dev/null || { \
+	echo "error: Python 3.11, 3.12 or 3.13 is needed, found $$("$(if $(PYTHON),$(PYTHON),python3)" --version 2>&1 || true);" \
+	"name one with: make $(or $(MAKECMDGOALS),install) PYTHON=/path/to/python3.12" >&2; exit 1; }
+endef
+
+# Of pip's hundreds of lines, the downloads that take time.
+PROGRESS := awk '/^ *(Downloading|Using cached|Processing).*\.whl/ && (/[0-9] MB/ || /torch/) || /^ERROR/ \
+	{sub(/^ */, "  "); print; fflush()} /^Installing collected/ {print "  Installing " NF - 3 " packages"; fflush()}'
+
+# Names and versions only: no build of PyTorch, no packages of CUDA, TensorFlow under both of its names.
+define NAMES_AND_VERSIONS
+BEGIN {print "\# Constraints, written by `make lock`: every version that was tested together."} \
+!/^[A-Za-z0-9._-]+==/ || /^(nvidia|cuda|triton)/ {next} {sub(/\+.*/, "")} \
+/^tensorflow(_cpu|-cpu)?==/ {split($$0, part, "=="); print "tensorflow==" part[2]; print "tensorflow-cpu==" part[2]; next} {print}
+endef

@@ -1,0 +1,79 @@
+"""Labelled messages as token ids of one length (chapter 6, section 6.3)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+from tiktoken import Encoding
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from gpt_from_scratch.errors import InputError
+
+
+def read_split(path: Path) -> pd.DataFrame:
+    """Read a set that `split_spam` wrote, columns `Label` (0, 1) and `Text`; a message `NA` stays a message.
+
+    Raises:
+        InputError: when the file is missing, empty or has other columns.
+    """
+    try:
+        frame = pd.read_csv(path, keep_default_na=False, dtype={"Text": str})
+    except FileNotFoundError:
+        raise InputError(f"{path}: file not found") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a CSV file of messages: {' '.join(str(error).split())}") from None
+    if list(frame.columns) != ["Label", "Text"]:
+        raise InputError(f"{path}: expected the columns Label, Text, found {', '.join(map(str, frame.columns))}")
+    if frame.empty:
+        raise InputError(f"{path}: expected messages, found none")
+    if not frame["Label"].isin([0, 1]).all():
+        raise InputError(f"{path}: column Label: expected 0 or 1, found {sorted(set(map(str, frame['Label'])))}")
+    return frame.astype({"Label": int})
+
+
+class Messages(Dataset[tuple[Tensor, Tensor]]):
+    """Messages padded on the right to one length.
+
+    Args:
+        frame: columns `Label` and `Text`, see `read_split`.
+        tokenizer: encodes texts; special tokens in them are read as plain text.
+        pad_id: token that shorter messages are padded with.
+        max_length: length of every message in tokens, longer ones are cut; the longest message's if None.
+        limit: most tokens that the model takes; bounds `max_length`.
+
+    Attributes:
+        token_ids: `[messages, max_length]`.
+        labels: `[messages]`.
+        cut: number of messages that were cut.
+    """
+
+    def __init__(
+        self,
+        frame: pd.DataFrame,
+        tokenizer: Encoding,
+        *,
+        pad_id: int,
+        max_length: int | None = None,
+        limit: int | None = None,
+    ) -> None:
+        encoded = [tokenizer.encode(text, disallowed_special=()) for text in frame["Text"]]
+        longest = max(len(ids) for ids in encoded)
+        self.max_length = longest if max_length is None else max_length
+        if limit is not None:
+            self.max_length = min(self.max_length, limit)
+        self.cut = sum(len(ids) > self.max_length for ids in encoded)
+        self.token_ids = torch.full((len(encoded), self.max_length), pad_id)
+        for row, ids in enumerate(encoded):
+            kept = ids[: self.max_length]
+            self.token_ids[row, : len(kept)] = torch.tensor(kept)
+        self.labels = torch.tensor(frame["Label"].to_numpy())
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Return token ids `[max_length]` and the label, a scalar."""
+        return self.token_ids[index], self.labels[index]

@@ -1,0 +1,66 @@
+"""A training's progress: a bar on a terminal, a sparse line in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Protocol
+
+from tqdm import tqdm
+
+_LINE_EVERY_SECONDS = 30.0
+
+
+class _Record(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def value(self) -> float: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def seen(self) -> int: ...
+
+
+class TrainingProgress:
+    """Shows epoch, losses, speed and time left; entered with `with`.
+
+    Args:
+        name: what is being trained.
+        total_steps: updates of the whole training.
+        unit: what a record's `seen` counts.
+    """
+
+    def __init__(self, name: str, total_steps: int, unit: str = "tokens") -> None:
+        self._unit = unit
+        terminal = sys.stderr.isatty()
+        self._bar = tqdm(
+            total=total_steps,
+            desc=name,
+            unit="step",
+            mininterval=0.5 if terminal else _LINE_EVERY_SECONDS,
+            maxinterval=10 if terminal else 2 * _LINE_EVERY_SECONDS,
+            dynamic_ncols=terminal,
+        )
+        self._shown: dict[str, str] = {}
+        self._began = time.monotonic()
+
+    def __enter__(self) -> TrainingProgress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bar.close()
+
+    def log(self, record: _Record) -> None:
+        """Show one record."""
+        if record.name == "loss":
+            speed = record.seen / max(time.monotonic() - self._began, 1e-9)
+            self._shown |= {"epoch": str(record.epoch), "loss": f"{record.value:.3f}"}
+            self._shown[f"{self._unit}/s"] = f"{speed:.0f}"
+            self._bar.set_postfix(self._shown, refresh=False)
+            self._bar.update()
+        elif record.name in ("validation_loss", "validation_accuracy"):
+            self._shown[record.name] = f"{record.value:.3f}"

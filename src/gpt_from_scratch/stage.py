@@ -1,0 +1,131 @@
+"""What the seven stage scripts share: parameters, the run that is tracked, and how errors end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.files import read_json, sha256
+from gpt_from_scratch.params import Params, load_params
+from gpt_from_scratch.tracking.facts import state_of
+from gpt_from_scratch.tracking.run import StageRun, track_stage
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage at work.
+
+    Attributes:
+        name: as in dvc.yaml.
+        root: the project's folder, or the copy of it that `dvc exp run --temp` works in.
+        params: all parameters.
+        run: takes losses, samples and files for MLflow.
+    """
+
+    name: str
+    root: Path
+    params: Params
+    run: StageRun
+
+    @property
+    def raw(self) -> Path:
+        """The fetched data."""
+        return self.root / "data" / "raw"
+
+    @property
+    def models(self) -> Path:
+        """The model folders."""
+        return self.root / "models"
+
+    @property
+    def metrics(self) -> Path:
+        """The small results that git holds."""
+        return self.root / "metrics"
+
+    @property
+    def downloads(self) -> Path:
+        """Files as they came from their hosts, kept from one run of a stage to the next; no output of any stage."""
+        return Path(os.environ.get("DVC_ROOT", self.root)) / ".cache" / "downloads"
+
+    @property
+    def mirror(self) -> str | None:
+        """What `GPT_MIRROR` names; a relative folder counts from the project's folder."""
+        mirror = os.environ.get("GPT_MIRROR")
+        if not mirror or mirror.startswith(("http://", "https://")):
+            return mirror or None
+        return str(Path(os.environ.get("DVC_ROOT", self.root), mirror))
+
+    def data_facts(self) -> dict[str, str]:
+        """Return which data are used, as every result says it: `{"data": "sample"}` or `upstream`."""
+        return {"data": read_json(self.raw / "sources.json")["data"]}
+
+    def use_dataset(self, path: Path, context: str) -> None:
+        """Note a file as an input of the run, by its hash."""
+        self.run.dataset(path.name, path.relative_to(self.root), sha256(path), context)
+
+
+def run_stage(name: str, root: Path, body: Callable[[Stage], None], counts: str = "tokens") -> None:
+    """Run a stage and end the process with 0, or with 1 and one line that says what is wrong.
+
+    Args:
+        name: as in dvc.yaml.
+        root: the project's folder.
+        body: the stage's work.
+        counts: what a training's records count.
+    """
+    _quiet_environment()
+    logging.basicConfig(level=logging.INFO, format=f"{name}: %(message)s", stream=sys.stderr)
+    began = time.monotonic()
+    try:
+        os.chdir(root)
+        params = load_params(Path("params.yaml"))
+        deps, keys = _declared(root, name, params)
+        state = state_of(keys, deps)
+        with track_stage(root, name, keys, params.profile, state=state, counts=counts) as run:
+            body(Stage(name, root, params, run))
+    except InputError as error:
+        sys.exit(f"{name}: error: {error}")
+    except FileNotFoundError as error:
+        sys.exit(f"{name}: error: {error.filename}: file not found")
+    print(f"{name}: done in {time.monotonic() - began:.0f} s", file=sys.stderr)
+
+
+def _declared(root: Path, name: str, params: Params) -> tuple[list[Path], dict[str, Any]]:
+    """Return the files and the parameters that dvc.yaml declares for a stage."""
+    stage = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"][name]
+    values = params.model_dump(mode="json")
+    bases = {"${classify.base}": params.classify.base, "${instruct.base}": params.instruct.base}
+    deps = []
+    for dep in stage.get("deps", []):
+        for template, base in bases.items():
+            dep = dep.replace(template, base)
+        deps.append(root / dep)
+    keys: dict[str, Any] = {}
+    for key in stage.get("params", []):
+        section, _, field = key.partition(".")
+        if field:
+            keys.setdefault(section, {})[field] = values[section][field]
+        else:
+            keys[section] = values[section]
+    return [dep for dep in deps if dep.exists()], keys
+
+
+def _quiet_environment() -> None:
+    """Switch off what the libraries would send or print on their own."""
+    for variable, value in {
+        "DO_NOT_TRACK": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "MPLBACKEND": "Agg",
+    }.items():
+        os.environ.setdefault(variable, value)

@@ -1,0 +1,27 @@
+"""The model that a fine-tuning starts from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from gpt_from_scratch.model.config import Kernels
+from gpt_from_scratch.model.gpt import GPTModel
+from gpt_from_scratch.weights.huggingface import load_config, load_facts, load_model
+
+
+def starting_model(
+    folder: Path, initial_weights: Literal["base", "random"], drop_rate: float, kernels: Kernels
+) -> tuple[GPTModel, dict[str, Any]]:
+    """Return a model folder's model, or one of its shape with random weights, and what is known of the weights.
+
+    Random weights come from PyTorch's global generator.
+
+    Raises:
+        InputError: as `load_model` does.
+    """
+    if initial_weights == "base":
+        return load_model(folder, drop_rate=drop_rate, kernels=kernels), {"base": folder.name, **load_facts(folder)}
+    model = GPTModel(replace(load_config(folder), drop_rate=drop_rate, kernels=kernels))
+    return model, {"base": folder.name, "pretrained": "none"}

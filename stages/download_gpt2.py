@@ -1,0 +1,54 @@
+"""Stage `download_gpt2`: OpenAI's weights, or synthetic ones in their format (chapter 5) → `models/gpt2`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "src"))  # the source tree that this file lies in, also in a copy of the project
+
+import tempfile
+from dataclasses import replace
+
+from gpt_from_scratch.data.download import download_all
+from gpt_from_scratch.data.sources import gpt2_checkpoint, gpt2_huggingface
+from gpt_from_scratch.files import new_folder
+from gpt_from_scratch.model.config import GPT2_SIZES, GPTConfig
+from gpt_from_scratch.stage import Stage, run_stage
+from gpt_from_scratch.tokenizer.bpe import load_tokenizer
+from gpt_from_scratch.weights.gpt2 import convert_checkpoint, convert_huggingface
+from gpt_from_scratch.weights.synthetic import write_synthetic_checkpoint
+
+
+def download_gpt2(stage: Stage) -> None:
+    """Provide a model folder for every size that is asked for or that a fine-tuning starts from."""
+    source = stage.params.download_gpt2.source
+    facts = {"pretrained": source}
+    with new_folder(stage.models / "gpt2") as models:
+        for size in stage.params.gpt2_sizes:
+            destination = models / size
+            destination.mkdir()
+            if source == "synthetic":
+                with tempfile.TemporaryDirectory(dir=models) as checkpoint:
+                    write_synthetic(stage, size, Path(checkpoint))
+                    convert_checkpoint(Path(checkpoint), destination, facts=facts)
+            elif source == "openai":
+                convert_checkpoint(
+                    download_all(gpt2_checkpoint(size), stage.downloads / size, stage.mirror), destination, facts=facts
+                )
+            else:
+                folder = download_all(gpt2_huggingface(size), stage.downloads / f"{size}-huggingface", stage.mirror)
+                convert_huggingface(folder, destination, facts=facts)
+
+
+def write_synthetic(stage: Stage, size: str, checkpoint: Path) -> None:
+    """Write random weights of a published size, or of the size `tiny` from the parameters, with the BPE at hand."""
+    params = stage.params.download_gpt2
+    vocab_size = load_tokenizer(stage.raw / "bpe").n_vocab
+    shape = GPTConfig(**params.tiny.model_dump()) if size == "tiny" else GPT2_SIZES[size]
+    write_synthetic_checkpoint(replace(shape, vocab_size=vocab_size), params.seed, checkpoint, stage.raw / "bpe")
+
+
+if __name__ == "__main__":
+    run_stage("download_gpt2", ROOT, download_gpt2)

@@ -1,0 +1,75 @@
+"""Stage `finetune_classify`: a GPT becomes a spam classifier (chapter 6) → `models/classifier`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "src"))  # the source tree that this file lies in, also in a copy of the project
+
+import torch
+
+from gpt_from_scratch.data.batching import message_loaders
+from gpt_from_scratch.data.messages import Messages, read_split
+from gpt_from_scratch.data.spam import LABELS
+from gpt_from_scratch.files import new_folder
+from gpt_from_scratch.model.heads import set_classification_head, train_only
+from gpt_from_scratch.progress import TrainingProgress
+from gpt_from_scratch.stage import Stage, run_stage
+from gpt_from_scratch.tokenizer.bpe import load_tokenizer
+from gpt_from_scratch.training import Classification
+from gpt_from_scratch.training.fit import fit, total_steps
+from gpt_from_scratch.training.runtime import prepare
+from gpt_from_scratch.training_outputs import write_training
+from gpt_from_scratch.weights.classifier import save_classifier
+from gpt_from_scratch.weights.start import starting_model
+
+
+def finetune_classify(stage: Stage) -> None:
+    """Train the chosen layers on the messages, and save classifier, metrics and curves."""
+    params = stage.params.classify
+    device = prepare(stage.params.runtime)
+    base = stage.models / params.base
+    tokenizer = load_tokenizer(base)
+    files = [stage.root / "data" / "spam" / f"{part}.csv" for part in ("train", "validation")]
+    for file in files:
+        stage.use_dataset(file, file.stem)
+
+    torch.manual_seed(params.seed)
+    model, facts = starting_model(base, params.initial_weights, params.drop_rate, params.kernels)
+    train_set = Messages(read_split(files[0]), tokenizer, pad_id=tokenizer.eot_token, limit=model.config.context_length)
+    val_set = Messages(read_split(files[1]), tokenizer, pad_id=tokenizer.eot_token, max_length=train_set.max_length)
+    loaders = message_loaders(train_set, val_set, params.batch_size)
+
+    torch.manual_seed(params.seed)
+    set_classification_head(model, len(LABELS))
+    train_only(model, params.trainable)
+    model.to(device)
+    torch.manual_seed(params.seed)
+    with TrainingProgress(stage.name, total_steps(loaders[0], params), "examples") as progress:
+        result = fit(
+            model,
+            Classification(),
+            loaders,
+            params,
+            device,
+            [stage.run, progress],
+            initial_batches=params.eval_batches,
+        )
+    facts = {**stage.data_facts(), **facts}
+    with new_folder(stage.models / "classifier") as folder:
+        save_classifier(
+            model,
+            folder,
+            base,
+            labels=LABELS,
+            max_length=train_set.max_length,
+            pad_id=tokenizer.eot_token,
+            facts=facts,
+        )
+    write_training(stage, result, {**facts, "max_length": train_set.max_length, "cut": train_set.cut + val_set.cut})
+
+
+if __name__ == "__main__":
+    run_stage("finetune_classify", ROOT, finetune_classify, counts="examples")

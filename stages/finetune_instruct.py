@@ -1,0 +1,65 @@
+"""Stage `finetune_instruct`: a GPT learns to follow instructions (chapter 7) → `models/instruct`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "src"))  # the source tree that this file lies in, also in a copy of the project
+
+import torch
+
+from gpt_from_scratch.data.batching import instruction_loaders
+from gpt_from_scratch.data.instructions import Instructions, format_prompt, read_entries, split_entries
+from gpt_from_scratch.files import new_folder
+from gpt_from_scratch.generation.text import continue_text
+from gpt_from_scratch.progress import TrainingProgress
+from gpt_from_scratch.stage import Stage, run_stage
+from gpt_from_scratch.tokenizer.bpe import load_tokenizer
+from gpt_from_scratch.training import LanguageModelling
+from gpt_from_scratch.training.fit import fit, total_steps
+from gpt_from_scratch.training.runtime import prepare
+from gpt_from_scratch.training_outputs import write_training
+from gpt_from_scratch.weights.huggingface import save_model
+from gpt_from_scratch.weights.start import starting_model
+
+
+def finetune_instruct(stage: Stage) -> None:
+    """Train on prompts and responses, answer one validation entry after every epoch, and save the model."""
+    params = stage.params.instruct
+    device = prepare(stage.params.runtime)
+    base = stage.models / params.base
+    tokenizer = load_tokenizer(base)
+    source = stage.raw / "instruction-data.json"
+    stage.use_dataset(source, "instruction tuning")
+    train_part, _, val_part = split_entries(read_entries(source), params.train_fraction, params.test_fraction)
+
+    torch.manual_seed(params.seed)
+    model, facts = starting_model(base, params.initial_weights, params.drop_rate, params.kernels)
+    max_length = min(params.max_length, model.config.context_length)
+    train_set, val_set = (Instructions(part, tokenizer, max_length) for part in (train_part, val_part))
+    loaders = instruction_loaders(train_set, val_set, params.batch_size, tokenizer.eot_token)
+    model.to(device)
+
+    torch.manual_seed(params.seed)
+    prompt = format_prompt(val_part[0])
+    with TrainingProgress(stage.name, total_steps(loaders[0], params)) as progress:
+        result = fit(
+            model,
+            LanguageModelling(),
+            loaders,
+            params,
+            device,
+            [stage.run, progress],
+            initial_batches=params.eval_batches,
+            write_sample=lambda: continue_text(model, tokenizer, prompt, params.sample_tokens),
+        )
+    facts = {**stage.data_facts(), **facts}
+    with new_folder(stage.models / "instruct") as folder:
+        save_model(model, folder, base, facts)
+    write_training(stage, result, {**facts, "cut": train_set.cut + val_set.cut})
+
+
+if __name__ == "__main__":
+    run_stage("finetune_instruct", ROOT, finetune_instruct)
