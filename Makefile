@@ -63,7 +63,8 @@ lock: ## renew requirements.lock with the newest versions that fit; the environm
 	"$$folder/venv/bin/python" -m pip install -e ".[pipeline,dev]" | $(PROGRESS) && \
 	"$$folder/venv/bin/python" -m pip install --quiet --no-deps --ignore-requires-python $(REFERENCE) && \
 	"$$folder/venv/bin/python" -m pip freeze --exclude-editable > "$$folder/frozen" && \
-	awk '$(NAMES_AND_VERSIONS)' "$$folder/frozen" > "$$folder/lock" && cat "$$folder/lock" > requirements.lock && \
+	printf '\043 Written by make lock: the versions that are tested together, as constraints for pip.\n' > requirements.lock && \
+	awk '$(NAMES_AND_VERSIONS)' "$$folder/frozen" >> requirements.lock && \
 	echo "requirements.lock: $$(grep -c == requirements.lock) versions; try them with: make test"
 
 $(STAMP):
@@ -90,7 +91,6 @@ PROGRESS := awk '/^ *(Downloading|Using cached|Processing).*\.whl/ && (/[0-9] MB
 
 # Names and versions only: no build of PyTorch, no packages of CUDA, TensorFlow under both of its names.
 define NAMES_AND_VERSIONS
-BEGIN {print "\# Constraints, written by `make lock`: every version that was tested together."} \
-!/^[A-Za-z0-9._-]+==/ || /^(nvidia|cuda|triton)/ {next} {sub(/\+.*/, "")} \
-/^tensorflow(_cpu|-cpu)?==/ {split($$0, part, "=="); print "tensorflow==" part[2]; print "tensorflow-cpu==" part[2]; next} {print}
+!/^[A-Za-z0-9._-]+==/ || /^(nvidia|cuda|triton)/ {next} {sub(/[+].*/, "")} \
+/^tensorflow(_cpu)?==/ {sub(/.*==/, ""); print "tensorflow==" $$0; print "tensorflow-cpu==" $$0; next} {print}
 endef

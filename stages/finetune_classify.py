@@ -55,7 +55,7 @@ def finetune_classify(stage: Stage) -> None:
             params,
             device,
             [stage.run, progress],
-            initial_batches=params.eval_batches,
+            initial_batches=10,
         )
     facts = {**stage.data_facts(), **facts}
     with new_folder(stage.models / "classifier") as folder:

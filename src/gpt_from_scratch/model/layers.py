@@ -45,6 +45,9 @@ class GELU(nn.Module):
 
     kernels: Kernels = "explicit"
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def forward(self, x: Tensor) -> Tensor:
         if self.kernels == "fused":
             return F.gelu(x, approximate="tanh")

@@ -26,7 +26,7 @@ class Fit:
 
     Attributes:
         journal: evaluations and scores.
-        initial: losses before the first update.
+        initial: losses and scores before the first update.
         samples: one text per epoch: `epoch`, `step`, `text`.
     """
 
@@ -71,11 +71,11 @@ def fit(
         loaders: for training and for validation.
         params: epochs, optimizer, schedule and how often to evaluate.
         listeners: are handed every record.
-        initial_batches: batches per set that the losses before training are measured on; all if None.
+        initial_batches: batches per set that is measured on before training; all if None.
         write_sample: returns the text to keep after an epoch; the model is in evaluation mode then.
     """
     steps = total_steps(loaders[0], params)
-    initial = _initial_losses(model, task, loaders, params.seed, device, initial_batches)
+    initial = _initial_figures(model, task, loaders, params.seed, device, initial_batches)
     result = Fit(Journal(listeners), initial)
     schedule, warmup_steps = None, 0
     if params.schedule.kind == "cosine":
@@ -102,7 +102,7 @@ def fit(
     return result
 
 
-def _initial_losses(
+def _initial_figures(
     model: nn.Module,
     task: Task,
     loaders: tuple[DataLoader[Batch], DataLoader[Batch]],
@@ -116,5 +116,7 @@ def _initial_losses(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         losses = [mean_loss(task, model, loader, device, num_batches) for loader in loaders]
+        torch.manual_seed(seed)
+        scores = dict(task.scores(model, *loaders, device, num_batches))
     model.train(mode)
-    return dict(zip(("train_loss", "validation_loss"), losses, strict=True))
+    return {**dict(zip(("train_loss", "validation_loss"), losses, strict=True)), **scores}

@@ -1,0 +1,117 @@
+"""Chapter 5's way to OpenAI's weights: a checkpoint as nested dictionaries of arrays, and those into a model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gpt_from_scratch.data.download import download_all
+from gpt_from_scratch.data.sources import gpt2_checkpoint
+from gpt_from_scratch.files import read_json
+from gpt_from_scratch.model.config import GPT2_SIZES, GPTConfig
+from gpt_from_scratch.weights.layout import gpt2_tensors
+from gpt_from_scratch.weights.openai import import_tensorflow
+
+Params = dict[str, Any]
+"""`wte`, `wpe`, the final norm's `g` and `b`, and `blocks`, one dictionary per layer: `attn/c_attn/w` nested."""
+
+
+def download_and_load_gpt2(model_size: str, models_dir: str | Path) -> tuple[dict[str, int], Params]:
+    """Return the settings and weights of OpenAI's GPT-2, downloaded to `models_dir/model_size` where not there yet.
+
+    A mirror of the files in `$GPT_MIRROR` is tried before the hosts.
+
+    Raises:
+        ValueError: for a size other than 124M, 355M, 774M and 1558M.
+        InputError: when TensorFlow is missing or a file cannot be had.
+    """
+    if model_size not in GPT2_SIZES:
+        raise ValueError(f"model_size: expected one of {', '.join(GPT2_SIZES)}, found {model_size!r}")
+    import_tensorflow()
+    folder = Path(models_dir) / model_size
+    download_all(gpt2_checkpoint(model_size), folder, os.environ.get("GPT_MIRROR"))
+    settings = read_json(folder / "hparams.json")
+    return settings, load_gpt2_params_from_tf_ckpt(folder / "model.ckpt", settings)
+
+
+def load_gpt2_params_from_tf_ckpt(ckpt_path: str | Path, settings: Mapping[str, int]) -> Params:
+    """Read a TensorFlow checkpoint as nested dictionaries of arrays, without dimensions of size 1.
+
+    Args:
+        ckpt_path: the checkpoint's files up to `.index`.
+        settings: `n_layer` is the number of blocks.
+    """
+    reader = import_tensorflow().train.load_checkpoint(str(ckpt_path))
+    params: Params = {"blocks": [{} for _ in range(settings["n_layer"])]}
+    for name in reader.get_variable_to_shape_map():
+        target, keys = _place(params, name)
+        for key in keys[:-1]:
+            target = target.setdefault(key, {})
+        target[keys[-1]] = np.squeeze(reader.get_tensor(name))
+    return params
+
+
+def assign(left: Tensor, right: Any) -> nn.Parameter:
+    """Return the array `right` as a parameter.
+
+    Raises:
+        ValueError: when its shape is not that of `left`.
+    """
+    _check_shape("weight", left.shape, right.shape)
+    return nn.Parameter(torch.as_tensor(right).clone())
+
+
+def load_weights_into_gpt(gpt: nn.Module, params: Params) -> None:
+    """Copy OpenAI's weights into a `GPTModel` in place; an output head of its own gets the token embedding's.
+
+    Raises:
+        ValueError: when the model lacks a parameter (its `qkv_bias` must be true, its `n_layers` those of `params`)
+            or has one of another shape.
+    """
+    parameters = dict(gpt.named_parameters(remove_duplicate=False))
+    context_length, emb_dim = params["wpe"].shape
+    shape = GPTConfig(
+        vocab_size=len(params["wte"]),
+        context_length=context_length,
+        emb_dim=emb_dim,
+        n_heads=1,
+        n_layers=len(params["blocks"]),
+        qkv_bias=True,
+    )
+    _check_shape("transformer blocks", (len(gpt.trf_blocks),), (shape.n_layers,))
+    sources = {}
+    for tensor in gpt2_tensors(shape):
+        target, keys = _place(params, tensor.openai)
+        for key in keys:
+            target = target[key]
+        stored = torch.as_tensor(target)
+        _check_shape(tensor.openai, tensor.shape, stored.shape)
+        sources[tensor] = stored
+        for name, part in zip(tensor.parameters, stored.chunk(len(tensor.parameters), dim=-1), strict=True):
+            if name not in parameters:
+                raise ValueError(f"{name}: expected in the model for OpenAI's {tensor.openai}, found no such parameter")
+            _check_shape(name, parameters[name].shape, (part.T if tensor.transposed else part).shape)
+    _check_shape("out_head.weight", gpt.out_head.weight.shape, params["wte"].shape)
+    for tensor, stored in sources.items():
+        tensor.into_parameters(stored, parameters)
+    if gpt.out_head.weight is not gpt.tok_emb.weight:
+        gpt.out_head.weight.data.copy_(gpt.tok_emb.weight.data)
+
+
+def _place(params: Params, name: str) -> tuple[Any, list[str]]:
+    """Return the dictionary that a checkpoint's tensor belongs into, and its keys there."""
+    _, first, *rest = name.split("/")
+    if first.startswith("h"):
+        return params["blocks"][int(first[1:])], rest
+    return params, [rest[-1] if rest else first]
+
+
+def _check_shape(what: str, expected: tuple[int, ...], found: tuple[int, ...]) -> None:
+    if tuple(expected) != tuple(found):
+        raise ValueError(f"{what}: expected shape {list(expected)}, found {list(found)}")

@@ -1,0 +1,96 @@
+"""The command `gpt`. What a subcommand needs is imported inside it, so that `gpt --help` answers at once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from gpt_from_scratch.errors import InputError
+
+
+class _OneLine(TyperGroup):
+    """Shows what a user can mend as one line, and a traceback only on demand."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            if ctx.params["debug"]:
+                raise
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(cls=_OneLine, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def _gpt(debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False) -> None:
+    """GPT-2 from scratch: results, runs and profiles of the pipeline that `dvc repro` runs."""
+
+
+@app.command()
+def results() -> None:
+    """Print the results of the last evaluation, those of the book beside them."""
+    from gpt_from_scratch.results import results_table
+
+    typer.echo(results_table(_project()))
+
+
+@app.command()
+def summary() -> None:
+    """Write the pipeline's present state into MLflow as one run, unless it is there already."""
+    from gpt_from_scratch.tracking.summary import write_summary
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    if run := write_summary(_project()):
+        typer.echo(f"MLflow: this state of the pipeline is the summary run {run}")
+
+
+@app.command()
+def use_profile(name: Annotated[str, typer.Argument(help="A file in profiles/, without its ending.")]) -> None:
+    """Make params.yaml a copy of a profile; edited parameters are never overwritten."""
+    from gpt_from_scratch import profiles
+
+    changed = profiles.use_profile(_project(), name)
+    typer.echo(f"params.yaml {'is now' if changed else 'was already'} the profile {name}")
+
+
+@app.command()
+def clean() -> None:
+    """Free what can be made again: data, models, DVC's cache, downloads. Runs and parameters stay."""
+    from gpt_from_scratch.cleaning import report
+
+    typer.echo(report(_project()))
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="Of the address 127.0.0.1.")] = 5000) -> None:
+    """Open MLflow's UI over the runs, for this machine only."""
+    from gpt_from_scratch.tracking.server import is_server, tracking_uri, without_password
+
+    root = _project()
+    uri = tracking_uri(root)
+    if is_server(uri):
+        typer.echo(f"The runs are on the server {without_password(uri)} (MLFLOW_TRACKING_URI); open it in a browser.")
+        return
+    typer.echo(f"MLflow's UI: http://127.0.0.1:{port} (Ctrl-C ends it)")
+    sys.stdout.flush()
+    os.chdir(root)
+    arguments = ["-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
+    os.execv(sys.executable, [sys.executable, *arguments])
+
+
+def _project() -> Path:
+    """Return the project's folder: the present one, or the nearest above it with a dvc.yaml."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "dvc.yaml").is_file():
+            return folder
+    raise InputError(f"{here}: expected a folder inside the project, found no dvc.yaml here or above")

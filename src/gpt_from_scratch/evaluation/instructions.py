@@ -1,0 +1,110 @@
+"""How well instructions are answered (chapter 7), by measures that need no judge."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+import torch
+from tiktoken import Encoding
+from torch import Tensor
+
+from gpt_from_scratch.data.instructions import IGNORE_INDEX, Entry, collate, format_prompt, format_response
+from gpt_from_scratch.evaluation.language import token_loss
+from gpt_from_scratch.generation import generate
+from gpt_from_scratch.model import GPTModel
+
+
+def answers(
+    model: GPTModel,
+    tokenizer: Encoding,
+    entries: Sequence[Entry],
+    max_new_tokens: int,
+    batch_size: int,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[str]:
+    """Answer every entry greedily, as the book does: the prompt without its response header goes in.
+
+    The model writes the header itself; it is taken out of the answer. A prompt that leaves no room in the model's
+    context is cut on the left.
+
+    Args:
+        progress: is told how many further entries are done.
+    """
+    room = max(1, model.config.context_length - max_new_tokens)
+    prompts = [tokenizer.encode(format_prompt(entry), disallowed_special=())[-room:] for entry in entries]
+    by_length = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
+    texts = [""] * len(prompts)
+    for start in range(0, len(by_length), batch_size):
+        numbers = by_length[start : start + batch_size]
+        rows = generate(model, [prompts[number] for number in numbers], max_new_tokens, eos_id=tokenizer.eot_token)
+        for number, ids in zip(numbers, rows, strict=True):
+            texts[number] = tokenizer.decode(ids).replace("### Response:", "").strip()
+        progress(len(numbers))
+    return texts
+
+
+def response_loss(
+    model: GPTModel, tokenizer: Encoding, entries: Sequence[Entry], max_length: int, batch_size: int
+) -> float:
+    """Return the mean loss, nats per token, on the tokens of the responses and their ends alone."""
+    return token_loss(
+        model,
+        (
+            _response_batch(tokenizer, entries[start : start + batch_size], max_length)
+            for start in range(0, len(entries), batch_size)
+        ),
+    )
+
+
+def _response_batch(tokenizer: Encoding, entries: Sequence[Entry], max_length: int) -> tuple[Tensor, Tensor]:
+    """Return inputs and targets in which everything before the response is ignored."""
+    texts, begins = [], []
+    for entry in entries:
+        # Encoded as in training, in one piece; its tokens are then found by the length of the text before them.
+        ids = tokenizer.encode(format_prompt(entry) + format_response(entry), disallowed_special=())
+        response = entry["output"].encode("utf-8")
+        begin, covered = len(ids), 0
+        while begin > 0 and covered < len(response):
+            begin -= 1
+            covered += len(tokenizer.decode_single_token_bytes(ids[begin]))
+        texts.append(ids)
+        begins.append(begin)
+    inputs, targets = collate(texts, tokenizer.eot_token, max_length=max_length)
+    columns = torch.arange(targets.shape[1])
+    targets[columns[None, :] < torch.tensor(begins)[:, None] - 1] = IGNORE_INDEX
+    return inputs, targets
+
+
+def answer_metrics(entries: Sequence[Entry], texts: Sequence[str]) -> dict[str, float]:
+    """Return the share of exact answers, as they are and but for case and signs, and the mean ROUGE-L."""
+    expected = [entry["output"].strip() for entry in entries]
+    pairs = list(zip(expected, texts, strict=True))
+    return {
+        "entries": len(pairs),
+        "exact_match": sum(a == b for a, b in pairs) / len(pairs),
+        "loose_match": sum(words(a) == words(b) for a, b in pairs) / len(pairs),
+        "rouge_l": sum(rouge_l(a, b) for a, b in pairs) / len(pairs),
+    }
+
+
+def words(text: str) -> list[str]:
+    """Return a text's words in lower case."""
+    return re.findall(r"\w+", text.lower())
+
+
+def rouge_l(reference: str, candidate: str) -> float:
+    """Return ROUGE-L: the F-measure of the longest common subsequence of words (Lin 2004), without stemming.
+
+    Two texts without words agree fully; one against none not at all.
+    """
+    expected, found = words(reference), words(candidate)
+    if not expected or not found:
+        return float(expected == found)
+    row = [0] * (len(found) + 1)
+    for word in expected:
+        previous = row
+        row = [0]
+        for column, other in enumerate(found, start=1):
+            row.append(previous[column - 1] + 1 if word == other else max(previous[column], row[-1]))
+    return 2 * row[-1] / (len(expected) + len(found))

@@ -1,0 +1,72 @@
+"""How well a language model predicts its text, and what it writes (chapter 5)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from tiktoken import Encoding
+from torch import Tensor
+from torch.nn import functional as F
+
+from gpt_from_scratch.generation import generate
+from gpt_from_scratch.model import GPTModel
+
+
+@torch.no_grad()
+def token_loss(model: GPTModel, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
+    """Return the mean loss per learnt target token, in nats, over all batches (inputs and targets `[batch, tokens]`)."""
+    total, count = 0.0, 0
+    for inputs, targets in batches:
+        targets = targets.to(model.device)
+        logits = model(inputs.to(model.device))
+        total += F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum").item()
+        count += int((targets >= 0).sum())
+    return total / count if count else math.nan
+
+
+def language_metrics(model: GPTModel, train_batches: Iterable, validation_batches: Iterable) -> dict[str, float]:
+    """Return loss (nats per token) and perplexity on both parts of the text."""
+    train, validation = token_loss(model, train_batches), token_loss(model, validation_batches)
+    return {
+        "train_loss": train,
+        "train_perplexity": perplexity(train),
+        "validation_loss": validation,
+        "validation_perplexity": perplexity(validation),
+    }
+
+
+def perplexity(loss: float) -> float:
+    """Return e to the loss: among how many equally likely tokens the model hesitates."""
+    return math.exp(loss)
+
+
+def samples(
+    model: GPTModel,
+    tokenizer: Encoding,
+    prompts: Sequence[str],
+    tokens: int,
+    temperature: float,
+    top_k: int,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """Continue every prompt greedily and by sampling.
+
+    Args:
+        tokens: tokens to add; a text that the model ends earlier is shorter.
+        temperature, top_k, seed: of the sampled continuation.
+
+    Returns:
+        One row per text: `prompt`, `decoding` (`greedy` or `sampled`), `text` with its prompt.
+    """
+    rows = []
+    for prompt in prompts:
+        ids = tokenizer.encode(prompt, disallowed_special=())
+        generator = torch.Generator(device=model.device).manual_seed(seed)
+        sampling = {"temperature": temperature, "top_k": top_k, "generator": generator}
+        for decoding, options in (("greedy", {}), ("sampled", sampling)):
+            (new_ids,) = generate(model, [ids], tokens, eos_id=tokenizer.eot_token, **options)
+            rows.append({"prompt": prompt, "decoding": decoding, "text": prompt + tokenizer.decode(new_ids)})
+    return rows

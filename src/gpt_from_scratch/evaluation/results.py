@@ -1,0 +1,65 @@
+"""The results as a table for the terminal: what `make repro` ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from gpt_from_scratch.files import read_json
+
+_WIDTHS = (15, 46, 10, 10, 11)
+
+
+def results_table(metrics_folder: Path) -> str:
+    """Return the headline figures of `metrics/evaluation.json`, the published ones beside them.
+
+    Raises:
+        InputError: when the file is missing or not JSON.
+    """
+    evaluation = read_json(metrics_folder / "evaluation.json")
+    lines = [f"data: {evaluation['data']}    pretrained: {evaluation['pretrained']}", ""]
+    lines += [_line("", "figure", "ours", "published", "difference"), "-" * sum(_WIDTHS)]
+    lines += [_line(*row) for row in _own_rows(evaluation)]
+    lines += ["", "beside the book's figures:"]
+    notes: list[str] = []
+    for row in evaluation["published"]:
+        mark = ""
+        if row["note"]:
+            if row["note"] not in notes:
+                notes.append(row["note"])
+            mark = f" [{notes.index(row['note']) + 1}]"
+        values = (_number(row[key]) for key in ("ours", "published", "difference"))
+        lines.append(_line(row["training"], row["figure"] + mark, *values))
+    lines += [f"[{number}] not comparable: {note}" for number, note in enumerate(notes, start=1)]
+    return "\n".join(lines)
+
+
+def _own_rows(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    language, classifier = evaluation["language_model"], evaluation["classifier"]
+    for name in ("train_loss", "validation_loss", "validation_perplexity"):
+        yield "pretraining", name.replace("_", " "), _number(language[name])
+    for name, metrics in classifier.items():
+        if name != "baseline":
+            label = f"{name.replace('_', ' ')} accuracy ({metrics['messages']} messages)"
+            yield "classification", label, _number(metrics["accuracy"])
+    yield (
+        "classification",
+        "test accuracy, TF-IDF + logistic regression",
+        _number(classifier["baseline"]["test"]["accuracy"]),
+    )
+    for name, value in evaluation["instructions"].items():
+        yield "instructions", f"test {name.replace('_', ' ')}", _number(value)
+
+
+def _number(value: float | int | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if abs(value) >= 1000 else f"{value:.4f}"
+
+
+def _line(*cells: str) -> str:
+    padded = [*cells, *[""] * (len(_WIDTHS) - len(cells))]
+    left = "".join(cell.ljust(width) for cell, width in zip(padded[:2], _WIDTHS[:2], strict=True))
+    right = "".join(cell.rjust(width) for cell, width in zip(padded[2:], _WIDTHS[2:], strict=True))
+    return (left + right).rstrip()

@@ -1,0 +1,166 @@
+"""Stage `evaluate`: what the three models reach, beside the book's figures → `metrics/evaluation.json`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "src"))  # the source tree that this file lies in, also in a copy of the project
+
+import csv
+import tempfile
+from typing import Any
+
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from gpt_from_scratch.data.corpus import TokenWindows, read_text, split_text
+from gpt_from_scratch.data.instructions import Entry, read_entries, split_entries
+from gpt_from_scratch.data.messages import Messages, read_split
+from gpt_from_scratch.data.spam import LABELS, fold
+from gpt_from_scratch.evaluation.classification import baseline, classification_metrics, probabilities, roc_points
+from gpt_from_scratch.evaluation.figures import confusion_figure, loss_figure
+from gpt_from_scratch.evaluation.instructions import answer_metrics, answers, response_loss
+from gpt_from_scratch.evaluation.language import language_metrics, perplexity, samples
+from gpt_from_scratch.evaluation.published import compare
+from gpt_from_scratch.files import read_json, write_csv, write_json
+from gpt_from_scratch.stage import Stage, run_stage
+from gpt_from_scratch.tokenizer.bpe import load_tokenizer
+from gpt_from_scratch.tracking.summary import write_summary
+from gpt_from_scratch.training.runtime import prepare
+from gpt_from_scratch.weights.classifier import load_classifier
+from gpt_from_scratch.weights.huggingface import load_model
+
+TRAININGS = {"pretrain": "pretrain", "classify": "finetune_classify", "instruct": "finetune_instruct"}
+
+
+def evaluate(stage: Stage) -> None:
+    """Measure language model, classifier and instruction model, and write what all results say together."""
+    device = prepare(stage.params.runtime)
+    trainings = {name: read_json(stage.metrics / f"{file}.json") for name, file in TRAININGS.items()}
+    language = evaluate_language(stage, device)
+    classifier = evaluate_classifier(stage, device)
+    instructions = evaluate_instructions(stage, device)
+    facts = {
+        **stage.data_facts(),
+        "pretrained": "; ".join(f"{name}: {trainings[name]['pretrained']}" for name in ("classify", "instruct")),
+    }
+    settings = {
+        **facts,
+        "classify": {
+            **stage.params.classify.model_dump(),
+            "recipe": stage.params.split_spam.recipe,
+            "base": trainings["classify"]["base"],
+            "pretrained": trainings["classify"]["pretrained"],
+        },
+        "instruct": {key: trainings["instruct"][key] for key in ("base", "pretrained")},
+    }
+    results = {
+        **facts,
+        "language_model": language,
+        "classifier": classifier,
+        "instructions": instructions,
+        "published": compare({**trainings, "classifier": classifier}, settings),
+    }
+    write_json(stage.metrics / "evaluation.json", results)
+    stage.run.tags(facts)
+    stage.run.table(results["published"], "published.json")
+    stage.run.artifact(stage.metrics / "evaluation.json")
+    draw(stage, classifier)
+    write_summary(stage.root)
+
+
+def evaluate_language(stage: Stage, device: Any) -> dict[str, Any]:
+    """Measure the pretrained model on its text and let it write."""
+    params, model = stage.params.evaluate, load_model(stage.models / "pretrain", device=device)
+    tokenizer = load_tokenizer(stage.models / "pretrain")
+    texts = split_text(read_text(stage.raw / "text.txt"), stage.params.pretrain.train_fraction)
+    context = model.config.context_length
+    windows = [TokenWindows(tokenizer.encode(t, allowed_special={"<|endoftext|>"}), context, context) for t in texts]
+    metrics = language_metrics(model, *(DataLoader(part, batch_size=params.batch_size) for part in windows))
+    written = samples(
+        model,
+        tokenizer,
+        params.sample_prompts,
+        params.sample_tokens,
+        params.temperature,
+        params.top_k,
+        params.seed,
+    )
+    with (stage.metrics / "plots" / "pretrain.csv").open(encoding="utf-8") as file:
+        rows = [
+            {
+                "step": row["step"],
+                "train_perplexity": perplexity(float(row["train_loss"])),
+                "validation_perplexity": perplexity(float(row["validation_loss"])),
+            }
+            for row in csv.DictReader(file)
+        ]
+    write_csv(stage.metrics / "plots" / "perplexity.csv", rows)
+    stage.run.metrics({f"language_model/{name}": value for name, value in metrics.items()})
+    stage.run.table(written, "samples.json")
+    return {**metrics, "samples": written}
+
+
+def evaluate_classifier(stage: Stage, device: Any) -> dict[str, Any]:
+    """Measure the classifier on every set, on the test messages unlike any trained on, and the baseline beside it."""
+    model, info = load_classifier(stage.models / "classifier", device=device)
+    tokenizer = load_tokenizer(stage.models / "classifier")
+    frames = {path.stem: read_split(path) for path in sorted((stage.root / "data" / "spam").glob("*.csv"))}
+    seen = set(frames["train"]["Text"].map(fold))
+    results: dict[str, Any] = {}
+    for name in ("train", "validation", "test", "test_natural"):
+        if name not in frames:
+            continue
+        frame = frames[name]
+        messages = Messages(frame, tokenizer, pad_id=info.pad_id, max_length=info.max_length)
+        spam = probabilities(model, messages.token_ids, stage.params.evaluate.batch_size)[:, 1]
+        results[name] = classification_metrics(frame["Label"], spam)
+        if name == "test":
+            unseen = ~frame["Text"].map(fold).isin(seen).to_numpy()
+            results["test_unseen"] = classification_metrics(frame["Label"][unseen], spam[unseen])
+            predicted = [LABELS[int(probability > 0.5)] for probability in spam]
+            rows = [{"actual": LABELS[a], "predicted": p} for a, p in zip(frame["Label"], predicted, strict=True)]
+            write_csv(stage.metrics / "plots" / "confusion.csv", rows)
+            write_csv(stage.metrics / "plots" / "roc.csv", roc_points(frame["Label"], spam))
+    pairs = {name: (frame["Text"], frame["Label"]) for name, frame in frames.items()}
+    results["baseline"] = baseline(pairs.pop("train"), pairs)
+    stage.run.metrics({f"classifier/{name}_accuracy": results[name]["accuracy"] for name in results if name in frames})
+    return results
+
+
+def evaluate_instructions(stage: Stage, device: Any) -> dict[str, Any]:
+    """Let the instruction model answer the test entries and compare with the reference answers."""
+    params, model = stage.params.evaluate, load_model(stage.models / "instruct", device=device)
+    tokenizer = load_tokenizer(stage.models / "instruct")
+    entries = read_entries(stage.raw / "instruction-data.json")
+    fractions = stage.params.instruct.train_fraction, stage.params.instruct.test_fraction
+    test: list[Entry] = split_entries(entries, *fractions)[1]
+    with tqdm(total=len(test), desc="answers", unit="entry", mininterval=2) as bar:
+        texts = answers(model, tokenizer, test, params.response_tokens, params.batch_size, bar.update)
+    max_length = min(stage.params.instruct.max_length, model.config.context_length)
+    loss = response_loss(model, tokenizer, test, max_length, params.batch_size)
+    responses = [{**entry, "model_response": text} for entry, text in zip(test, texts, strict=True)]
+    write_json(stage.metrics / "responses.json", responses)
+    stage.run.table(responses, "responses.json")
+    metrics = {"response_loss": loss, **answer_metrics(test, texts)}
+    stage.run.metrics({f"instructions/{name}": value for name, value in metrics.items()})
+    return metrics
+
+
+def draw(stage: Stage, classifier: dict[str, Any]) -> None:
+    """Draw the curves and the confusion matrix for MLflow."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for training in TRAININGS.values():
+            with (stage.metrics / "plots" / f"{training}.csv").open(encoding="utf-8") as file:
+                rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+            loss_figure(rows, folder / f"{training}.png", training)
+        confusion_figure(classifier["test"]["confusion"], folder / "confusion.png", "test messages")
+        for path in sorted(folder.iterdir()):
+            stage.run.artifact(path, "plots")
+
+
+if __name__ == "__main__":
+    run_stage("evaluate", ROOT, evaluate)
