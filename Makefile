@@ -81,7 +81,7 @@ $(STAMP):
 
 define check_python
 [ -n "$(PYTHON)" ] && "$(PYTHON)" -c '$(FITS)' 2>/dev/null || { \
-	echo "error: Python 3.11, 3.12 or 3.13 is needed, found $$("$(if $(PYTHON),$(PYTHON),python3)" --version 2>&1 || true);" \
+	echo "error: Python 3.11, 3.12 or 3.13 is needed, found $$("$(if $(PYTHON),$(PYTHON),python3)" --version 2>&1 | head -n 1);" \
 	"name one with: make $(or $(MAKECMDGOALS),install) PYTHON=/path/to/python3.12" >&2; exit 1; }
 endef
 

@@ -219,6 +219,5 @@ def test_memory_grows_by_little_more_than_the_checkpoint(tmp_path, random_model,
     environment = {"PYTHONPATH": str(root / "src")}
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     ratio = int(run.stdout) / (tmp_path / "checkpoint" / DATA).stat().st_size
-    print("RATIO", ratio)
     assert 0.9 < ratio <= 1.3
     assert "oneDNN" not in run.stderr

@@ -10,10 +10,10 @@ from torch.optim import Optimizer
 from gpt_from_scratch import generation
 from gpt_from_scratch.book.ch04 import generate_text_simple
 from gpt_from_scratch.book.curves import Numbers, plot_two_curves
+from gpt_from_scratch.book.download import download_file
 from gpt_from_scratch.book.gpt_download import (
     assign,
     download_and_load_gpt2,
-    download_file,
     load_gpt2_params_from_tf_ckpt,
     load_weights_into_gpt,
 )

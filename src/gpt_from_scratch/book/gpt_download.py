@@ -11,8 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gpt_from_scratch.data.download import download_all
-from gpt_from_scratch.data.sources import gpt2_checkpoint
 from gpt_from_scratch.files import read_json
 from gpt_from_scratch.model.config import GPT2_SIZES, GPTConfig
 from gpt_from_scratch.weights.layout import gpt2_tensors
@@ -31,6 +29,9 @@ def download_and_load_gpt2(model_size: str, models_dir: str | Path) -> tuple[dic
         ValueError: for a size other than 124M, 355M, 774M and 1558M.
         InputError: when TensorFlow is missing or a file cannot be had.
     """
+    from gpt_from_scratch.data.download import download_all
+    from gpt_from_scratch.data.sources import gpt2_checkpoint
+
     if model_size not in GPT2_SIZES:
         raise ValueError(f"model_size: expected one of {', '.join(GPT2_SIZES)}, found {model_size!r}")
     import_tensorflow()

@@ -42,6 +42,8 @@ def prepare(runtime: Runtime) -> torch.device:
     # cuBLAS needs a fixed workspace for reproducible sums, and reads it when its first handle is made.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(runtime.deterministic)
+    # Filling every new tensor finds reads of uninitialised memory, which no result here depends on, and costs time.
+    torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     return choose_device(runtime.device)
