@@ -6,8 +6,9 @@ PORT ?= 5000
 REFERENCE := llms-from-scratch==1.0.19
 
 FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
-PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
-	"$$name" -c '$(FITS)' 2>/dev/null && echo "$$name" && break; done)
+# Looked for when it is first needed, and only once.
+PYTHON ?= $(eval PYTHON := $(shell for name in python3 python3.13 python3.12 python3.11; do \
+	"$$name" -c '$(FITS)' 2>/dev/null && echo "$$name" && break; done))$(PYTHON)
 
 # What is installed depends on these files' content, and an environment works only where it was made.
 STATE := $(shell { pwd; cat requirements.lock pyproject.toml; } | cksum | cut -d ' ' -f 1)
@@ -68,9 +69,9 @@ lock: ## renew requirements.lock with the newest versions that fit; the environm
 	echo "requirements.lock: $$(grep -c == requirements.lock) versions; try them with: make test"
 
 $(STAMP):
+	@# An environment that was moved, copied or left unfinished, or whose Python is gone or does not fit, is made anew.
+	@$(BIN)/python -c '$(FITS)' 2>/dev/null && $(BIN)/pip --version 2>/dev/null | grep -qF "$(CURDIR)/$(VENV)/" || rm -rf $(VENV)
 	@$(call check_python)
-	@# An environment that was moved, copied or left unfinished, or whose Python is gone, is made anew.
-	@case "$$($(BIN)/pip --version 2>/dev/null)" in *"$(CURDIR)/$(VENV)/"*) ;; *) rm -rf $(VENV) ;; esac
 	@rm -f $(VENV)/installed-*
 	@[ -x $(BIN)/python ] || { echo "Creating $(VENV) with $$("$(PYTHON)" --version)" && "$(PYTHON)" -m venv "$(CURDIR)/$(VENV)"; }
 	@echo "Installing what requirements.lock pins (some minutes at the first time)"

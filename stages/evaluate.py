@@ -21,9 +21,9 @@ from gpt_from_scratch.data.messages import Messages, read_split
 from gpt_from_scratch.data.spam import LABELS, fold
 from gpt_from_scratch.evaluation.classification import baseline, classification_metrics, probabilities, roc_points
 from gpt_from_scratch.evaluation.figures import confusion_figure, loss_figure
-from gpt_from_scratch.evaluation.instructions import answer_metrics, answers, response_loss
+from gpt_from_scratch.evaluation.instructions import answer_metrics, answers, cut_prompts, response_loss
 from gpt_from_scratch.evaluation.language import language_metrics, perplexity, samples
-from gpt_from_scratch.evaluation.published import compare
+from gpt_from_scratch.evaluation.published import by_step, compare
 from gpt_from_scratch.files import read_json, write_csv, write_json
 from gpt_from_scratch.stage import Stage, run_stage
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
@@ -48,20 +48,28 @@ def evaluate(stage: Stage) -> None:
     }
     settings = {
         **facts,
+        "pretrain": stage.params.pretrain.model_dump(),
         "classify": {
             **stage.params.classify.model_dump(),
             "recipe": stage.params.split_spam.recipe,
             "base": trainings["classify"]["base"],
             "pretrained": trainings["classify"]["pretrained"],
         },
-        "instruct": {key: trainings["instruct"][key] for key in ("base", "pretrained")},
+        "instruct": {
+            **stage.params.instruct.model_dump(),
+            **{key: trainings["instruct"][key] for key in ("base", "pretrained")},
+        },
     }
+    curves = {}
+    for name in ("pretrain", "instruct"):
+        with (stage.metrics / "plots" / f"{TRAININGS[name]}.csv").open(encoding="utf-8") as file:
+            curves[name] = by_step(csv.DictReader(file))
     results = {
         **facts,
         "language_model": language,
         "classifier": classifier,
         "instructions": instructions,
-        "published": compare({**trainings, "classifier": classifier}, settings),
+        "published": compare({**trainings, "classifier": classifier, "curves": curves}, settings),
     }
     write_json(stage.metrics / "evaluation.json", results)
     stage.run.tags(facts)
@@ -144,7 +152,8 @@ def evaluate_instructions(stage: Stage, device: Any) -> dict[str, Any]:
     responses = [{**entry, "model_response": text} for entry, text in zip(test, texts, strict=True)]
     write_json(stage.metrics / "responses.json", responses)
     stage.run.table(responses, "responses.json")
-    metrics = {"response_loss": loss, **answer_metrics(test, texts)}
+    cut = cut_prompts(model, tokenizer, test, params.response_tokens)
+    metrics = {"response_loss": loss, "prompts_cut": cut, **answer_metrics(test, texts)}
     stage.run.metrics({f"instructions/{name}": value for name, value in metrics.items()})
     return metrics
 

@@ -38,9 +38,9 @@ def _gpt(debug: Annotated[bool, typer.Option(help="Show the traceback of an erro
 @app.command()
 def results() -> None:
     """Print the results of the last evaluation, those of the book beside them."""
-    from gpt_from_scratch.results import results_table
+    from gpt_from_scratch.evaluation.results import results_table
 
-    typer.echo(results_table(_project()))
+    typer.echo(results_table(_project() / "metrics"))
 
 
 @app.command()

@@ -39,8 +39,8 @@ def use_profile(root: Path, name: str) -> bool:
             return False
         if present not in {path.read_bytes() for path in known.values()}:
             raise InputError(
-                f"{target}: expected an unchanged copy of a profile ({', '.join(known)}), found edited parameters, which "
-                f"are not overwritten: keep them with 'cp params.yaml profiles/mine.yaml', or give them up with "
+                f"{target}: expected an unchanged copy of a profile ({', '.join(known)}), found edited parameters, "
+                f"which are not overwritten: keep them with 'cp params.yaml profiles/mine.yaml', or give them up with "
                 f"'cp profiles/{name}.yaml params.yaml'"
             )
     write_text(target, new.decode("utf-8"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -84,6 +85,8 @@ def run_stage(name: str, root: Path, body: Callable[[Stage], None], counts: str 
     """
     _quiet_environment()
     logging.basicConfig(level=logging.INFO, format=f"{name}: %(message)s", stream=sys.stderr)
+    # A request to end is an exception, so that half-written output is removed and the run is closed on the way out.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     began = time.monotonic()
     try:
         os.chdir(root)

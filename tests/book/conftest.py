@@ -9,16 +9,23 @@ from typing import Any
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
+import torch
 from tiktoken import Encoding
 
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 
 
+@pytest.fixture(autouse=True)
+def _one_thread(_two_threads: None) -> None:
+    # On models this small a second thread mostly waits.
+    torch.set_num_threads(1)
+
+
 @pytest.fixture
 def small() -> dict[str, Any]:
-    """A model of the book's kind that trains in a second, dropout on."""
+    """A model of the book's kind that reads bytes and trains in a second, dropout on."""
     return {
-        "vocab_size": 50257,
+        "vocab_size": 256,
         "context_length": 32,
         "emb_dim": 16,
         "n_heads": 2,
@@ -26,6 +33,22 @@ def small() -> dict[str, Any]:
         "drop_rate": 0.1,
         "qkv_bias": False,
     }
+
+
+class Bytes:
+    """A tokenizer whose tokens are bytes, used as tiktoken's are."""
+
+    def encode(self, text: str, **_: object) -> list[int]:
+        return list(text.encode())
+
+    def decode(self, ids: list[int]) -> str:
+        return bytes(ids).decode("latin-1")
+
+
+@pytest.fixture
+def byte_tokenizer() -> Bytes:
+    """For the small models."""
+    return Bytes()
 
 
 @pytest.fixture(scope="session")

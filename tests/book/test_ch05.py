@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
-from gpt_from_scratch.book import appendix_d, ch02, ch04, ch05
+from gpt_from_scratch.book import appendix_d, ch04, ch05
 
 pytest.importorskip("llms_from_scratch")
 from llms_from_scratch import appendix_d as theirs_d
 from llms_from_scratch import ch04 as theirs_04
 from llms_from_scratch import ch05 as theirs_05
 
-IDS = torch.tensor([[15496, 11, 314, 716]])
+IDS = torch.tensor([[15, 11, 31, 71]])
 
 
 class Counting(nn.Module):
@@ -71,21 +72,19 @@ def test_text_to_ids_and_back(tokenizer):
 
 
 @pytest.fixture
-def loaders(verdict):
-    """Returns fresh loaders, so that each training draws its own batches."""
+def loaders():
+    """Returns fresh loaders, the first of them shuffled."""
+    ids = torch.randint(0, 256, (30, 33), generator=torch.Generator().manual_seed(1))
+    windows = [TensorDataset(part[:, :-1], part[:, 1:]) for part in (ids[:19], ids[19:])]
 
     def make():
-        options = {"batch_size": 2, "max_length": 32, "stride": 32}
-        return (
-            ch02.create_dataloader_v1(verdict[:2000], **options),
-            ch02.create_dataloader_v1(verdict[2000:2600], **options, shuffle=False, drop_last=False),
-        )
+        return DataLoader(windows[0], batch_size=2, shuffle=True, drop_last=True), DataLoader(windows[1], batch_size=2)
 
     return make
 
 
 @pytest.mark.parametrize("name", ["GPTModel", "GPTModelFast"])
-def test_training_gives_the_references_losses(small, loaders, tokenizer, capsys, name):
+def test_training_gives_the_references_losses(small, loaders, byte_tokenizer, capsys, name):
     results, printed = [], []
     for module, model in zip((ch05, theirs_05), pair(small, name), strict=True):
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.1)
@@ -100,7 +99,7 @@ def test_training_gives_the_references_losses(small, loaders, tokenizer, capsys,
                 eval_freq=2,
                 eval_iter=3,
                 start_context="Every effort moves you",
-                tokenizer=tokenizer,
+                tokenizer=byte_tokenizer,
             )
         )
         printed.append(capsys.readouterr().out)
@@ -114,7 +113,7 @@ def test_training_gives_the_references_losses(small, loaders, tokenizer, capsys,
 
 
 @pytest.mark.parametrize("options", [{}, {"orig_book_version": True}, {"initial_lr": 1e-5, "min_lr": 1e-5}])
-def test_appendix_d_gives_the_references_losses_and_rates(small, loaders, tokenizer, capsys, options):
+def test_appendix_d_gives_the_references_losses_and_rates(small, loaders, byte_tokenizer, capsys, options):
     results, printed = [], []
     for module, model in zip((appendix_d, theirs_d), pair(small), strict=True):
         optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3, weight_decay=0.1)
@@ -122,7 +121,7 @@ def test_appendix_d_gives_the_references_losses_and_rates(small, loaders, tokeni
         arguments = {"n_epochs": 3, "eval_freq": 2, "eval_iter": 2, "start_context": "Every", "warmup_steps": 4}
         results.append(
             module.train_model(
-                model, *loaders(), optimizer, torch.device("cpu"), **arguments, tokenizer=tokenizer, **options
+                model, *loaders(), optimizer, torch.device("cpu"), **arguments, tokenizer=byte_tokenizer, **options
             )
         )
         printed.append(capsys.readouterr().out)

@@ -63,15 +63,12 @@ def test_a_message_that_pandas_takes_for_a_missing_value_stays_a_message(tmp_pat
 
 
 @pytest.fixture
-def loaders(csv_files, tokenizer):
+def loaders(csv_files, byte_tokenizer):
+    """Returns fresh loaders, the first of them shuffled."""
+    sets = [ch06.SpamDataset(path, byte_tokenizer, max_length=24, pad_token_id=0) for path in csv_files[:2]]
+
     def make():
-        train = ch06.SpamDataset(csv_files[0], tokenizer, max_length=24)
-        validation = ch06.SpamDataset(csv_files[1], tokenizer, max_length=24)
-        torch.manual_seed(123)
-        return (
-            DataLoader(train, batch_size=64, shuffle=True, drop_last=True),
-            DataLoader(validation, batch_size=64, drop_last=False),
-        )
+        return DataLoader(sets[0], batch_size=64, shuffle=True, drop_last=True), DataLoader(sets[1], batch_size=64)
 
     return make
 
@@ -137,6 +134,8 @@ class LastTokenDecides(nn.Module):
 
 
 class Numbers:
+    """A tokenizer for texts that are token ids already."""
+
     def encode(self, text, **options):
         return [int(word) for word in text.split()]
 
@@ -159,11 +158,11 @@ def test_the_last_position_decides(text, max_length, pad, length, verdict):
     assert not model.training
 
 
-def test_classification_agrees_with_the_references(small, tokenizer, messages):
+def test_classification_agrees_with_the_references(small, byte_tokenizer, messages):
     ours, theirs = classifiers(small)
     for text in messages["Text"][:30]:
-        expected = theirs_06.classify_review(text, theirs, tokenizer, "cpu", max_length=24)
-        assert ch06.classify_review(text, ours, tokenizer, "cpu", max_length=24) == expected
+        expected = theirs_06.classify_review(text, theirs, byte_tokenizer, "cpu", max_length=24, pad_token_id=0)
+        assert ch06.classify_review(text, ours, byte_tokenizer, "cpu", max_length=24, pad_token_id=0) == expected
 
 
 def test_plot_values_writes_the_plot(tmp_path, monkeypatch):

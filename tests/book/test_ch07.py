@@ -83,7 +83,7 @@ def ollama():
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield SimpleNamespace(url=f"http://127.0.0.1:{server.server_port}/api/chat", answers=answers, questions=questions)
     server.shutdown()
     server.server_close()

@@ -28,11 +28,14 @@ def probabilities(model: GPTModel, token_ids: Tensor, batch_size: int) -> np.nda
 def classification_metrics(labels: Sequence[int] | np.ndarray, spam_probability: np.ndarray) -> dict[str, Any]:
     """Return the usual figures for labels (1: spam) and the probability of spam, each `[messages]`.
 
-    A message counts as spam from a probability above one half. `roc_auc` is None where there is one label only.
+    A message counts as spam from a probability above one half. `roc_auc` is None where there is one label only, and
+    no set but an empty one lacks the other figures.
     """
     from sklearn import metrics
 
     labels = np.asarray(labels)
+    if not len(labels):
+        return {"messages": 0, "accuracy": None}
     predicted = (spam_probability > 0.5).astype(int)
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(
         labels, predicted, average="binary", zero_division=0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 
@@ -10,6 +11,7 @@ from tiktoken import Encoding
 from torch import Tensor
 
 from gpt_from_scratch.data.instructions import IGNORE_INDEX, Entry, collate, format_prompt, format_response
+from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.evaluation.language import token_loss
 from gpt_from_scratch.generation import generate
 from gpt_from_scratch.model import GPTModel
@@ -26,13 +28,13 @@ def answers(
     """Answer every entry greedily, as the book does: the prompt without its response header goes in.
 
     The model writes the header itself; it is taken out of the answer. A prompt that leaves no room in the model's
-    context is cut on the left.
+    context is cut on the left; see `cut_prompts`.
 
     Args:
         progress: is told how many further entries are done.
     """
-    room = max(1, model.config.context_length - max_new_tokens)
-    prompts = [tokenizer.encode(format_prompt(entry), disallowed_special=())[-room:] for entry in entries]
+    room = _room(model, max_new_tokens)
+    prompts = [_prompt_ids(tokenizer, entry)[-room:] for entry in entries]
     by_length = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
     texts = [""] * len(prompts)
     for start in range(0, len(by_length), batch_size):
@@ -44,17 +46,41 @@ def answers(
     return texts
 
 
+def cut_prompts(model: GPTModel, tokenizer: Encoding, entries: Sequence[Entry], max_new_tokens: int) -> int:
+    """Return how many prompts `answers` cuts."""
+    room = _room(model, max_new_tokens)
+    return sum(len(_prompt_ids(tokenizer, entry)) > room for entry in entries)
+
+
 def response_loss(
     model: GPTModel, tokenizer: Encoding, entries: Sequence[Entry], max_length: int, batch_size: int
 ) -> float:
-    """Return the mean loss, nats per token, on the tokens of the responses and their ends alone."""
-    return token_loss(
+    """Return the mean loss, nats per token, on the tokens of the responses and their ends alone.
+
+    Raises:
+        InputError: when `max_length` leaves nothing of any response.
+    """
+    loss = token_loss(
         model,
         (
             _response_batch(tokenizer, entries[start : start + batch_size], max_length)
             for start in range(0, len(entries), batch_size)
         ),
     )
+    if math.isnan(loss):
+        raise InputError(
+            f"instruct.max_length: expected room for some of the {len(entries)} test responses after their prompts, "
+            f"found {max_length} tokens, which hold none"
+        )
+    return loss
+
+
+def _room(model: GPTModel, max_new_tokens: int) -> int:
+    return max(1, model.config.context_length - max_new_tokens)
+
+
+def _prompt_ids(tokenizer: Encoding, entry: Entry) -> list[int]:
+    return tokenizer.encode(format_prompt(entry), disallowed_special=())
 
 
 def _response_batch(tokenizer: Encoding, entries: Sequence[Entry], max_length: int) -> tuple[Tensor, Tensor]:

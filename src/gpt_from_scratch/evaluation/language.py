@@ -17,7 +17,7 @@ from gpt_from_scratch.model import GPTModel
 
 @torch.no_grad()
 def token_loss(model: GPTModel, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
-    """Return the mean loss per learnt target token, in nats, over all batches (inputs and targets `[batch, tokens]`)."""
+    """Return the mean loss per learnt target token, in nats, over batches of inputs and targets `[batch, tokens]`."""
     total, count = 0.0, 0
     for inputs, targets in batches:
         targets = targets.to(model.device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ class Published:
 
 
 PRETRAINING = (
-    Published("parameters", "pretrain.parameters", 163_009_536, "chapter 5, untied"),
+    Published("parameters (the book counts 1,024 positions)", "pretrain.parameters", 163_009_536, "chapter 4"),
     Published("untrained training loss", "pretrain.initial.train_loss", 10.988, "chapter 5"),
     Published("untrained validation loss", "pretrain.initial.validation_loss", 10.981, "chapter 5"),
     Published("training loss, last evaluation", "pretrain.final.train_loss", 0.569, "chapter 5, notebook, step 85"),
@@ -35,6 +35,81 @@ PRETRAINING = (
         "validation loss, last evaluation", "pretrain.final.validation_loss", 6.373, "chapter 5, notebook, step 85"
     ),
 )
+
+_CURVE = {
+    0: (9.817, 9.924),
+    5: (8.066, 8.332),
+    10: (6.619, 7.042),
+    20: (5.524, 6.508),
+    30: (4.830, 6.263),
+    40: (3.879, 6.130),
+    50: (2.960, 6.123),
+    60: (2.104, 6.133),
+    70: (1.391, 6.230),
+    80: (0.800, 6.278),
+}
+_INSTRUCT_CURVE = {0: (2.637, 2.626), 115: (0.519, 0.665)}
+
+
+def _losses(training: str, curve: Mapping[int, tuple[float, float]], source: str) -> tuple[Published, ...]:
+    """Return the losses that are printed while a training runs."""
+    return tuple(
+        Published(f"{word} loss at step {step}", f"curves.{training}.{step}.{key}", value, source)
+        for step, values in curve.items()
+        for word, key, value in zip(("training", "validation"), ("train_loss", "validation_loss"), values, strict=True)
+    )
+
+
+PRETRAINING += (
+    Published("training loss, earlier edition", "pretrain.final.train_loss", 0.391, "chapter 5, earlier edition"),
+    Published(
+        "validation loss, earlier edition", "pretrain.final.validation_loss", 6.452, "chapter 5, earlier edition"
+    ),
+    *_losses("pretrain", _CURVE, "chapter 5, notebook"),
+)
+
+# What the book trains with; a run with other numbers is no reproduction of its figures.
+_OPTIMIZER = {"lr": 5e-5, "weight_decay": 0.1}
+_BOOK_SETTINGS: dict[str, dict[str, Any]] = {
+    "pretrain": {
+        "seed": 123,
+        "batch_size": 2,
+        "epochs": 10,
+        "eval_batches": 5,
+        "stride": 256,
+        "train_fraction": 0.9,
+        "optimizer": {"lr": 4e-4, "weight_decay": 0.1},
+        "schedule": {"kind": "constant", "max_grad_norm": None},
+        "model": {
+            "context_length": 256,
+            "emb_dim": 768,
+            "n_heads": 12,
+            "n_layers": 12,
+            "drop_rate": 0.1,
+            "qkv_bias": False,
+            "tie_weights": False,
+        },
+    },
+    "classify": {
+        "seed": 123,
+        "batch_size": 8,
+        "epochs": 5,
+        "drop_rate": 0.0,
+        "optimizer": _OPTIMIZER,
+        "schedule": {"kind": "constant", "max_grad_norm": None},
+    },
+    "instruct": {
+        "seed": 123,
+        "batch_size": 8,
+        "epochs": 2,
+        "drop_rate": 0.0,
+        "initial_weights": "base",
+        "train_fraction": 0.85,
+        "test_fraction": 0.1,
+        "optimizer": _OPTIMIZER,
+        "schedule": {"kind": "constant", "max_grad_norm": None},
+    },
+}
 
 _CHAPTER_6 = "chapter 6"
 # Accuracies on training, validation and test, by base, layers trained and initial weights.
@@ -52,6 +127,7 @@ _CLASSIFIERS = {
 _CLASSIFIER_BEFORE = (
     Published("training accuracy before, 10 batches", "classify.initial.train_accuracy", 0.4625, _CHAPTER_6),
     Published("validation accuracy before, 10 batches", "classify.initial.validation_accuracy", 0.45, _CHAPTER_6),
+    Published("test accuracy before, 10 batches", "", 0.4875, _CHAPTER_6),
 )
 
 INSTRUCTIONS = (
@@ -59,6 +135,7 @@ INSTRUCTIONS = (
     Published("validation loss before", "instruct.initial.validation_loss", 3.762, "chapter 7, 355M"),
     Published("training loss, last evaluation", "instruct.final.train_loss", 0.299, "chapter 7, 355M, step 230"),
     Published("validation loss, last evaluation", "instruct.final.validation_loss", 0.657, "chapter 7, 355M, step 230"),
+    *_losses("instruct", _INSTRUCT_CURVE, "chapter 7, 355M"),
     Published("score by Llama-3-8B, 0 to 100", "", 49.45, "chapter 7, 355M"),
 )
 
@@ -67,19 +144,22 @@ def compare(results: Mapping[str, Any], settings: Mapping[str, Any]) -> list[dic
     """Return one row per published figure: `training`, `figure`, `source`, `published`, `ours`, `difference`, `note`.
 
     Args:
-        results: `pretrain`, `classify`, `instruct` (the metrics of the trainings) and `classifier` (accuracy by set).
+        results: `pretrain`, `classify`, `instruct` (the metrics of the trainings), `classifier` (accuracy by set) and
+            `curves`, for `pretrain` and `instruct` the losses by step (as text), see `by_step`.
         settings: `data`; `classify` and `instruct` with `base`, `pretrained` and, for the first, `trainable`,
-            `initial_weights` and `recipe`.
+            `initial_weights` and `recipe`; beside these, and under `pretrain`, the parameters of the trainings, of
+            which those that differ from the book's are named. What is not given is taken for the book's.
 
     `note` says why the two cannot be compared, and is empty where they can.
     """
     classify, instruct = settings["classify"], settings["instruct"]
     data = "" if settings["data"] == "upstream" else f"other data: {settings['data']}"
-    rows = [_row("pretraining", figure, results, data) for figure in PRETRAINING]
+    note = data or _other_settings("pretrain", settings.get("pretrain", {}))
+    rows = [_row("pretraining", figure, results, note) for figure in PRETRAINING]
 
     variant = (classify["base"], classify["trainable"], classify["initial_weights"])
     known = variant in _CLASSIFIERS
-    notes = [data]
+    notes = [data or _other_settings("classify", classify)]
     if settings["data"] == "upstream" and classify["recipe"] != "book":
         notes.append(f"other split: {classify['recipe']}")
     if variant[2] == "base" and classify["pretrained"] not in _REAL:
@@ -94,13 +174,33 @@ def compare(results: Mapping[str, Any], settings: Mapping[str, Any]) -> list[dic
     if source == _CHAPTER_6:
         rows += [_row("classification", figure, results, note) for figure in _CLASSIFIER_BEFORE]
 
-    notes = [data]
+    notes = [data or _other_settings("instruct", instruct)]
     if instruct["pretrained"] not in _REAL:
         notes.append(f"other weights: {instruct['pretrained']}")
     if instruct["base"] != "355M":
         notes.append(f"other size: {instruct['base']}")
     rows += [_row("instructions", figure, results, "; ".join(filter(None, notes))) for figure in INSTRUCTIONS]
     return rows
+
+
+def by_step(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Return the rows of `metrics/plots/<training>.csv` by their step."""
+    return {str(row["step"]): {name: float(row[name]) for name in ("train_loss", "validation_loss")} for row in rows}
+
+
+def _other_settings(training: str, found: Mapping[str, Any]) -> str:
+    other = list(_differences(_BOOK_SETTINGS[training], found))
+    return f"other settings: {', '.join(other)}" if other else ""
+
+
+def _differences(expected: Mapping[str, Any], found: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key in expected:
+        if key not in found:
+            continue
+        if isinstance(expected[key], Mapping):
+            yield from _differences(expected[key], found[key], f"{prefix}{key}.")
+        elif expected[key] != found[key]:
+            yield f"{prefix}{key} {found[key]}"
 
 
 def _row(training: str, figure: Published, results: Mapping[str, Any], note: str) -> dict[str, Any]:

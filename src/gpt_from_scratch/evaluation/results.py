@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from gpt_from_scratch.files import read_json
 
-_WIDTHS = (15, 46, 10, 10, 11)
+_WIDTHS = (15, 44, 13, 13, 14)
+_LONGEST_LINE = 100
 
 
 def results_table(metrics_folder: Path) -> str:
@@ -24,6 +26,8 @@ def results_table(metrics_folder: Path) -> str:
     lines += ["", "beside the book's figures:"]
     notes: list[str] = []
     for row in evaluation["published"]:
+        if " at step " in row["figure"]:
+            continue  # a line for each would bury the others; the file has them
         mark = ""
         if row["note"]:
             if row["note"] not in notes:
@@ -31,7 +35,8 @@ def results_table(metrics_folder: Path) -> str:
             mark = f" [{notes.index(row['note']) + 1}]"
         values = (_number(row[key]) for key in ("ours", "published", "difference"))
         lines.append(_line(row["training"], row["figure"] + mark, *values))
-    lines += [f"[{number}] not comparable: {note}" for number, note in enumerate(notes, start=1)]
+    for number, note in enumerate(notes, start=1):
+        lines += textwrap.wrap(f"[{number}] not comparable: {note}", _LONGEST_LINE, subsequent_indent="    ")
     return "\n".join(lines)
 
 

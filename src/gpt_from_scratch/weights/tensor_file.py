@@ -27,6 +27,7 @@ def write_tensors(folder: Path, tensors: Iterable[tuple[GPT2Tensor, Tensor]]) ->
     """Write tensors as stored (contiguous, on the CPU); equal tensors give equal bytes."""
     named = {_written_name(tensor.huggingface): stored for tensor, stored in tensors}
     save_file(named, folder / FILE, metadata={"format": "pt"})
+    (folder / FILE).chmod(0o644)  # safetensors lets nobody but the owner read it
 
 
 class TensorFile:

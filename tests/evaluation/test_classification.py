@@ -1,0 +1,137 @@
+"""Figures of a classifier, held against counting and ranking by hand."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gpt_from_scratch.evaluation.classification import baseline, classification_metrics, probabilities, roc_points
+from gpt_from_scratch.model.heads import set_classification_head
+from gpt_from_scratch.training import Classification
+from gpt_from_scratch.training.tasks import accuracy
+
+# Multiples of a sixteenth: many ties, one half among them, and exact sums.
+SCORED = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 16)), min_size=1, max_size=40)
+
+
+def arrays(scored: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    return np.array([label for label, _ in scored]), np.array([score / 16 for _, score in scored])
+
+
+@settings(deadline=None, max_examples=40)
+@given(SCORED)
+def test_metrics_are_what_counting_gives(scored):
+    labels, spam = arrays(scored)
+    found = classification_metrics(labels, spam)
+    counts = {
+        f"{actual}_as_{predicted}": sum(
+            (label == 1) == (actual == "spam") and (score > 8) == (predicted == "spam") for label, score in scored
+        )
+        for actual in ("ham", "spam")
+        for predicted in ("ham", "spam")
+    }
+    right, called, real = counts["spam_as_spam"], (spam > 0.5).sum(), labels.sum()
+    assert found["confusion"] == counts
+    assert found["messages"] == len(scored) == sum(counts.values())
+    assert found["accuracy"] == pytest.approx((counts["ham_as_ham"] + right) / len(scored))
+    assert found["precision"] == pytest.approx(right / called if called else 0)
+    assert found["recall"] == pytest.approx(right / real if real else 0)
+    assert found["f1"] == pytest.approx(2 * right / (called + real) if called + real else 0)
+    json.dumps(found, allow_nan=False)  # plain numbers, that a metrics file can hold
+
+
+@settings(deadline=None, max_examples=40)
+@given(SCORED)
+def test_roc_auc_is_how_often_spam_ranks_above_ham(scored):
+    labels, spam = arrays(scored)
+    found = classification_metrics(labels, spam)["roc_auc"]
+    pairs = [(s > h) + (s == h) / 2 for s in spam[labels == 1] for h in spam[labels == 0]]
+    assert found == (pytest.approx(np.mean(pairs)) if pairs else None)
+
+
+@settings(deadline=None, max_examples=40)
+@given(SCORED.filter(lambda scored: len({label for label, _ in scored}) == 2))
+def test_the_area_under_the_roc_points_is_the_roc_auc(scored):
+    labels, spam = arrays(scored)
+    points = roc_points(labels, spam)
+    x, y = ([point[name] for point in points] for name in ("false_positive_rate", "true_positive_rate"))
+    assert (x[0], y[0], x[-1], y[-1]) == (0, 0, 1, 1)
+    assert x == sorted(x)
+    assert y == sorted(y)
+    assert np.trapezoid(y, x) == pytest.approx(classification_metrics(labels, spam)["roc_auc"])
+
+
+@pytest.fixture(scope="module")
+def classifier(random_model):
+    model = random_model()
+    torch.manual_seed(3)
+    set_classification_head(model, 2)
+    model.out_head.weight.data.mul_(5)  # so that some messages are called spam, some ham
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def token_ids():
+    return torch.randint(0, 256, (23, 10), generator=torch.Generator().manual_seed(4))
+
+
+def test_probabilities_come_from_the_last_position(classifier, token_ids):
+    found = probabilities(classifier, token_ids, 5)
+    logits = np.stack([classifier(row[None])[0, -1].detach().double().numpy() for row in token_ids])
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 23, 100])
+def test_probabilities_do_not_depend_on_the_batch_size(classifier, token_ids, batch_size):
+    np.testing.assert_allclose(
+        probabilities(classifier, token_ids, batch_size), probabilities(classifier, token_ids, 7), atol=1e-6
+    )
+
+
+def test_the_accuracy_is_the_trainings_own(classifier, token_ids):
+    labels = torch.arange(23) % 2
+    spam = probabilities(classifier, token_ids, 6)[:, 1]
+    assert 0 < (spam > 0.5).sum() < 23
+    expected = accuracy(Classification(), classifier, [(token_ids, labels)], torch.device("cpu"))
+    assert classification_metrics(labels.numpy(), spam)["accuracy"] == pytest.approx(expected)
+
+
+HAM = ["see you at home", "are you coming home", "call me when home", "see you soon mum"]
+SPAM = ["win a free prize", "free cash prize now", "claim your free cash", "win cash now"]
+
+
+def test_the_baseline_learns_from_the_training_texts_alone():
+    train = (HAM + SPAM, [0] * 4 + [1] * 4)
+    others = {"test": (["free prize", "see you home"], [1, 0]), "wrong": (["free prize", "see you home"], [0, 1])}
+    found = baseline(train, others)
+    assert list(found) == ["train", "test", "wrong"]
+    assert [found[name]["accuracy"] for name in found] == [1, 1, 0]
+    assert found == baseline(train, others)
+    alone = baseline(train, {})
+    assert alone == {"train": found["train"]}
+
+
+def test_the_baseline_weighs_words_as_tf_idf_does():
+    """The same texts as TF-IDF by hand into scikit-learn's regression."""
+    from sklearn.linear_model import LogisticRegression
+
+    texts, labels = HAM + SPAM, [0] * 4 + [1] * 4
+    unknown = ["free home", "win mum", "see cash you", "zzz"]
+    vocabulary = sorted({word for text in texts for word in text.split() if len(word) > 1})
+    counts = np.array([[text.split().count(word) for word in vocabulary] for text in texts])
+    weight = np.log((1 + len(texts)) / (1 + (counts > 0).sum(axis=0))) + 1
+
+    def vectors(of: list[str]) -> np.ndarray:
+        raw = np.array([[text.split().count(word) for word in vocabulary] for text in of]) * weight
+        return raw / np.maximum(np.linalg.norm(raw, axis=1, keepdims=True), 1e-12)
+
+    spam = LogisticRegression(max_iter=1000).fit(vectors(texts), labels).predict_proba(vectors(unknown))[:, 1]
+    expected = classification_metrics([1, 0, 0, 1], spam)
+    assert baseline((texts, labels), {"test": (unknown, [1, 0, 0, 1])})["test"] == expected

@@ -1,0 +1,152 @@
+"""Answers, the loss on responses, and ROUGE-L against every subsequence there is."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gpt_from_scratch.data.instructions import format_prompt, format_response
+from gpt_from_scratch.evaluation.instructions import answer_metrics, answers, response_loss, rouge_l, words
+
+ENTRIES = [
+    {"instruction": "Name a bird.", "input": "", "output": "A wren."},
+    {"instruction": "Turn this into a question.", "input": "It is raining.", "output": "Is it raining?"},
+    {"instruction": "Sum.", "input": "1, 2", "output": "3"},
+    {"instruction": "Say something kind, and mean it.", "input": "", "output": "Thing by thing, naïve café."},
+    {"instruction": "Begin on a new line.", "input": "", "output": "\n so"},
+]
+
+
+def lcs_by_trying(first: list[str], second: list[str]) -> int:
+    """The length of the longest list that both contain in order."""
+    for length in range(min(len(first), len(second)), 0, -1):
+        if set(combinations(first, length)) & set(combinations(second, length)):
+            return length
+    return 0
+
+
+SHORT = st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=7)
+
+
+@settings(deadline=None)
+@given(SHORT, SHORT)
+def test_rouge_l_is_the_f_measure_of_the_longest_common_subsequence(reference, candidate):
+    found = rouge_l(" ".join(reference), " ".join(candidate))
+    common = lcs_by_trying(reference, candidate)
+    if not reference or not candidate:
+        assert found == float(reference == candidate)
+    elif not common:
+        assert found == 0
+    else:
+        precision, recall = common / len(candidate), common / len(reference)
+        assert found == pytest.approx(2 * precision * recall / (precision + recall))
+    assert found == rouge_l(" ".join(candidate), " ".join(reference))
+
+
+def test_rouge_l_of_lins_own_example():
+    """Lin 2004, section 3.1: the two candidates share as many words with the reference, but not in its order."""
+    reference = "police killed the gunman"
+    assert rouge_l(reference, "police kill the gunman") == pytest.approx(3 / 4)
+    assert rouge_l(reference, "the gunman kill police") == pytest.approx(2 / 4)
+
+
+def test_words_are_told_apart_without_case_and_signs():
+    assert words("It's Über-fine: 3.5 kg!") == ["it", "s", "über", "fine", "3", "5", "kg"]
+    assert words(" ?! ") == []
+
+
+def test_matches_and_rouge_are_counted_over_the_entries():
+    entries = [{"instruction": "", "input": "", "output": output} for output in (" Yes. ", "Four legs", "blue", "3")]
+    found = answer_metrics(entries, ["Yes.", "four legs!", "it is blue", ""])
+    assert found == {"entries": 4, "exact_match": 0.25, "loose_match": 0.5, "rouge_l": pytest.approx((1 + 1 + 0.5) / 4)}
+
+
+def test_a_missing_answer_is_an_error():
+    with pytest.raises(ValueError):
+        answer_metrics(ENTRIES, ["one"])
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 50])
+def test_answers_are_the_books_whatever_the_batches(random_model, tokenizer, batch_size):
+    """Each prompt alone, token by token, without a cache; the header taken out as chapter 7 does."""
+    model, done = random_model(), []
+    expected = []
+    for entry in ENTRIES:
+        ids = tokenizer.encode(format_prompt(entry))
+        start = len(ids)
+        for _ in range(8):
+            chosen = model(torch.tensor([ids]))[0, -1].argmax().item()
+            if chosen == tokenizer.eot_token:
+                break
+            ids.append(chosen)
+        expected.append(tokenizer.decode(ids[start:]).replace("### Response:", "").strip())
+    assert answers(model, tokenizer, ENTRIES, 8, batch_size, done.append) == expected
+    assert len(set(expected)) > 1  # or a wrong order would not show
+    assert sum(done) == len(ENTRIES)
+
+
+def test_the_header_that_the_model_writes_is_no_part_of_the_answer(random_model, tokenizer, monkeypatch):
+    """Decoding is replaced by ready texts, in the order of the prompts' lengths."""
+    written = iter(["\n\n### Response:\nA wren.  ", "A wren, without a header", "\n\n### Resp"])
+
+    def generate(model, prompts, max_new_tokens, *, eos_id):
+        assert eos_id == tokenizer.eot_token
+        return [tokenizer.encode(next(written))[:max_new_tokens] for _ in prompts]
+
+    monkeypatch.setattr("gpt_from_scratch.evaluation.instructions.generate", generate)
+    by_length = sorted(ENTRIES[:3], key=lambda entry: len(format_prompt(entry)))
+    texts = answers(random_model(), tokenizer, ENTRIES[:3], 60, 2)
+    found = {entry["output"]: text for entry, text in zip(ENTRIES[:3], texts, strict=True)}
+    assert [found[entry["output"]] for entry in by_length] == ["A wren.", "A wren, without a header", "### Resp"]
+
+
+def test_a_prompt_too_long_is_cut_on_the_left(random_model, tokenizer):
+    model = random_model(context_length=64)
+    prompt = tokenizer.encode(format_prompt(ENTRIES[1]))
+    assert len(prompt) > 64
+    ids = prompt[-(64 - 8) :]
+    for _ in range(8):
+        ids.append(model(torch.tensor([ids]))[0, -1].argmax().item())
+    assert tokenizer.eot_token not in ids
+    expected = tokenizer.decode(ids[-8:]).replace("### Response:", "").strip()
+    assert answers(model, tokenizer, [ENTRIES[1]], 8, 1) == [expected]
+
+
+def loss_by_hand(model, tokenizer, entries) -> float:
+    losses = []
+    for entry in entries:
+        before = tokenizer.encode(format_prompt(entry) + "\n\n### Response:\n")
+        ids = [*before, *tokenizer.encode(entry["output"]), tokenizer.eot_token]
+        log_probabilities = model(torch.tensor([ids[:-1]]))[0].detach().double().log_softmax(-1)
+        losses += [-log_probabilities[place - 1, ids[place]].item() for place in range(len(before), len(ids))]
+    return sum(losses) / len(losses)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+def test_the_response_loss_is_that_of_the_answer_and_its_end(random_model, tokenizer, batch_size):
+    model = random_model()
+    expected = loss_by_hand(model, tokenizer, ENTRIES)
+    assert response_loss(model, tokenizer, ENTRIES, 256, batch_size) == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_instruction_has_no_part_in_the_response_loss(random_model, tokenizer):
+    """A model that knows nothing but the answer's letters has the loss of these letters."""
+    model = random_model()
+    model.out_head.weight.data.zero_()
+    bias = torch.zeros(258)
+    bias[[ord("3"), tokenizer.eot_token]] = 20.0
+    model.out_head.bias = torch.nn.Parameter(bias)
+    assert response_loss(model, tokenizer, [ENTRIES[2]], 256, 1) == pytest.approx(torch.tensor(2.0).log().item(), 1e-3)
+
+
+def test_a_cut_response_counts_as_far_as_it_goes(random_model, tokenizer):
+    model, entry = random_model(), ENTRIES[0]
+    before = len(tokenizer.encode(format_prompt(entry) + "\n\n### Response:\n"))
+    ids = tokenizer.encode(format_prompt(entry) + format_response(entry))[: before + 3]
+    log_probabilities = model(torch.tensor([ids]))[0].detach().double().log_softmax(-1)
+    expected = -sum(log_probabilities[place - 1, ids[place]].item() for place in range(before, before + 3)) / 3
+    assert response_loss(model, tokenizer, [entry], before + 2, 1) == pytest.approx(expected, abs=1e-5)

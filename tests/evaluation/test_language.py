@@ -1,0 +1,108 @@
+"""Losses held against sums by hand, samples against decoding token by token."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from gpt_from_scratch.evaluation.language import language_metrics, perplexity, samples, token_loss
+
+
+def by_hand(model, batches) -> list[float]:
+    """The loss of every learnt target, one after the other."""
+    losses = []
+    for inputs, targets in batches:
+        for row, expected in zip(inputs, targets, strict=True):
+            log_probabilities = model(row[None])[0].detach().double().log_softmax(-1)
+            losses += [
+                -log_probabilities[place, target].item() for place, target in enumerate(expected) if target != -100
+            ]
+    return losses
+
+
+@pytest.fixture
+def uneven(random_model):
+    """A model, and batches of unequal size in which some targets are ignored."""
+    generator = torch.Generator().manual_seed(1)
+    batches = []
+    for rows, tokens in ((3, 12), (1, 5)):
+        ids = torch.randint(0, 256, (rows, tokens + 1), generator=generator)
+        targets = ids[:, 1:].clone()
+        targets[0, -2:] = -100
+        batches.append((ids[:, :-1], targets))
+    return random_model(), batches
+
+
+def test_every_token_weighs_the_same_however_the_batches_are_cut(uneven):
+    model, batches = uneven
+    losses = by_hand(model, batches)
+    assert len(losses) == 37
+    assert token_loss(model, batches) == pytest.approx(sum(losses) / 37, abs=1e-5)
+
+
+def test_an_untrained_guess_is_as_good_as_one_among_all_tokens(random_model):
+    model = random_model()
+    model.out_head.weight.data.zero_()
+    ids = torch.arange(20)[None]
+    loss = token_loss(model, [(ids, ids)])
+    assert loss == pytest.approx(math.log(258), abs=1e-5)
+    assert perplexity(loss) == pytest.approx(258, rel=1e-4)
+
+
+def test_nothing_learnt_has_no_loss(random_model):
+    ignored = torch.full((1, 3), -100)
+    assert math.isnan(token_loss(random_model(), [(torch.ones(1, 3, dtype=torch.long), ignored)]))
+    assert math.isnan(token_loss(random_model(), []))
+
+
+def test_metrics_do_not_depend_on_the_batch_size(random_model):
+    model = random_model()
+    ids = torch.randint(0, 256, (7, 9), generator=torch.Generator().manual_seed(2))
+    data = TensorDataset(ids[:, :-1], ids[:, 1:])
+    one, all_at_once = (
+        language_metrics(model, DataLoader(data, size), DataLoader(data, size)) for size in (1, len(data))
+    )
+    assert one == pytest.approx(all_at_once, rel=1e-5)
+    assert one["train_loss"] == one["validation_loss"]
+    assert one["validation_perplexity"] == math.exp(one["validation_loss"])
+
+
+def test_greedy_samples_take_the_likeliest_token_each_time(random_model, tokenizer):
+    model = random_model()
+    ids = tokenizer.encode("going on")
+    for _ in range(6):
+        ids.append(model(torch.tensor([ids]))[0, -1].argmax().item())
+    assert tokenizer.eot_token not in ids
+    greedy, _ = samples(model, tokenizer, ["going on"], 6, 1.4, 25, 123)
+    assert greedy == {"prompt": "going on", "decoding": "greedy", "text": tokenizer.decode(ids)}
+
+
+def test_samples_depend_on_their_seed_alone(random_model, tokenizer):
+    model = random_model()
+
+    def drawn(seed: int) -> list[str]:
+        rows = samples(model, tokenizer, ["a", "b"], 12, 1.4, 25, seed)
+        assert [(row["prompt"], row["decoding"]) for row in rows] == [
+            (prompt, decoding) for prompt in "ab" for decoding in ("greedy", "sampled")
+        ]
+        return [row["text"] for row in rows if row["decoding"] == "sampled"]
+
+    torch.manual_seed(1)
+    first = drawn(123)
+    state = torch.get_rng_state()
+    assert drawn(123) == first  # although the global generator stands elsewhere
+    assert torch.equal(torch.get_rng_state(), state)
+    assert drawn(124) != first
+
+
+def test_one_token_to_choose_among_leaves_nothing_to_chance(random_model, tokenizer):
+    greedy, sampled = samples(random_model(), tokenizer, ["going"], 10, 1.4, 1, 9)
+    assert greedy["text"] == sampled["text"]
+
+
+def test_a_special_token_in_a_prompt_is_plain_text(random_model, tokenizer):
+    prompt = "<|endoftext|>"
+    assert all(row["text"].startswith(prompt) for row in samples(random_model(), tokenizer, [prompt], 2, 1.0, 5, 1))

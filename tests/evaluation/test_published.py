@@ -1,0 +1,120 @@
+"""The book's figures, and what makes ours incomparable."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from gpt_from_scratch.evaluation.published import _CLASSIFIERS, compare
+
+LOSSES = {"train_loss": 0.5, "validation_loss": 6.0}
+
+
+@pytest.fixture
+def results():
+    return {
+        "pretrain": {"parameters": 163_009_536, "initial": LOSSES, "final": LOSSES},
+        "classify": {"initial": {**LOSSES, "train_accuracy": 0.45, "validation_accuracy": 0.5}, "final": LOSSES},
+        "instruct": {"initial": LOSSES, "final": LOSSES},
+        "classifier": {name: {"accuracy": 0.95} for name in ("train", "validation", "test")},
+    }
+
+
+def book(**classify: str) -> dict:
+    """The settings under which all of the book's figures can be compared."""
+    variant = {"base": "124M", "trainable": "last_block", "initial_weights": "base"}
+    return {
+        "data": "upstream",
+        "classify": {**variant, "pretrained": "openai", "recipe": "book", **classify},
+        "instruct": {"base": "355M", "pretrained": "openai"},
+    }
+
+
+def row(rows: list[dict], training: str, figure: str) -> dict:
+    (found,) = (row for row in rows if (row["training"], row["figure"]) == (training, figure))
+    return found
+
+
+def test_under_the_books_settings_all_that_is_measured_is_comparable(results):
+    rows = compare(results, book())
+    assert {row["note"] for row in rows if row["ours"] is not None} == {""}
+    assert {row["note"] for row in rows if row["ours"] is None} == {"not measured here"}
+    assert {row["training"] for row in rows} == {"pretraining", "classification", "instructions"}
+    json.dumps(rows, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("training", "figure", "published", "ours"),
+    [
+        ("pretraining", "parameters", 163_009_536, 163_009_536),
+        ("pretraining", "untrained training loss", 10.988, 0.5),
+        ("pretraining", "untrained validation loss", 10.981, 6.0),
+        ("pretraining", "training loss, last evaluation", 0.569, 0.5),
+        ("pretraining", "validation loss, last evaluation", 6.373, 6.0),
+        ("classification", "train accuracy", 0.9721, 0.95),
+        ("classification", "validation accuracy", 0.9732, 0.95),
+        ("classification", "test accuracy", 0.9567, 0.95),
+        ("classification", "training accuracy before, 10 batches", 0.4625, 0.45),
+        ("classification", "validation accuracy before, 10 batches", 0.45, 0.5),
+        ("instructions", "training loss before", 3.826, 0.5),
+        ("instructions", "validation loss before", 3.762, 6.0),
+        ("instructions", "training loss, last evaluation", 0.299, 0.5),
+        ("instructions", "validation loss, last evaluation", 0.657, 6.0),
+    ],
+)
+def test_the_figure_stands_beside_ours_with_the_difference(results, training, figure, published, ours):
+    found = row(compare(results, book()), training, figure)
+    assert (found["published"], found["ours"]) == (published, ours)
+    assert found["difference"] == pytest.approx(ours - published)
+
+
+def test_random_weights_are_held_against_row_10_and_need_no_real_ones(results):
+    settings = book(trainable="all", initial_weights="random", pretrained="none")
+    rows = compare(results, settings)
+    found = [row(rows, "classification", f"{name} accuracy") for name in ("train", "validation", "test")]
+    assert [row["published"] for row in found] == [1.0, 0.9664, 0.9367]
+    assert {(row["source"], row["note"]) for row in found} == {("companion, row 10", "")}
+
+
+@pytest.mark.parametrize("variant", _CLASSIFIERS)
+def test_each_published_variant_is_held_against_its_own_row(results, variant):
+    base, trainable, initial_weights = variant
+    rows = compare(results, book(base=base, trainable=trainable, initial_weights=initial_weights))
+    *expected, source = _CLASSIFIERS[variant]
+    found = [row(rows, "classification", f"{name} accuracy") for name in ("train", "validation", "test")]
+    assert [row["published"] for row in found] == expected
+    assert all(row["source"] == source and not row["note"] for row in found)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"recipe": "clean"}, "other split: clean"),
+        ({"pretrained": "synthetic"}, "other weights: synthetic"),
+        ({"trainable": "last_layer", "base": "355M"}, "not published for this variant"),
+    ],
+)
+def test_a_classifier_under_other_settings_says_so(results, changes, reason):
+    rows = compare(results, book(**changes))
+    assert all(reason in row["note"] for row in rows if row["training"] == "classification")
+    assert not any(reason in row["note"] for row in rows if row["training"] != "classification")
+
+
+def test_another_size_of_the_instruction_model_says_so(results):
+    settings = {**book(), "instruct": {"base": "124M", "pretrained": "synthetic"}}
+    rows = [row for row in compare(results, settings) if row["training"] == "instructions"]
+    assert all("other weights: synthetic; other size: 124M" in row["note"] for row in rows)
+
+
+def test_other_data_make_every_figure_incomparable(results):
+    rows = compare(results, {**book(), "data": "sample"})
+    assert len(rows) == len(compare(results, book()))
+    assert all(row["note"].startswith("other data: sample") for row in rows)
+    assert row(rows, "pretraining", "parameters")["ours"] == 163_009_536
+
+
+def test_a_figure_that_is_missing_is_shown_without_ours(results):
+    del results["pretrain"]["final"]
+    found = row(compare(results, book()), "pretraining", "validation loss, last evaluation")
+    assert (found["ours"], found["difference"], found["note"]) == (None, None, "not measured here")

@@ -1,0 +1,116 @@
+"""Decoding: with and without a cache, alone and in a batch, beside the reference's functions."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from llms_from_scratch.ch04 import GPTModel as ReferenceModel
+from llms_from_scratch.ch04 import generate_text_simple
+from llms_from_scratch.ch05 import generate as reference_generate
+
+from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.generation import decode, generate, next_token
+from gpt_from_scratch.generation.sampling import keep_top_k
+from gpt_from_scratch.model import GPTModel
+
+CONTEXT = 16
+CFG = {
+    "vocab_size": 60,
+    "context_length": CONTEXT,
+    "emb_dim": 24,
+    "n_heads": 3,
+    "n_layers": 2,
+    "drop_rate": 0.1,
+    "qkv_bias": True,
+}
+PROMPTS = [[1, 2, 3], [4, 5, 6, 7, 8, 9, 10], [11]]
+
+
+@pytest.fixture(scope="module")
+def reference():
+    torch.manual_seed(2)
+    return ReferenceModel(CFG).eval()
+
+
+@pytest.fixture(scope="module", params=["explicit", "fused"])
+def model(request, reference):
+    ours = GPTModel({**CFG, "kernels": request.param}).eval()
+    ours.load_state_dict(reference.state_dict())
+    return ours
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+@pytest.mark.parametrize("tokens", [5, CONTEXT - 3, 3 * CONTEXT])
+def test_equals_the_reference_also_past_the_context(model, reference, tokens, use_cache):
+    for prompt, new in zip(PROMPTS, generate(model, PROMPTS, tokens, use_cache=use_cache), strict=True):
+        expected = generate_text_simple(reference, torch.tensor([prompt]), tokens, CONTEXT)
+        assert prompt + new == expected[0].tolist()
+        assert generate(model, [prompt], tokens, use_cache=use_cache) == [new]
+
+
+def test_drawn_tokens_equal_the_reference(model, reference):
+    torch.manual_seed(7)
+    expected = reference_generate(reference, torch.tensor([PROMPTS[0]]), 12, CONTEXT, temperature=1.3, top_k=7)
+    torch.manual_seed(7)
+    (found,) = generate(model, PROMPTS[:1], 12, temperature=1.3, top_k=7)
+    assert PROMPTS[0] + found == expected[0].tolist()
+
+
+def test_a_prompt_longer_than_the_context(model, reference):
+    prompt = [number % 60 for number in range(2 * CONTEXT)]
+    expected = generate_text_simple(reference, torch.tensor([prompt]), 4, CONTEXT)
+    assert prompt + generate(model, [prompt], 4)[0] == expected[0].tolist()
+
+
+def test_stops_at_the_end_of_text_of_each_row(model):
+    rows = generate(model, PROMPTS, 10)
+    end = rows[1][3]
+    stopped = generate(model, PROMPTS, 10, eos_id=end)
+    assert stopped == [row[: row.index(end)] if end in row else row for row in rows]
+
+
+def test_any_module_with_logits_can_decode_prompts_of_one_length(model, reference):
+    assert generate(reference, PROMPTS[:1], 4, context_size=CONTEXT) == generate(model, PROMPTS[:1], 4)
+    with pytest.raises(InputError, match="unequal length need a GPTModel"):
+        generate(reference, PROMPTS, 4, context_size=CONTEXT)
+
+
+def test_bad_prompts(model):
+    for prompts in ([], [[1], []]):
+        with pytest.raises(InputError, match="expected at least one token"):
+            list(decode(model, prompts, 3))
+
+
+def test_nothing_to_add(model):
+    assert generate(model, PROMPTS, 0) == [[], [], []]
+
+
+def test_leaves_no_trace_in_autograd(model):
+    assert not next(iter(decode(model, PROMPTS, 1))).requires_grad
+
+
+@given(
+    logits=st.lists(st.floats(-5, 5, width=32), min_size=2, max_size=12),
+    top_k=st.integers(1, 12),
+    seed=st.integers(0, 999),
+)
+@settings(max_examples=60, deadline=None)
+def test_top_k_never_yields_a_token_outside_the_k(logits, top_k, seed):
+    row = torch.tensor([logits])
+    kept = int(torch.isfinite(keep_top_k(row, top_k)).sum())
+    assert kept == min(top_k, len(logits))
+    token = next_token(row, 1.0, top_k, torch.Generator().manual_seed(seed)).item()
+    assert sum(value > logits[token] for value in logits) < top_k
+
+
+def test_temperature_zero_is_greedy_whatever_top_k_says():
+    logits = torch.tensor([[0.1, 3.0, 2.0], [5.0, 1.0, 0.0]])
+    assert next_token(logits, 0.0, 2).tolist() == [1, 0]
+
+
+def test_a_generator_makes_draws_repeatable():
+    logits = torch.zeros(4, 50)
+    draws = [next_token(logits, 1.0, None, torch.Generator().manual_seed(3)).tolist() for _ in range(2)]
+    assert draws[0] == draws[1]

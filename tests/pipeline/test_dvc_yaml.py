@@ -1,0 +1,83 @@
+"""dvc.yaml against the stages that it describes."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+from import_closure import import_closure
+
+from gpt_from_scratch.params import load_params
+
+STAGES = [
+    "fetch_data",
+    "split_spam",
+    "download_gpt2",
+    "pretrain",
+    "finetune_classify",
+    "finetune_instruct",
+    "evaluate",
+]
+
+
+@pytest.fixture(scope="module")
+def pipeline(root):
+    return yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))
+
+
+def test_the_seven_stages(pipeline):
+    assert list(pipeline["stages"]) == STAGES
+    for name, stage in pipeline["stages"].items():
+        assert stage["cmd"] == f"python stages/{name}.py"
+        assert stage["desc"]
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_deps_are_the_modules_that_a_stage_uses(pipeline, root, name):
+    listed = [dep for dep in pipeline["stages"][name]["deps"] if dep.startswith(("src/", "stages/"))]
+    used = [str(file.relative_to(root)) for file in import_closure(root / "stages" / f"{name}.py", root / "src")]
+    assert listed == [f"stages/{name}.py", *used], "write this list into dvc.yaml"
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_params_exist(pipeline, root, name):
+    values = load_params(root / "profiles/quick.yaml").model_dump()
+    for key in pipeline["stages"][name]["params"]:
+        part = values
+        for step in key.split("."):
+            part = part[step]
+
+
+def test_pretraining_does_not_touch_what_starts_from_gpt2(pipeline):
+    for name in ("finetune_classify", "finetune_instruct"):
+        stage = pipeline["stages"][name]
+        assert not any("pretrain" in key for key in stage["params"])
+        assert not any("models/pretrain" in dep for dep in stage["deps"])
+        assert any(dep.startswith("models/${") for dep in stage["deps"])
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_imports_the_source_that_it_lies_beside(root, tmp_path, name):
+    shutil.copytree(root / "stages", tmp_path / "stages")
+    shutil.copytree(root / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    code = (
+        f"import runpy, sys; runpy.run_path('stages/{name}.py', run_name='not_main'); "
+        "print(sys.modules['gpt_from_scratch'].__file__)"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == str(tmp_path / "src/gpt_from_scratch/__init__.py")
+
+
+def test_readme_shows_the_graph_that_dvc_prints(root):
+    if not (root / ".git").exists():
+        pytest.skip("dvc dag needs a git checkout")
+    graph = subprocess.run(
+        [sys.executable, "-m", "dvc", "dag", "--mermaid"], cwd=root, capture_output=True, text=True, check=True
+    ).stdout
+    edges = {line.strip() for line in graph.splitlines() if line.strip()}
+    shown = (root / "README.md").read_text(encoding="utf-8")
+    block = shown.split("```mermaid\n", 1)[1].split("```", 1)[0]
+    assert {line.strip() for line in block.splitlines() if line.strip()} == edges

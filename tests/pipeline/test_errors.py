@@ -1,0 +1,69 @@
+"""Bad input to a stage: one line on standard error, exit code 1, and nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def project(root, tmp_path):
+    for name in ("stages", "src"):
+        shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(root / "data/sample", tmp_path / "data/sample")
+    shutil.copy(root / "dvc.yaml", tmp_path)
+    shutil.copy(root / "profiles/quick.yaml", tmp_path / "params.yaml")
+    return tmp_path
+
+
+def run(project, stage):
+    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{project}/runs.db", "OMP_NUM_THREADS": "1"}
+    environment.pop("DVC_ROOT", None)
+    return subprocess.run(
+        [sys.executable, f"stages/{stage}.py"], cwd=project, capture_output=True, text=True, env=environment
+    )
+
+
+def refused(answer, *parts):
+    assert answer.returncode == 1, answer.stderr
+    (line,) = [line for line in answer.stderr.splitlines() if "error:" in line]
+    assert "Traceback" not in answer.stderr
+    for part in parts:
+        assert part in line
+
+
+def test_an_unknown_parameter(project):
+    path = project / "params.yaml"
+    path.write_text(path.read_text().replace("  recipe: clean", "  recipy: clean"))
+    refused(run(project, "split_spam"), "params.yaml", "split_spam.recipy: unknown parameter")
+
+
+def test_a_missing_sample_file(project):
+    (project / "data/sample/instruction-data.json").unlink()
+    refused(run(project, "fetch_data"), "instruction-data.json", "file not found")
+    assert not (project / "data/raw").exists()
+    assert [path.name for path in (project / "data").iterdir()] == ["sample"]
+
+
+def test_a_malformed_message(project):
+    raw = project / "data/raw"
+    raw.mkdir()
+    (raw / "SMSSpamCollection").write_text("ham\thello\nspam no tab here\n")
+    (raw / "sources.json").write_text(json.dumps({"data": "sample"}))
+    refused(run(project, "split_spam"), "SMSSpamCollection, line 2", "one tab", "found 0")
+    assert not (project / "data/spam").exists()
+    assert not (project / "metrics").exists()
+
+
+def test_a_text_shorter_than_one_context(project):
+    raw = project / "data/raw"
+    shutil.copytree(project / "data/sample/bpe", raw / "bpe")
+    (raw / "text.txt").write_text("Every effort moves you.")
+    (raw / "sources.json").write_text(json.dumps({"data": "sample"}))
+    refused(run(project, "pretrain"), "training text: expected more than one context of 64 tokens")
+    assert not (project / "models").exists()

@@ -1,0 +1,100 @@
+"""The command `gpt`: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from gpt_from_scratch import cli
+from gpt_from_scratch.errors import InputError
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "profiles").mkdir()
+    for name in ("book", "quick"):
+        (tmp_path / "profiles" / f"{name}.yaml").write_text(f"profile: {name}\n")
+    (tmp_path / "params.yaml").write_text("profile: quick\n")
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_an_error_is_one_line_and_exit_code_1(project: Path) -> None:
+    result = CliRunner().invoke(cli.app, ["use-profile", "bok"])
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_debug_shows_the_trace(project: Path) -> None:
+    result = CliRunner().invoke(cli.app, ["--debug", "use-profile", "bok"])
+    assert isinstance(result.exception, InputError)
+
+
+def test_use_profile_works_from_a_folder_below(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project / "profiles")
+    result = CliRunner().invoke(cli.app, ["use-profile", "book"])
+    assert result.stdout == "params.yaml is now the profile book\n"
+    assert (project / "params.yaml").read_text() == "profile: book\n"
+
+
+def test_outside_a_project_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(cli.app, ["clean"])
+    assert result.exit_code == 1
+    assert "no dvc.yaml" in result.stderr
+
+
+def test_results_before_the_first_run(project: Path) -> None:
+    result = CliRunner().invoke(cli.app, ["results"])
+    assert result.exit_code == 1
+    assert "metrics/evaluation.json" in result.stderr
+
+
+def test_summary_before_the_first_run_writes_none(project: Path) -> None:
+    result = CliRunner().invoke(cli.app, ["summary"])
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert not (project / "mlflow.db").exists()
+
+
+def test_clean_says_how_much(project: Path) -> None:
+    (project / "data/raw").mkdir(parents=True)
+    (project / "data/raw/text.txt").write_bytes(bytes(2_500_000))
+    result = CliRunner().invoke(cli.app, ["clean"])
+    assert result.stdout.startswith("2 MB freed")
+
+
+def test_ui_runs_mlflow_over_the_projects_runs(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    called: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda program, arguments: called.append(arguments))
+    assert CliRunner().invoke(cli.app, ["ui", "--port", "5001"]).exit_code == 0
+    options = dict(zip(called[0][4::2], called[0][5::2], strict=True))
+    assert called[0][1:4] == ["-m", "mlflow", "ui"]
+    assert options["--backend-store-uri"] == f"sqlite:///{project / 'mlflow.db'}"
+    assert (options["--host"], options["--port"]) == ("127.0.0.1", "5001")
+
+
+def test_ui_names_the_server_that_holds_the_runs(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@tracking.invalid:5000")
+    result = CliRunner().invoke(cli.app, ["ui"])
+    assert "http://tracking.invalid:5000" in result.stdout
+    assert "secret" not in result.stdout
+
+
+def test_help_loads_nothing_heavy(root: Path) -> None:
+    heavy = "torch", "mlflow", "tensorflow", "pandas", "sklearn", "numpy"
+    code = (
+        "import sys; from typer.testing import CliRunner; from gpt_from_scratch.cli import app; "
+        f"assert CliRunner().invoke(app, ['--help']).exit_code == 0; print({heavy} & sys.modules.keys())"
+    ).replace(f"{heavy}", f"set({heavy})")
+    environment = {**os.environ, "PYTHONPATH": str(root / "src")}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

@@ -1,0 +1,107 @@
+"""A whole training from its parameters."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.model import GPTModel
+from gpt_from_scratch.params import load_params
+from gpt_from_scratch.training import LanguageModelling, Record
+from gpt_from_scratch.training.fit import fit, total_steps
+from gpt_from_scratch.training.journal import Journal
+
+CFG = {
+    "vocab_size": 50,
+    "context_length": 8,
+    "emb_dim": 16,
+    "n_heads": 2,
+    "n_layers": 1,
+    "drop_rate": 0.1,
+    "qkv_bias": False,
+}
+
+
+@pytest.fixture
+def params(root):
+    return load_params(root / "profiles/quick.yaml").pretrain.model_copy(update={"epochs": 2, "eval_every": 3})
+
+
+@pytest.fixture
+def loaders():
+    ids = torch.arange(26 * 8).reshape(26, 8) % 50
+    data = TensorDataset(ids, (ids + 1) % 50)
+    return DataLoader(data, batch_size=4, shuffle=True, drop_last=True), DataLoader(data, batch_size=4)
+
+
+class Listener:
+    def __init__(self):
+        self.records = []
+
+    def log(self, record):
+        self.records.append(record)
+
+
+def run(params, loaders, listener):
+    torch.manual_seed(1)
+    model = GPTModel(CFG)
+    result = fit(
+        model,
+        LanguageModelling(),
+        loaders,
+        params,
+        torch.device("cpu"),
+        [listener],
+        initial_batches=None,
+        write_sample=lambda: "text" if not model.training else "sampled while training",
+    )
+    return model, result
+
+
+def test_reports_what_happened(params, loaders):
+    listener = Listener()
+    _, result = run(params, loaders, listener)
+    metrics = result.metrics()
+    assert metrics["steps"] == total_steps(loaders[0], params) == 12
+    assert metrics["seen"] == 12 * 32
+    assert [row["step"] for row in result.journal.rows] == [0, 3, 6, 9]
+    assert metrics["final"]["validation_loss"] < metrics["initial"]["validation_loss"]
+    assert result.samples == [{"epoch": 1, "step": 5, "text": "text"}, {"epoch": 2, "step": 11, "text": "text"}]
+    assert sum(record.name == "loss" for record in listener.records) == 12
+    learning_rates = [record.value for record in listener.records if record.name == "lr"]
+    assert max(learning_rates) <= params.optimizer.lr
+    assert learning_rates[-1] < learning_rates[4]
+
+
+def test_same_seed_same_bits(params, loaders):
+    (first, _), (second, _) = (run(params, loaders, Listener()) for _ in range(2))
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name]), name
+
+
+def test_measuring_before_training_does_not_change_it(params, loaders):
+    listener = Listener()
+    run(params, loaders, listener)
+    torch.manual_seed(1)
+    model = GPTModel(CFG).train()
+    first_batch = next(iter(loaders[0]))
+    expected = LanguageModelling().loss(model, first_batch, torch.device("cpu")).item()
+    assert listener.records[0].value == pytest.approx(expected, abs=1e-6)
+
+
+def test_too_few_sequences_for_one_batch(params):
+    loader = DataLoader(TensorDataset(torch.zeros(3, 8), torch.zeros(3, 8)), batch_size=8, drop_last=True)
+    with pytest.raises(InputError, match="training set of 3 sequences: fewer than one batch of 8"):
+        total_steps(loader, params)
+
+
+def test_journal_of_nothing():
+    assert Journal().summary() == {"steps": 0, "seen": 0}
+
+
+def test_journal_passes_every_record_on():
+    records = [Record(0, "loss", 1.0, 1, 8), Record(0, "epoch", 1.0, 1, 8)]
+    listener = Listener()
+    assert list(Journal([listener]).follow(records)) == records == listener.records
