@@ -27,7 +27,7 @@ class Published:
 
 
 PRETRAINING = (
-    Published("parameters (the book counts 1,024 positions)", "pretrain.parameters", 163_009_536, "chapter 4"),
+    Published("parameters", "pretrain.parameters", 163_009_536, "chapter 4, with 1,024 positions"),
     Published("untrained training loss", "pretrain.initial.train_loss", 10.988, "chapter 5"),
     Published("untrained validation loss", "pretrain.initial.validation_loss", 10.981, "chapter 5"),
     Published("training loss, last evaluation", "pretrain.final.train_loss", 0.569, "chapter 5, notebook, step 85"),
