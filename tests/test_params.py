@@ -1,0 +1,119 @@
+"""Parameters: complete, typed, and clear about what is wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.params import Params, load_params
+
+
+@pytest.fixture
+def values(root):
+    return yaml.safe_load((root / "profiles/quick.yaml").read_text())
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(content):
+        path = tmp_path / "params.yaml"
+        path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+        return load_params(path)
+
+    return load
+
+
+@pytest.mark.parametrize("profile", ["quick", "book"])
+def test_profiles_are_complete(root, profile):
+    assert load_params(root / "profiles" / f"{profile}.yaml").profile == profile
+
+
+def test_the_book_profile_is_the_books_experiment(root):
+    params = load_params(root / "profiles/book.yaml")
+    assert (params.pretrain.optimizer.lr, params.pretrain.eval_batches, params.pretrain.epochs) == (4e-4, 5, 10)
+    assert (params.classify.base, params.instruct.base) == ("gpt2/124M", "gpt2/124M")
+    assert params.split_spam.recipe == "book"
+    assert params.gpt2_sizes == ["124M"]
+
+
+def test_every_field_says_what_it_does():
+    def fields(model):
+        for name, field in model.model_fields.items():
+            if hasattr(field.annotation, "model_fields"):
+                yield from fields(field.annotation)
+            else:
+                yield f"{model.__name__}.{name}", field.description
+
+    assert [name for name, description in fields(Params) if not description] == []
+
+
+def test_a_base_is_downloaded_though_no_size_names_it(values, load):
+    values["instruct"]["base"] = "gpt2/355M"
+    assert load(values).gpt2_sizes == ["tiny", "355M"]
+
+
+@pytest.mark.parametrize("number", ["3e-4", "3.0e-4", "0.0003"])
+def test_numbers_as_people_type_them(root, load, number):
+    text = (root / "profiles/quick.yaml").read_text().replace("{lr: 0.002,", f"{{lr: {number},", 1)
+    assert load(text).pretrain.optimizer.lr == 3e-4
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "complaint"),
+    [
+        ("split_spam.recipy", "book", "split_spam.recipy: unknown parameter, found 'book'"),
+        ("split_spam.train", 1.5, "split_spam.train: .*less than 1, found 1.5"),
+        ("split_spam.train", 0.95, "split_spam: train \\+ validation must leave something"),
+        ("pretrain.batch_size", "two", "pretrain.batch_size: .*integer, found 'two'"),
+        ("pretrain.batch_size", True, "pretrain.batch_size: .*integer, found True"),
+        ("pretrain.epochs", 0, "pretrain.epochs: .*greater than or equal to 1, found 0"),
+        ("pretrain.optimizer.lr", "fast", "pretrain.optimizer.lr: .*number.*, found 'fast'"),
+        ("pretrain.model.n_heads", 7, "pretrain.model: emb_dim must be divisible by n_heads, found 128 and 7"),
+        ("runtime.device", "gpu", "runtime.device: .*'cuda'.*, found 'gpu'"),
+        ("classify.base", "../../etc", "classify.base: .*found '../../etc'"),
+        ("download_gpt2.source", "openai", "'tiny' exists as a synthetic model only"),
+    ],
+)
+def test_wrong_values_are_named(values, load, key, value, complaint):
+    *path, last = key.split(".")
+    section = values
+    for part in path:
+        section = section[part]
+    section[last] = value
+    with pytest.raises(InputError, match=complaint) as caught:
+        load(values)
+    assert "\n" not in str(caught.value)
+    assert "params.yaml" in str(caught.value)
+
+
+def test_a_missing_parameter(values, load):
+    del values["pretrain"]["optimizer"]["lr"]
+    with pytest.raises(InputError, match=r"pretrain\.optimizer\.lr: missing parameter"):
+        load(values)
+
+
+@pytest.mark.parametrize("content", ["", "- 1\n", "just text"])
+def test_no_sections(load, content):
+    with pytest.raises(InputError, match="expected sections with parameters"):
+        load(content)
+
+
+def test_no_yaml_and_no_file(load, tmp_path):
+    with pytest.raises(InputError, match="not valid YAML"):
+        load("a: [1\nb: 2")
+    with pytest.raises(InputError, match="parameter file not found"):
+        load_params(tmp_path / "none.yaml")
+
+
+def test_reading_parameters_loads_no_numerical_library(root):
+    code = (
+        "import sys; from gpt_from_scratch.params import load_params; load_params('profiles/quick.yaml'); "
+        "print([name for name in ('torch', 'numpy', 'tensorflow') if name in sys.modules])"
+    )
+    environment = {"PYTHONPATH": str(root / "src")}
+    answer = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, env=environment)
+    assert answer.stdout.strip() == "[]", answer.stderr
