@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from gpt_from_scratch.data.download import download_all
 from gpt_from_scratch.data.sources import gpt2_checkpoint, gpt2_huggingface
+from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files import new_folder
 from gpt_from_scratch.model.config import GPT2_SIZES, GPTConfig
 from gpt_from_scratch.stage import Stage, run_stage
@@ -24,7 +25,6 @@ from gpt_from_scratch.weights.synthetic import write_synthetic_checkpoint
 def download_gpt2(stage: Stage) -> None:
     """Provide a model folder for every size that is asked for or that a fine-tuning starts from."""
     source = stage.params.download_gpt2.source
-    facts = {"pretrained": source}
     with new_folder(stage.models / "gpt2") as models:
         for size in stage.params.gpt2_sizes:
             destination = models / size
@@ -32,14 +32,21 @@ def download_gpt2(stage: Stage) -> None:
             if source == "synthetic":
                 with tempfile.TemporaryDirectory(dir=models) as checkpoint:
                     write_synthetic(stage, size, Path(checkpoint))
-                    convert_checkpoint(Path(checkpoint), destination, facts=facts)
-            elif source == "openai":
-                convert_checkpoint(
-                    download_all(gpt2_checkpoint(size), stage.downloads / size, stage.mirror), destination, facts=facts
-                )
+                    convert_checkpoint(Path(checkpoint), destination, facts={"pretrained": source})
             else:
-                folder = download_all(gpt2_huggingface(size), stage.downloads / f"{size}-huggingface", stage.mirror)
-                convert_huggingface(folder, destination, facts=facts)
+                convert_download(stage, source, size, destination)
+
+
+def convert_download(stage: Stage, source: str, size: str, destination: Path) -> None:
+    """Fetch a published model and convert it; what was fetched is kept for the next time."""
+    sources = gpt2_checkpoint(size) if source == "openai" else gpt2_huggingface(size)
+    convert = convert_checkpoint if source == "openai" else convert_huggingface
+    folder = download_all(sources, stage.downloads / f"{size}-{source}", stage.mirror)
+    try:
+        convert(folder, destination, facts={"pretrained": source})
+    except InputError as error:
+        # Not every file's hash is known beforehand: a damaged one would be found again at every start.
+        raise InputError(f"{error}; if a file is damaged, remove {folder} and run the stage again") from None
 
 
 def write_synthetic(stage: Stage, size: str, checkpoint: Path) -> None:

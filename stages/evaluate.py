@@ -147,8 +147,7 @@ def evaluate_instructions(stage: Stage, device: Any) -> dict[str, Any]:
     test: list[Entry] = split_entries(entries, *fractions)[1]
     with tqdm(total=len(test), desc="answers", unit="entry", mininterval=2) as bar:
         texts = answers(model, tokenizer, test, params.response_tokens, params.batch_size, bar.update)
-    max_length = min(stage.params.instruct.max_length, model.config.context_length)
-    loss = response_loss(model, tokenizer, test, max_length, params.batch_size)
+    loss = response_loss(model, tokenizer, test, stage.params.instruct.max_length, params.batch_size)
     responses = [{**entry, "model_response": text} for entry, text in zip(test, texts, strict=True)]
     write_json(stage.metrics / "responses.json", responses)
     stage.run.table(responses, "responses.json")

@@ -12,6 +12,7 @@ import torch
 
 from gpt_from_scratch.data.batching import instruction_loaders
 from gpt_from_scratch.data.instructions import Instructions, format_prompt, read_entries, split_entries
+from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files import new_folder
 from gpt_from_scratch.generation.text import continue_text
 from gpt_from_scratch.progress import TrainingProgress
@@ -37,8 +38,12 @@ def finetune_instruct(stage: Stage) -> None:
 
     torch.manual_seed(params.seed)
     model, facts = starting_model(base, params.initial_weights, params.drop_rate, params.kernels)
-    max_length = min(params.max_length, model.config.context_length)
-    train_set, val_set = (Instructions(part, tokenizer, max_length) for part in (train_part, val_part))
+    if params.max_length > model.config.context_length:
+        raise InputError(
+            f"instruct.max_length: expected at most the context of models/{params.base}, {model.config.context_length} "
+            f"tokens, found {params.max_length}"
+        )
+    train_set, val_set = (Instructions(part, tokenizer, params.max_length) for part in (train_part, val_part))
     loaders = instruction_loaders(train_set, val_set, params.batch_size, tokenizer.eot_token)
     model.to(device)
 

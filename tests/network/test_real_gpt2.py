@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.network, pytest.mark.timeout(3600)]
 
 @pytest.fixture(scope="module")
 def folder(root):
-    return download_all(gpt2_checkpoint("124M"), root / ".cache/downloads/124M", os.environ.get("GPT_MIRROR"))
+    return download_all(gpt2_checkpoint("124M"), root / ".cache/downloads/124M-openai", os.environ.get("GPT_MIRROR"))
 
 
 @pytest.fixture(scope="module")

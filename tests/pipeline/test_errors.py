@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 
 @pytest.fixture
@@ -67,3 +68,24 @@ def test_a_text_shorter_than_one_context(project):
     (raw / "sources.json").write_text(json.dumps({"data": "sample"}))
     refused(run(project, "pretrain"), "training text: expected more than one context of 64 tokens")
     assert not (project / "models").exists()
+
+
+def test_sequences_longer_than_the_models_context(project):
+    assert run(project, "fetch_data").returncode == 0
+    assert run(project, "download_gpt2").returncode == 0
+    path = project / "params.yaml"
+    path.write_text(path.read_text().replace("max_length: 256", "max_length: 300"))
+    refused(run(project, "finetune_instruct"), "instruct.max_length", "gpt2/tiny, 256 tokens, found 300")
+    assert not (project / "models/instruct").exists()
+
+
+def test_a_base_model_with_a_missing_tensor(project):
+    assert run(project, "fetch_data").returncode == 0
+    assert run(project, "split_spam").returncode == 0
+    assert run(project, "download_gpt2").returncode == 0
+    path = project / "models/gpt2/tiny/model.safetensors"
+    tensors = load_file(path)
+    del tensors["transformer.h.1.mlp.c_fc.weight"]
+    save_file(tensors, path)
+    refused(run(project, "finetune_classify"), "model.safetensors", "h.1.mlp.c_fc.weight")
+    assert not (project / "models/classifier").exists()
