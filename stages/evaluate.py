@@ -134,7 +134,7 @@ def evaluate_classifier(stage: Stage, device: Any) -> dict[str, Any]:
             write_csv(stage.metrics / "plots" / "roc.csv", roc_points(frame["Label"], spam))
     pairs = {name: (frame["Text"], frame["Label"]) for name, frame in frames.items()}
     results["baseline"] = baseline(pairs.pop("train"), pairs)
-    stage.run.metrics({f"classifier/{name}_accuracy": results[name]["accuracy"] for name in results if name in frames})
+    stage.run.metrics({f"classifier/{name}/accuracy": results[name]["accuracy"] for name in results if name in frames})
     return results
 
 
