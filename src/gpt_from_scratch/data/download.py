@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def fetch(source: Source, destination: Path, mirror: str | None = None) -> None:
         with tempfile.TemporaryDirectory(dir=destination.parent, prefix=f".{destination.name}.") as folder:
             try:
                 content = _unpacked(source, get(Path(folder)))
-            except (requests.RequestException, OSError, ValueError, zipfile.BadZipFile) as error:
+            except (requests.RequestException, OSError, ValueError) as error:
                 failures.append(f"{place}: {' '.join(str(error).split())}")
                 continue
             if complaint := _complaint(source, content):
@@ -60,6 +61,7 @@ def fetch(source: Source, destination: Path, mirror: str | None = None) -> None:
                 log.info("%s has the sha256 %s (none is known to compare it with)", destination.name, sha256(content))
             with content.open("rb") as file:
                 os.fsync(file.fileno())
+            content.chmod(0o644)  # pooch's temporary files are for their owner alone
             content.replace(destination)
             return
     raise InputError(f"{source.name}: could not be fetched; tried " + "; ".join(failures))
@@ -93,6 +95,14 @@ def _unpacked(source: Source, path: Path) -> Path:
     """Return the content: the downloaded file itself, or the one named member of the archive."""
     if source.member is None:
         return path
+    try:
+        return _member(source, path)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        # A damaged archive shows in any of these: RuntimeError is one that seems encrypted or packed in another way.
+        raise ValueError(f"expected a zip archive with {source.member}, found a damaged one: {error}") from None
+
+
+def _member(source: Source, path: Path) -> Path:
     limit = source.size if source.size is not None else 2**30
     content = path.with_name("member")
     with zipfile.ZipFile(path) as archive:

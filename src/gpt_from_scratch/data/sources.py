@@ -90,11 +90,9 @@ SAMPLE: dict[str, str] = {
 def gpt2_checkpoint(size: str) -> list[Source]:
     """Return the files of OpenAI's TensorFlow checkpoint of 124M, 355M, 774M or 1558M.
 
-    All sizes share one tokenizer, so its hashes are known for each; of the rest only 124M's are.
+    Sizes and hashes are known for 124M alone; of the others the first download's hashes are reported.
     """
-    pins = {name: _CHECKPOINT_124M[name] for name in ("checkpoint", "encoder.json", "vocab.bpe")}
-    if size == "124M":
-        pins = _CHECKPOINT_124M
+    pins = _CHECKPOINT_124M if size == "124M" else {}
     return [_gpt2(size, name, *pins.get(name, (None, None))) for name in _CHECKPOINT_124M]
 
 

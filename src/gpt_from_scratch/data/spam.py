@@ -44,13 +44,20 @@ def read_messages(path: Path, recipe: Recipe) -> pd.DataFrame:
     """Read lines of label, tab, message as the columns `Label` (`ham`, `spam`) and `Text`.
 
     Raises:
-        InputError: naming file, line and reason, for a line without exactly one tab, an unknown label, an empty message
-            or bytes that are not UTF-8.
+        InputError: naming file, line and reason, for a line without exactly one tab, an unknown label, an empty
+            message, a carriage return within it or bytes that are not UTF-8; and under the recipe `book` for quotes
+            that pandas cannot pair.
     """
     rows = _checked_lines(path)
     if recipe == "clean":
         return pd.DataFrame(rows, columns=["Label", "Text"])
-    return pd.read_csv(path, sep="\t", header=None, names=["Label", "Text"], encoding="utf-8", keep_default_na=False)
+    try:
+        return pd.read_csv(
+            path, sep="\t", header=None, names=["Label", "Text"], encoding="utf-8", keep_default_na=False
+        )
+    except pd.errors.ParserError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: expected quotes in pairs, as the recipe book reads them, found: {reason}") from None
 
 
 def _checked_lines(path: Path) -> list[tuple[str, str]]:
@@ -76,6 +83,8 @@ def _checked_lines(path: Path) -> list[tuple[str, str]]:
             raise InputError(f"{place}: expected the label ham or spam, found {label!r}")
         if not text.strip():
             raise InputError(f"{place}: expected a message, found none")
+        if "\r" in text:  # CSV readers take it for the end of a line
+            raise InputError(f"{place}: expected a message of one line, found a carriage return in it")
         rows.append((label, text))
     return rows
 
@@ -85,8 +94,9 @@ def fold(text: str) -> str:
 
     Meant to join too much rather than too little; all messages without any letter are one.
     """
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(character for character in decomposed if character.isalpha())
+    # Some letters have a case only once they are decomposed (ℋ), others decompose only in lower case.
+    lower = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    return "".join(character for character in lower if character.isalpha())
 
 
 def split_messages(
