@@ -22,11 +22,11 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install repro test test-slow test-network ui clean distclean lock
+.PHONY: help install repro reproduce-check test test-slow test-faults test-network ui clean distclean lock
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
 install: $(STAMP) ## create .venv and install what requirements.lock pins; nothing when that is done
 
@@ -37,6 +37,9 @@ repro: $(STAMP) ## run the pipeline; PROFILE=book (or another file in profiles/)
 	@$(BIN)/gpt results
 	@echo "Compare the runs in MLflow's UI:  make ui"
 
+reproduce-check: $(STAMP) ## run the profile quick in two fresh folders and compare every hash
+	@$(BIN)/python -m gpt_from_scratch.reproduce_check
+
 test: $(STAMP) ## linter, format check and the tests
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -44,6 +47,9 @@ test: $(STAMP) ## linter, format check and the tests
 
 test-slow: $(STAMP) ## the tests that take minutes
 	@$(BIN)/python -m pytest -m slow
+
+test-faults: $(STAMP) ## kill every training stage at random times (KILLS=50 each, some 30 minutes) and compare the results
+	@$(BIN)/python -m pytest -m faults
 
 test-network: $(STAMP) ## the tests that need the upstream hosts
 	@$(BIN)/python -m pytest -m network

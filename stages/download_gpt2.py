@@ -8,10 +8,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))  # the source tree that this file lies in, also in a copy of the project
 
+if __name__ == "__main__":
+    from gpt_from_scratch.portable import pin_instructions
+
+    pin_instructions(ROOT)
+
 import tempfile
 from dataclasses import replace
 
 from gpt_from_scratch.data.download import download_all
+from gpt_from_scratch.data.raw import raw_file
 from gpt_from_scratch.data.sources import gpt2_checkpoint, gpt2_huggingface
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files import new_folder
@@ -41,7 +47,8 @@ def convert_download(stage: Stage, source: str, size: str, destination: Path) ->
     """Fetch a published model and convert it; what was fetched is kept for the next time."""
     sources = gpt2_checkpoint(size) if source == "openai" else gpt2_huggingface(size)
     convert = convert_checkpoint if source == "openai" else convert_huggingface
-    folder = download_all(sources, stage.downloads / f"{size}-{source}", stage.mirror)
+    kept = stage.downloads / f"{size}-{source}"
+    folder = download_all(sources, kept, stage.mirror, offline=stage.params.runtime.offline)
     try:
         convert(folder, destination, facts={"pretrained": source})
     except InputError as error:
@@ -52,9 +59,10 @@ def convert_download(stage: Stage, source: str, size: str, destination: Path) ->
 def write_synthetic(stage: Stage, size: str, checkpoint: Path) -> None:
     """Write random weights of a published size, or of the size `tiny` from the parameters, with the BPE at hand."""
     params = stage.params.download_gpt2
-    vocab_size = load_tokenizer(stage.raw / "bpe").n_vocab
+    tokenizer = raw_file(stage.raw, "bpe")
+    vocab_size = load_tokenizer(tokenizer).n_vocab
     shape = GPTConfig(**params.tiny.model_dump()) if size == "tiny" else GPT2_SIZES[size]
-    write_synthetic_checkpoint(replace(shape, vocab_size=vocab_size), params.seed, checkpoint, stage.raw / "bpe")
+    write_synthetic_checkpoint(replace(shape, vocab_size=vocab_size), params.seed, checkpoint, tokenizer)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))  # the source tree that this file lies in, also in a copy of the project
 
+if __name__ == "__main__":
+    from gpt_from_scratch.portable import pin_instructions
+
+    pin_instructions(ROOT)
+
 import csv
 import tempfile
 from typing import Any
@@ -16,8 +21,9 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from gpt_from_scratch.data.corpus import TokenWindows, read_text, split_text
-from gpt_from_scratch.data.instructions import Entry, read_entries, split_entries
+from gpt_from_scratch.data.instructions import Entry, Instructions, read_entries, split_entries
 from gpt_from_scratch.data.messages import Messages, read_split
+from gpt_from_scratch.data.raw import raw_file
 from gpt_from_scratch.data.spam import LABELS, fold
 from gpt_from_scratch.evaluation.classification import baseline, classification_metrics, probabilities, roc_points
 from gpt_from_scratch.evaluation.figures import confusion_figure, loss_figure
@@ -25,6 +31,7 @@ from gpt_from_scratch.evaluation.instructions import answer_metrics, answers, cu
 from gpt_from_scratch.evaluation.language import language_metrics, perplexity, samples
 from gpt_from_scratch.evaluation.published import by_step, compare
 from gpt_from_scratch.files import read_json, write_csv, write_json
+from gpt_from_scratch.fingerprint import environment_tags
 from gpt_from_scratch.stage import Stage, run_stage
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.tracking.summary import write_summary
@@ -72,7 +79,7 @@ def evaluate(stage: Stage) -> None:
         "published": compare({**trainings, "classifier": classifier, "curves": curves}, settings),
     }
     write_json(stage.metrics / "evaluation.json", results)
-    stage.run.tags(facts)
+    stage.run.tags({**facts, **environment_tags(stage.root)})
     stage.run.table(results["published"], "published.json")
     stage.run.artifact(stage.metrics / "evaluation.json")
     draw(stage, classifier)
@@ -83,7 +90,7 @@ def evaluate_language(stage: Stage, device: Any) -> dict[str, Any]:
     """Measure the pretrained model on its text and let it write."""
     params, model = stage.params.evaluate, load_model(stage.models / "pretrain", device=device)
     tokenizer = load_tokenizer(stage.models / "pretrain")
-    texts = split_text(read_text(stage.raw / "text.txt"), stage.params.pretrain.train_fraction)
+    texts = split_text(read_text(raw_file(stage.raw, "text.txt")), stage.params.pretrain.train_fraction)
     context = model.config.context_length
     windows = [TokenWindows(tokenizer.encode(t, allowed_special={"<|endoftext|>"}), context, context) for t in texts]
     metrics = language_metrics(model, *(DataLoader(part, batch_size=params.batch_size) for part in windows))
@@ -123,6 +130,7 @@ def evaluate_classifier(stage: Stage, device: Any) -> dict[str, Any]:
             continue
         frame = frames[name]
         messages = Messages(frame, tokenizer, pad_id=info.pad_id, max_length=info.max_length)
+        stage.say_cut(messages.cut, f"messages of {name}")
         spam = probabilities(model, messages.token_ids, stage.params.evaluate.batch_size)[:, 1]
         results[name] = classification_metrics(frame["Label"], spam)
         if name == "test":
@@ -142,16 +150,19 @@ def evaluate_instructions(stage: Stage, device: Any) -> dict[str, Any]:
     """Let the instruction model answer the test entries and compare with the reference answers."""
     params, model = stage.params.evaluate, load_model(stage.models / "instruct", device=device)
     tokenizer = load_tokenizer(stage.models / "instruct")
-    entries = read_entries(stage.raw / "instruction-data.json")
+    entries = read_entries(raw_file(stage.raw, "instruction-data.json"))
     fractions = stage.params.instruct.train_fraction, stage.params.instruct.test_fraction
     test: list[Entry] = split_entries(entries, *fractions)[1]
     with tqdm(total=len(test), desc="answers", unit="entry", mininterval=2) as bar:
         texts = answers(model, tokenizer, test, params.response_tokens, params.batch_size, bar.update)
-    loss = response_loss(model, tokenizer, test, stage.params.instruct.max_length, params.batch_size)
+    longest = stage.params.instruct.max_length
+    stage.say_cut(Instructions(test, tokenizer, longest).cut, "test instructions with their answers")
+    loss = response_loss(model, tokenizer, test, longest, params.batch_size)
     responses = [{**entry, "model_response": text} for entry, text in zip(test, texts, strict=True)]
     write_json(stage.metrics / "responses.json", responses)
     stage.run.table(responses, "responses.json")
     cut = cut_prompts(model, tokenizer, test, params.response_tokens)
+    stage.say_cut(cut, "prompts")
     metrics = {"response_loss": loss, "prompts_cut": cut, **answer_metrics(test, texts)}
     stage.run.metrics({f"instructions/{name}": value for name, value in metrics.items()})
     return metrics

@@ -28,7 +28,7 @@ def fetch_data(stage: Stage) -> None:
             if source == "sample":
                 copy_sample(stage.root / "data" / "sample" / SAMPLE[place], destination)
             else:
-                fetch(UPSTREAM[place], destination, stage.mirror)
+                copy_upstream(stage, place, destination)
             hashes[place] = sha256(destination)
             stage.run.dataset(place, destination.name, hashes[place], "raw data")
         write_json(raw / "sources.json", {"data": source, "sha256": hashes})
@@ -40,6 +40,13 @@ def copy_sample(path: Path, destination: Path) -> None:
     if not path.is_file():
         raise InputError(f"{path}: file not found, though it is part of the project; git checkout brings it back")
     shutil.copyfile(path, destination)
+
+
+def copy_upstream(stage: Stage, place: str, destination: Path) -> None:
+    """Fetch a file of the book into the downloads, where an interrupted one goes on the next time, and copy it."""
+    kept = stage.downloads / "data" / place
+    fetch(UPSTREAM[place], kept, stage.mirror, offline=stage.params.runtime.offline)
+    shutil.copyfile(kept, destination)
 
 
 if __name__ == "__main__":

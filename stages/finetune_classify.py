@@ -8,6 +8,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))  # the source tree that this file lies in, also in a copy of the project
 
+if __name__ == "__main__":
+    from gpt_from_scratch.portable import pin_instructions
+
+    pin_instructions(ROOT)
+
 import torch
 
 from gpt_from_scratch.data.batching import message_loaders
@@ -16,17 +21,16 @@ from gpt_from_scratch.data.spam import LABELS
 from gpt_from_scratch.files import new_folder
 from gpt_from_scratch.model.heads import set_classification_head, train_only
 from gpt_from_scratch.progress import TrainingProgress
-from gpt_from_scratch.stage import Stage, run_stage
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.training import Classification
 from gpt_from_scratch.training.fit import fit, total_steps
 from gpt_from_scratch.training.runtime import prepare
-from gpt_from_scratch.training_outputs import write_training
+from gpt_from_scratch.training_stage import TrainingStage, run_training, write_training
 from gpt_from_scratch.weights.classifier import save_classifier
 from gpt_from_scratch.weights.start import starting_model
 
 
-def finetune_classify(stage: Stage) -> None:
+def finetune_classify(stage: TrainingStage) -> None:
     """Train the chosen layers on the messages, and save classifier, metrics and curves."""
     params = stage.params.classify
     device = prepare(stage.params.runtime)
@@ -40,6 +44,8 @@ def finetune_classify(stage: Stage) -> None:
     model, facts = starting_model(base, params.initial_weights, params.drop_rate, params.kernels)
     train_set = Messages(read_split(files[0]), tokenizer, pad_id=tokenizer.eot_token, limit=model.config.context_length)
     val_set = Messages(read_split(files[1]), tokenizer, pad_id=tokenizer.eot_token, max_length=train_set.max_length)
+    cut = train_set.cut + val_set.cut
+    stage.say_cut(cut, "messages")
     loaders = message_loaders(train_set, val_set, params.batch_size)
 
     torch.manual_seed(params.seed)
@@ -56,6 +62,7 @@ def finetune_classify(stage: Stage) -> None:
             device,
             [stage.run, progress],
             initial_batches=10,
+            saver=stage.saver,
         )
     facts = {**stage.data_facts(), **facts}
     with new_folder(stage.models / "classifier") as folder:
@@ -68,8 +75,8 @@ def finetune_classify(stage: Stage) -> None:
             pad_id=tokenizer.eot_token,
             facts=facts,
         )
-    write_training(stage, result, {**facts, "max_length": train_set.max_length, "cut": train_set.cut + val_set.cut})
+    write_training(stage, result, {**facts, "max_length": train_set.max_length, "cut": cut})
 
 
 if __name__ == "__main__":
-    run_stage("finetune_classify", ROOT, finetune_classify, counts="examples")
+    run_training("finetune_classify", ROOT, finetune_classify, counts="examples")

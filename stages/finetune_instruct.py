@@ -8,31 +8,36 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))  # the source tree that this file lies in, also in a copy of the project
 
+if __name__ == "__main__":
+    from gpt_from_scratch.portable import pin_instructions
+
+    pin_instructions(ROOT)
+
 import torch
 
 from gpt_from_scratch.data.batching import instruction_loaders
 from gpt_from_scratch.data.instructions import Instructions, format_prompt, read_entries, split_entries
+from gpt_from_scratch.data.raw import raw_file
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files import new_folder
 from gpt_from_scratch.generation.text import continue_text
 from gpt_from_scratch.progress import TrainingProgress
-from gpt_from_scratch.stage import Stage, run_stage
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.training import LanguageModelling
 from gpt_from_scratch.training.fit import fit, total_steps
 from gpt_from_scratch.training.runtime import prepare
-from gpt_from_scratch.training_outputs import write_training
+from gpt_from_scratch.training_stage import TrainingStage, run_training, write_training
 from gpt_from_scratch.weights.huggingface import save_model
 from gpt_from_scratch.weights.start import starting_model
 
 
-def finetune_instruct(stage: Stage) -> None:
+def finetune_instruct(stage: TrainingStage) -> None:
     """Train on prompts and responses, answer one validation entry after every epoch, and save the model."""
     params = stage.params.instruct
     device = prepare(stage.params.runtime)
     base = stage.models / params.base
     tokenizer = load_tokenizer(base)
-    source = stage.raw / "instruction-data.json"
+    source = raw_file(stage.raw, "instruction-data.json")
     stage.use_dataset(source, "instruction tuning")
     train_part, _, val_part = split_entries(read_entries(source), params.train_fraction, params.test_fraction)
 
@@ -44,6 +49,8 @@ def finetune_instruct(stage: Stage) -> None:
             f"tokens, found {params.max_length}"
         )
     train_set, val_set = (Instructions(part, tokenizer, params.max_length) for part in (train_part, val_part))
+    cut = train_set.cut + val_set.cut
+    stage.say_cut(cut, "instructions with their answers")
     loaders = instruction_loaders(train_set, val_set, params.batch_size, tokenizer.eot_token)
     model.to(device)
 
@@ -58,13 +65,14 @@ def finetune_instruct(stage: Stage) -> None:
             device,
             [stage.run, progress],
             initial_batches=params.eval_batches,
+            saver=stage.saver,
             write_sample=lambda: continue_text(model, tokenizer, prompt, params.sample_tokens),
         )
     facts = {**stage.data_facts(), **facts}
     with new_folder(stage.models / "instruct") as folder:
         save_model(model, folder, base, facts)
-    write_training(stage, result, {**facts, "cut": train_set.cut + val_set.cut})
+    write_training(stage, result, {**facts, "cut": cut})
 
 
 if __name__ == "__main__":
-    run_stage("finetune_instruct", ROOT, finetune_instruct)
+    run_training("finetune_instruct", ROOT, finetune_instruct)

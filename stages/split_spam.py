@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))  # the source tree that this file lies in, also in a copy of the project
 
+from gpt_from_scratch.data.raw import raw_file
 from gpt_from_scratch.data.spam import read_messages, split_messages, split_statistics
 from gpt_from_scratch.files import new_folder, write_json, write_text
 from gpt_from_scratch.stage import Stage, run_stage
@@ -16,7 +17,7 @@ from gpt_from_scratch.stage import Stage, run_stage
 def split_spam(stage: Stage) -> None:
     """Split the messages and report what the sets hold and share."""
     params = stage.params.split_spam
-    source = stage.raw / "SMSSpamCollection"
+    source = raw_file(stage.raw, "SMSSpamCollection")
     stage.use_dataset(source, "split")
     messages = read_messages(source, params.recipe)
     split = split_messages(messages, **params.model_dump())

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-TARGETS = ["help", "install", "repro", "test", "test-slow", "test-network", "ui", "clean", "distclean", "lock"]
+TARGETS = [
+    *("help", "install", "repro", "reproduce-check", "test", "test-slow", "test-faults", "test-network"),
+    *("ui", "clean", "distclean", "lock"),
+]
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="no make here")
 

@@ -105,7 +105,7 @@ def test_no_sections(load, content):
 def test_no_yaml_and_no_file(load, tmp_path):
     with pytest.raises(InputError, match="not valid YAML"):
         load("a: [1\nb: 2")
-    with pytest.raises(InputError, match="parameter file not found"):
+    with pytest.raises(InputError, match="file not found"):
         load_params(tmp_path / "none.yaml")
 
 

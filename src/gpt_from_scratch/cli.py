@@ -71,6 +71,35 @@ def clean() -> None:
 
 
 @app.command()
+def checkpoints(
+    remove: Annotated[
+        str | None, typer.Option(help="Delete those of a stage, of stage/key as listed, or of all.", metavar="NAME")
+    ] = None,
+) -> None:
+    """List the trainings that were interrupted and that `dvc repro` goes on with; or delete their checkpoints."""
+    from gpt_from_scratch import unfinished
+
+    found = unfinished.unfinished(_project()) if remove is None else unfinished.remove(_project(), remove)
+    for one in found:
+        typer.echo(f"{'' if remove is None else 'removed '}{one}")
+    if not found:
+        typer.echo("no unfinished trainings")
+
+
+@app.command()
+def doctor(offline: Annotated[bool, typer.Option(help="Do not try to reach the hosts.")] = False) -> None:
+    """Say what may keep the pipeline from running or from giving the committed results again, with the cures."""
+    from gpt_from_scratch.doctor import examine
+
+    broken = False
+    for finding in examine(_project(), offline=offline):
+        typer.echo(finding)
+        broken |= finding.kind == "broken"
+    if broken:
+        raise typer.Exit(1)
+
+
+@app.command()
 def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="Of the address 127.0.0.1.")] = 5000) -> None:
     """Open MLflow's UI over the runs, for this machine only."""
     from gpt_from_scratch.tracking.server import is_server, tracking_uri, without_password

@@ -7,14 +7,20 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.errors import shown
+from gpt_from_scratch.reading import parse_json, read_text
+
+LARGEST_JSON = 64 * 2**20
+"""Bytes of a JSON file; parsed, it takes some twenty times as many."""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -31,6 +37,7 @@ def write_text(path: Path, text: str) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+    sync(path.parent)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -41,7 +48,14 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows under the first row's keys; None becomes an empty cell."""
+    """Write rows under the first row's keys; None becomes an empty cell.
+
+    Raises:
+        ValueError: for a cell that is more than a number or a word: `dvc plots` puts cells into its page as they are.
+    """
+    for cell in chain.from_iterable(row.values() for row in rows):
+        if not re.fullmatch(r"[\w.+-]*", str(cell)):
+            raise ValueError(f"a cell of {path.name}: expected a number or a word, found {shown(cell)}")
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -50,21 +64,12 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file.
+    """Read a JSON file; see `parse_json`.
 
     Raises:
-        InputError: when it is missing, not UTF-8 or not JSON; with line and column.
+        InputError: when it is missing, too large, not UTF-8 or not such JSON; with line and column if known.
     """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: file not found") from None
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}: expected UTF-8 text, found the byte {error.object[error.start]:#04x} at offset {error.start}"
-        ) from None
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}, line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}") from None
+    return parse_json(read_text(path, LARGEST_JSON), path)
 
 
 def sha256(path: Path) -> str:
@@ -73,20 +78,39 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sync(path: Path) -> None:
+    """Wait until a file's content, or the names in a folder, have reached the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """Give an empty folder beside `path` and put it in `path`'s place when the block ends well.
 
-    On any error it is removed and what stood at `path` stays.
+    Its content has then reached the disk, so that even a power failure leaves no half of it under this name. On any
+    error it is removed and what stood at `path` stays. What a killed process left of the same folder is removed too.
     """
+    made = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
+    for folder in made:
+        sync(folder.parent)
+    for leftover in path.parent.glob(f".{path.name}.*"):
+        shutil.rmtree(leftover, ignore_errors=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
         yield temporary
         temporary.chmod(0o755)
+        for entry in sorted(temporary.rglob("*"), reverse=True):
+            sync(entry)
+        sync(temporary)
         if path.exists():
             shutil.rmtree(path)
         temporary.rename(path)
+        sync(path.parent)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

@@ -10,23 +10,31 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.errors import InputError, shown
+from gpt_from_scratch.plain_yaml import parse_yaml
+from gpt_from_scratch.reading import read_text
+
+LARGEST_FILE = 2**18
+"""Bytes of a parameter file; ours have some 2,000."""
+
+MOST_COMPLAINTS = 5
 
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
 def _number(value: Any) -> Any:
     """Read `3e-4`, which YAML 1.1 takes for text because it has no point, as the number that was meant."""
+    if isinstance(value, bool):
+        raise ValueError("Input should be a number")
     return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
 
 
-Number = Annotated[float, BeforeValidator(_number)]
+Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 Fraction = Annotated[Number, Field(gt=0.0, lt=1.0)]
-Count = Annotated[int, Field(ge=1, strict=True)]
-Seed = Annotated[int, Field(ge=0, strict=True)]
+Count = Annotated[int, Field(ge=1, lt=2**31, strict=True)]
+Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 Size = Annotated[str, Field(pattern=r"^(124M|355M|774M|1558M|tiny)$")]
 Base = Annotated[str, Field(pattern=r"^(pretrain|gpt2/(124M|355M|774M|1558M|tiny))$")]
 
@@ -43,6 +51,16 @@ class Runtime(Section):
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(description="auto: CUDA, else MPS, else CPU (with a warning)")
     threads: int = Field(ge=0, strict=True, description="CPU threads; part of what decides the bits; 0: all cores")
     deterministic: bool = Field(strict=True, description="run only algorithms that give the same bits again")
+    portable: bool = Field(
+        strict=True,
+        description="use instructions that every x86-64 processor has, so that all give equal bits; slower",
+    )
+    offline: bool = Field(
+        strict=True, description="open no connection: use what was fetched before, or a mirror's folder"
+    )
+    checkpoint_seconds: Annotated[Number, Field(gt=0.0)] = Field(
+        description="seconds of training between two checkpoints to resume from: the most work that a crash can cost"
+    )
 
 
 class FetchData(Section):
@@ -131,7 +149,10 @@ class Training(Section):
     """What the three trainings have in common."""
 
     seed: Seed = Field(description="seed of initial weights, shuffling and dropout")
-    batch_size: Count = Field(description="sequences per update")
+    batch_size: Count = Field(description="sequences per pass through the model")
+    accumulation_steps: Count = Field(
+        description="passes whose gradients make one update: batch_size x accumulation_steps sequences, in less memory"
+    )
     epochs: Count = Field(description="passes over the training set")
     eval_every: Count = Field(description="steps between two evaluations")
     eval_batches: Count = Field(description="batches per evaluation, of each set")
@@ -199,7 +220,7 @@ class Evaluate(Section):
         min_length=1, description="beginnings of the language model's samples"
     )
     sample_tokens: Count = Field(description="tokens per sample")
-    temperature: Annotated[Number, Field(gt=0.0)] = Field(description="temperature of the drawn sample")
+    temperature: Annotated[Number, Field(ge=0.01)] = Field(description="temperature of the drawn sample")
     top_k: Count = Field(description="most likely tokens that the drawn sample chooses among")
     seed: Seed = Field(description="seed of the drawn sample")
     response_tokens: Count = Field(description="most tokens of an answer to a test instruction")
@@ -208,7 +229,9 @@ class Evaluate(Section):
 class Params(Section):
     """All of params.yaml."""
 
-    profile: Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")] = Field(description="name that the runs are filed under")
+    profile: Annotated[str, Field(pattern=r"^[a-z0-9_-]+$", max_length=64)] = Field(
+        description="name that the runs are filed under"
+    )
     runtime: Runtime
     fetch_data: FetchData
     split_spam: SplitSpam
@@ -240,27 +263,28 @@ def load_params(path: Path | str = "params.yaml") -> Params:
         InputError: naming the file, the key, what was expected and what was found.
     """
     path = Path(path)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: parameter file not found") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    content = parse_yaml(read_text(path, LARGEST_FILE), path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected sections with parameters, found {type(content).__name__}")
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        raise InputError("; ".join(f"{path}: {_explain(item)}" for item in error.errors())) from None
+        complaints = [f"{path}: {_explain(item)}" for item in error.errors()]
+        more = [f"and {len(complaints) - MOST_COMPLAINTS} more"] if len(complaints) > MOST_COMPLAINTS else []
+        raise InputError("; ".join(complaints[:MOST_COMPLAINTS] + more)) from None
 
 
 def _explain(item: Any) -> str:
-    key = ".".join(str(part) for part in item["loc"]) or "(whole file)"
+    key = ".".join(_key(part) for part in item["loc"]) or "(whole file)"
     if item["type"] == "extra_forbidden":
-        return f"{key}: unknown parameter, found {item['input']!r}"
+        return f"{key}: unknown parameter, found {shown(item['input'])}"
     if item["type"] == "missing":
         return f"{key}: missing parameter"
     message = item["msg"].removeprefix("Value error, ")
     if isinstance(item["input"], BaseModel | dict):
         return f"{key}: {message}"
-    return f"{key}: {message[0].lower()}{message[1:]}, found {item['input']!r}"
+    return f"{key}: {message[0].lower()}{message[1:]}, found {shown(item['input'])}"
+
+
+def _key(part: str | int) -> str:
+    return part if isinstance(part, str) and part.isidentifier() and len(part) < 100 else shown(part)

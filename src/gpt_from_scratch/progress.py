@@ -14,6 +14,8 @@ _LINE_EVERY_SECONDS = 30.0
 
 class _Record(Protocol):
     @property
+    def step(self) -> int: ...
+    @property
     def name(self) -> str: ...
     @property
     def value(self) -> float: ...
@@ -44,7 +46,7 @@ class TrainingProgress:
             dynamic_ncols=terminal,
         )
         self._shown: dict[str, str] = {}
-        self._began = time.monotonic()
+        self._began: tuple[float, int] | None = None
 
     def __enter__(self) -> TrainingProgress:
         return self
@@ -57,10 +59,15 @@ class TrainingProgress:
     def log(self, record: _Record) -> None:
         """Show one record."""
         if record.name == "loss":
-            speed = record.seen / max(time.monotonic() - self._began, 1e-9)
             self._shown |= {"epoch": str(record.epoch), "loss": f"{record.value:.3f}"}
-            self._shown[f"{self._unit}/s"] = f"{speed:.0f}"
+            now = time.monotonic()
+            if self._began is None:  # a training that goes on begins at a later step
+                self._began = now, record.seen
+                self._bar.initial = self._bar.n = record.step
+            else:
+                since, seen = self._began
+                self._shown[f"{self._unit}/s"] = f"{(record.seen - seen) / max(now - since, 1e-9):.0f}"
             self._bar.set_postfix(self._shown, refresh=False)
-            self._bar.update()
+            self._bar.update(record.step + 1 - self._bar.n)
         elif record.name in ("validation_loss", "validation_accuracy"):
             self._shown[record.name] = f"{record.value:.3f}"

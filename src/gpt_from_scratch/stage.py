@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,14 @@ import yaml
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files import read_json, sha256
+from gpt_from_scratch.interruption import listen
 from gpt_from_scratch.params import Params, load_params
+from gpt_from_scratch.parent import end_with_parent
+from gpt_from_scratch.project import project_home
 from gpt_from_scratch.tracking.facts import state_of
 from gpt_from_scratch.tracking.run import StageRun, track_stage
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Stage:
     @property
     def downloads(self) -> Path:
         """Files as they came from their hosts, kept from one run of a stage to the next; no output of any stage."""
-        return Path(os.environ.get("DVC_ROOT", self.root)) / ".cache" / "downloads"
+        return project_home(self.root) / ".cache" / "downloads"
 
     @property
     def mirror(self) -> str | None:
@@ -63,7 +68,7 @@ class Stage:
         mirror = os.environ.get("GPT_MIRROR")
         if not mirror or mirror.startswith(("http://", "https://")):
             return mirror or None
-        return str(Path(os.environ.get("DVC_ROOT", self.root), mirror))
+        return str(project_home(self.root) / mirror)
 
     def data_facts(self) -> dict[str, str]:
         """Return which data are used, as every result says it: `{"data": "sample"}` or `upstream`."""
@@ -73,37 +78,70 @@ class Stage:
         """Note a file as an input of the run, by its hash."""
         self.run.dataset(path.name, path.relative_to(self.root), sha256(path), context)
 
+    def say_cut(self, number: int, what: str) -> None:
+        """Warn that sequences were cut, if any were."""
+        if number:
+            log.warning("%d %s longer than allowed: cut", number, what)
 
-def run_stage(name: str, root: Path, body: Callable[[Stage], None], counts: str = "tokens") -> None:
-    """Run a stage and end the process with 0, or with 1 and one line that says what is wrong.
+
+@dataclass(frozen=True)
+class Declared:
+    """What decides a stage's results, as dvc.yaml declares it.
+
+    Attributes:
+        params: all parameters.
+        keys: those that the stage depends on, by section.
+        deps: the files and folders that it depends on.
+    """
+
+    params: Params
+    keys: dict[str, Any]
+    deps: list[Path]
+
+
+def run_stage(name: str, root: Path, body: Callable[[Stage], None]) -> None:
+    """Run a stage without a training and end the process with 0, or with 1 and one line that says what is wrong.
 
     Args:
         name: as in dvc.yaml.
         root: the project's folder.
         body: the stage's work.
-        counts: what a training's records count.
     """
+    with stage_process(name, root):
+        declared = read_declared(root, name)
+        state = state_of(declared.keys, declared.deps)
+        with track_stage(root, name, declared.keys, declared.params.profile, state=state) as run:
+            body(Stage(name, root, declared.params, run))
+
+
+@contextmanager
+def stage_process(name: str, root: Path) -> Iterator[None]:
+    """Turn this process into a stage's: signals are listened to, and errors that a user can mend end it in one line."""
     _quiet_environment()
     logging.basicConfig(level=logging.INFO, format=f"{name}: %(message)s", stream=sys.stderr)
-    # A request to end is an exception, so that half-written output is removed and the run is closed on the way out.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    listen()
+    if "DVC_STAGE" in os.environ:
+        end_with_parent()
     began = time.monotonic()
     try:
         os.chdir(root)
-        params = load_params(Path("params.yaml"))
-        deps, keys = _declared(root, name, params)
-        state = state_of(keys, deps)
-        with track_stage(root, name, keys, params.profile, state=state, counts=counts) as run:
-            body(Stage(name, root, params, run))
+        yield
     except InputError as error:
         sys.exit(f"{name}: error: {error}")
     except FileNotFoundError as error:
         sys.exit(f"{name}: error: {error.filename}: file not found")
+    except KeyboardInterrupt:
+        sys.exit(130)
     print(f"{name}: done in {time.monotonic() - began:.0f} s", file=sys.stderr)
 
 
-def _declared(root: Path, name: str, params: Params) -> tuple[list[Path], dict[str, Any]]:
-    """Return the files and the parameters that dvc.yaml declares for a stage."""
+def read_declared(root: Path, name: str) -> Declared:
+    """Return what decides a stage's results.
+
+    Raises:
+        InputError: when params.yaml is not valid.
+    """
+    params = load_params(Path("params.yaml"))
     stage = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"][name]
     values = params.model_dump(mode="json")
     bases = {"${classify.base}": params.classify.base, "${instruct.base}": params.instruct.base}
@@ -119,7 +157,7 @@ def _declared(root: Path, name: str, params: Params) -> tuple[list[Path], dict[s
             keys.setdefault(section, {})[field] = values[section][field]
         else:
             keys[section] = values[section]
-    return [dep for dep in deps if dep.exists()], keys
+    return Declared(params, keys, [dep for dep in deps if dep.exists()])
 
 
 def _quiet_environment() -> None:

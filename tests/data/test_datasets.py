@@ -70,7 +70,7 @@ def test_unusable_texts(tmp_path, content, complaint):
     path.write_bytes(content)
     with pytest.raises(InputError, match=complaint):
         read_text(path)
-    with pytest.raises(InputError, match="text not found"):
+    with pytest.raises(InputError, match="file not found"):
         read_text(tmp_path / "none")
 
 
@@ -102,9 +102,9 @@ def test_cut_messages_are_counted(tokenizer):
     ("content", "complaint"),
     [
         ("", "not a CSV file"),
-        ("a,b\n1,2\n", "expected the columns Label, Text, found a, b"),
+        ("a,b\n1,2\n", "expected the columns Label,Text, found"),
         ("Label,Text\n", "expected messages, found none"),
-        ("Label,Text\n2,x\n", "column Label: expected 0 or 1"),
+        ("Label,Text\n2,x\n", "row 1, column Label: expected 0 or 1, found '2'"),
     ],
 )
 def test_unusable_sets(tmp_path, content, complaint):

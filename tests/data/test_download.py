@@ -1,23 +1,65 @@
-"""Fetching files from a server on this machine that misbehaves in many ways."""
+"""Fetching: what is right stays, mirrors come first, hashes of first downloads are held to, offline means offline.
+
+What hosts do wrong is in tests/faults/test_downloads.py.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import io
-import threading
+import socket
 import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from faulty_server import CONTENT, always, honest, serving, status
 
 from gpt_from_scratch.data import download
 from gpt_from_scratch.data.download import download_all, fetch
 from gpt_from_scratch.data.sources import UPSTREAM, Source, gpt2_checkpoint, gpt2_huggingface
 from gpt_from_scratch.errors import InputError
 
-CONTENT = b"every effort moves you " * 500
 SIZE = len(CONTENT)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setattr("pooch.core.time.sleep", lambda _: None)
+    with serving() as server:
+        server.script("/right", honest())
+        yield server
+
+
+@pytest.fixture
+def no_sockets(monkeypatch):
+    def refuse(*_, **__):
+        pytest.fail("a socket was opened")
+
+    for name in ("socket", "create_connection", "getaddrinfo"):
+        monkeypatch.setattr(socket, name, refuse)
+
+
+@pytest.fixture
+def destination(tmp_path):
+    return tmp_path / "out" / "file"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A mirror's folder that holds the right file."""
+    path = tmp_path / "mirror" / "folder" / "file"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(CONTENT)
+    return tmp_path / "mirror"
+
+
+def source(server, path="/right", size=SIZE, sha256=SHA256, member=None):
+    return Source("folder/file", (server.url + path,), size, sha256, member)
+
+
+def unknown(server, path="/right"):
+    return source(server, path, size=None, sha256=None)
 
 
 def zipped(name, content):
@@ -27,168 +69,177 @@ def zipped(name, content):
     return buffer.getvalue()
 
 
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.server.requests.append(self.path)
-        bodies = {
-            "/right": CONTENT,
-            "/flipped": b"E" + CONTENT[1:],
-            "/short": CONTENT[:-7],
-            "/page": b"<html>Access denied</html>",
-            "/right.zip": zipped("member", CONTENT),
-            "/other.zip": zipped("stranger", CONTENT),
-            "/bomb.zip": zipped("member", CONTENT * 50),
-            "/mirror/folder/file": CONTENT,
-        }
-        if self.path == "/busy" and len(self.server.requests) < 2:
-            return self.send_error(503)
-        if self.path == "/loop":
-            self.send_response(302)
-            self.send_header("Location", "/loop")
-            self.end_headers()
-            return None
-        body = CONTENT if self.path in ("/busy", "/cut") else bodies.get(self.path)
-        if body is None:
-            return self.send_error(404)
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body[: len(body) // 2] if self.path == "/cut" else body)
-        return None
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setattr("pooch.core.time.sleep", lambda _: None)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.requests = []
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    server.url = f"http://127.0.0.1:{server.server_port}"
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture
-def destination(tmp_path):
-    return tmp_path / "out" / "file"
-
-
-def source(server, *paths, size=SIZE, sha256=SHA256, member=None):
-    return Source("folder/file", tuple(server.url + path for path in paths), size, sha256, member)
+def beside(destination):
+    return {path.name for path in destination.parent.iterdir()} - {".file.lock"}
 
 
 def test_the_right_file(server, destination):
-    fetch(source(server, "/right"), destination)
+    fetch(source(server), destination)
     assert destination.read_bytes() == CONTENT
-    assert [path.name for path in destination.parent.iterdir()] == ["file"]
+    assert beside(destination) == {"file"}
 
 
 def test_a_right_file_is_not_fetched_again(server, destination):
-    fetch(source(server, "/right"), destination)
-    fetch(source(server, "/right"), destination)
-    assert len(server.requests) == 1
+    fetch(source(server), destination)
+    fetch(source(server), destination)
+    assert len(server.asked) == 1
 
 
-def test_a_wrong_file_is_replaced(server, destination):
+def test_a_wrong_file_is_replaced(server, destination, caplog):
     destination.parent.mkdir()
     destination.write_bytes(b"old")
-    fetch(source(server, "/right"), destination)
+    fetch(source(server), destination)
     assert destination.read_bytes() == CONTENT
+    assert f"{destination}: expected {SIZE} bytes, found 3; it is fetched again" in caplog.text
 
 
-def test_a_busy_server_is_asked_again(server, destination):
-    fetch(source(server, "/busy"), destination)
-    assert destination.read_bytes() == CONTENT
-
-
-def test_the_next_url_is_tried(server, destination):
-    fetch(source(server, "/flipped", "/missing", "/cut", "/right"), destination)
-    assert destination.read_bytes() == CONTENT
-
-
-@pytest.mark.parametrize(
-    ("path", "complaint"),
-    [
-        ("/flipped", f"expected sha256 {SHA256}, found "),
-        ("/short", f"expected {len(CONTENT)} bytes, found {len(CONTENT) - 7}"),
-        ("/page", f"expected {len(CONTENT)} bytes, found 26"),
-        ("/missing", "404"),
-        ("/cut", ""),
-        ("/loop", "redirects"),
-    ],
-)
-def test_a_wrong_answer_leaves_nothing(server, destination, path, complaint):
-    with pytest.raises(InputError) as caught:
-        fetch(source(server, path), destination)
-    message = str(caught.value)
-    assert message.startswith("file: could not be fetched; tried " + server.url + path)
-    assert complaint in message
-    assert "\n" not in message
-    assert list(destination.parent.iterdir()) == []
-
-
-def test_a_cut_answer_of_unknown_size_is_noticed(server, destination):
-    with pytest.raises(InputError):
-        fetch(source(server, "/cut", size=None, sha256=None), destination)
-    assert not destination.exists()
-
-
-def test_nobody_listens(destination, monkeypatch):
-    monkeypatch.setattr("pooch.core.time.sleep", lambda _: None)
-    with pytest.raises(InputError, match=r"http://127\.0\.0\.1:9/x"):
-        fetch(Source("x", ("http://127.0.0.1:9/x",)), destination)
+def test_a_wrong_file_stays_where_no_right_one_is_to_be_had(server, destination):
+    destination.parent.mkdir()
+    destination.write_bytes(b"old")
+    with pytest.raises(InputError, match=f"tried {destination}: expected {SIZE} bytes, found 3; http"):
+        fetch(source(server, "/missing"), destination)
 
 
 def test_the_named_member_of_an_archive(server, destination):
-    fetch(source(server, "/right.zip", member="member"), destination)
+    server.script("/zip", honest(zipped("member", CONTENT), until=0.5), honest(zipped("member", CONTENT)))
+    fetch(source(server, "/zip", member="member"), destination)
     assert destination.read_bytes() == CONTENT
+    assert beside(destination) == {"file"}
+    assert server.asked[1][1]["Range"]
 
 
 @pytest.mark.parametrize(
-    ("path", "complaint"),
+    ("body", "complaint"),
     [
-        ("/other.zip", "expected an archive with the member member"),
-        ("/bomb.zip", f"member member: expected {len(CONTENT)} bytes, found {len(CONTENT) * 50}"),
-        ("/right", "zip"),
+        (zipped("stranger", CONTENT), "expected an archive with the member member, found none"),
+        (zipped("member", bytes(SIZE * 50)), f"member member: expected {SIZE} bytes, found {SIZE * 50}"),
+        (zipped("member", CONTENT[::-1]), f"expected sha256 {SHA256}, found "),
+        (zipped("member", CONTENT)[:-9], "expected a zip archive with member, found a damaged one"),
+        (CONTENT, "expected a zip archive with member, found a damaged one"),
+        (bytes(SIZE + 2**20 + 1), f"expected at most {SIZE + 2**20} bytes, found more"),
     ],
 )
-def test_unusable_archives(server, destination, path, complaint):
+def test_unusable_archives(server, destination, body, complaint):
+    server.script("/zip", always(body, ETag='"one"'))
     with pytest.raises(InputError, match=complaint):
-        fetch(source(server, path, member="member"), destination)
-    assert list(destination.parent.iterdir()) == []
+        fetch(source(server, "/zip", member="member"), destination)
+    assert beside(destination) == set()
 
 
-def test_a_mirror_comes_first(server, destination, tmp_path):
-    mirror = tmp_path / "mirror"
-    (mirror / "folder").mkdir(parents=True)
-    (mirror / "folder" / "file").write_bytes(CONTENT)
-    fetch(source(server, "/right"), destination, str(mirror))
-    assert server.requests == []
+def test_a_mirror_comes_first(server, destination, folder):
+    fetch(source(server), destination, str(folder))
+    assert server.asked == []
     destination.unlink()
+    server.script("/mirror/folder/file", honest())
     fetch(source(server, "/missing"), destination, f"{server.url}/mirror/")
-    assert server.requests == ["/mirror/folder/file"]
+    assert [path for path, _ in server.asked] == ["/mirror/folder/file"]
 
 
 @pytest.mark.parametrize("content", [None, b"wrong"])
-def test_a_mirror_without_the_right_file_is_passed_over(server, destination, tmp_path, content):
-    mirror = tmp_path / "mirror"
-    (mirror / "folder").mkdir(parents=True)
+def test_a_mirror_without_the_right_file_is_passed_over(server, destination, folder, content):
+    (folder / "folder/file").unlink()
     if content is not None:
-        (mirror / "folder" / "file").write_bytes(content)
-    fetch(source(server, "/right"), destination, str(mirror))
+        (folder / "folder/file").write_bytes(content)
+    fetch(source(server), destination, str(folder))
     assert destination.read_bytes() == CONTENT
+    assert beside(destination) == {"file"}
 
 
-def test_the_real_mirror_has_what_is_pinned(mirror, tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "_download", lambda *_: pytest.fail("a host was asked"))
+def test_the_first_downloads_hash_is_noted_and_held_to(server, destination, caplog):
+    fetch(unknown(server), destination)
+    note = destination.with_name("file.sha256")
+    assert note.read_text() == f"{SHA256}  file\n"
+    destination.write_bytes(CONTENT[::-1])  # of the same length
+    fetch(unknown(server), destination)
+    assert destination.read_bytes() == CONTENT
+    assert "it is fetched again" in caplog.text
+
+
+def test_a_host_that_changes_its_file_is_noticed(server, destination):
+    fetch(unknown(server), destination)
+    destination.unlink()
+    server.script("/right", honest(CONTENT[::-1]))
+    with pytest.raises(InputError) as caught:
+        fetch(unknown(server), destination)
+    note = destination.with_name("file.sha256")
+    for part in (f"as {note} notes it", "remove that file", f"expected sha256 {SHA256}, found "):
+        assert part in str(caught.value)
+    assert not destination.exists()
+    note.unlink()
+    fetch(unknown(server), destination)
+    assert destination.read_bytes() == CONTENT[::-1]
+
+
+def test_a_file_that_came_before_hashes_were_noted(server, destination, no_sockets):
+    destination.parent.mkdir()
+    destination.write_bytes(CONTENT)
+    fetch(unknown(server), destination)
+    assert destination.with_name("file.sha256").read_text() == f"{SHA256}  file\n"
+
+
+def test_a_damaged_note(server, destination):
+    fetch(unknown(server), destination)
+    destination.with_name("file.sha256").write_bytes(b"\xff\n")
+    with pytest.raises(InputError, match=r"file\.sha256: expected the sha256 of file, found .*; remove both files"):
+        fetch(unknown(server), destination)
+
+
+def test_offline_opens_no_socket(server, destination, folder, no_sockets):
+    for wanted in (source(server), unknown(server)):
+        with pytest.raises(InputError) as caught:
+            fetch(wanted, destination, f"{server.url}/mirror", offline=True)
+        outcome = "file: could not be had without a connection (runtime.offline is true, and no mirror's folder has it)"
+        assert str(caught.value) == f"{outcome}; tried {destination}: file not found"
+        fetch(wanted, destination, str(folder), offline=True)
+        fetch(wanted, destination, offline=True)
+        destination.unlink()
+
+
+def test_offline_a_wrong_file_is_named(server, destination, no_sockets):
+    destination.parent.mkdir()
+    destination.write_bytes(b"old")
+    with pytest.raises(InputError, match=f"offline is true.*tried {destination}: expected {SIZE} bytes, found 3$"):
+        fetch(source(server), destination, offline=True)
+
+
+def test_what_was_received_goes_when_the_file_comes_from_elsewhere(server, destination, folder):
+    server.script("/cut", honest(until=0.5))
+    with pytest.raises(InputError):
+        fetch(source(server, "/cut"), destination)
+    assert beside(destination) == {".file.part"}
+    fetch(source(server, "/cut"), destination, str(folder))
+    assert beside(destination) == {"file"}
+
+
+def test_a_download_that_was_interrupted_is_kept_while_offline(server, destination):
+    server.script("/cut", honest(until=0.5))
+    wanted = source(server, "/cut")
+    with pytest.raises(InputError):
+        fetch(wanted, destination)
+    with pytest.raises(InputError):
+        fetch(wanted, destination, offline=True)
+    server.script("/cut", honest())
+    fetch(wanted, destination)
+    assert server.asked[-1][1]["Range"] == f"bytes={SIZE // 2}-"
+
+
+def test_all_files_of_a_folder(server, tmp_path):
+    server.script("/other", honest(b"other"))
+    sources = [Source("one", (server.url + "/right",)), Source("two", (server.url + "/other",))]
+    download_all(sources, tmp_path / "all")
+    server.script("/right", status(500))
+    assert download_all(sources, tmp_path / "all", offline=True) == tmp_path / "all"
+    assert (tmp_path / "all/one").read_bytes() == CONTENT
+    assert (tmp_path / "all/two").read_bytes() == b"other"
+
+
+def test_the_real_mirror_has_what_is_pinned(mirror, tmp_path, no_sockets):
     for place, wanted in UPSTREAM.items():
-        fetch(wanted, tmp_path / place, str(mirror))
+        fetch(wanted, tmp_path / place, str(mirror), offline=True)
+        assert download.complaint(wanted, tmp_path / place) is None
     wanted = [file for file in gpt2_checkpoint("124M") if "data-" not in file.name]
-    assert len(list(download_all(wanted, tmp_path / "124M", str(mirror)).iterdir())) == 5
+    folder = download_all(wanted, tmp_path / "124M", str(mirror), offline=True)
+    assert {file.name for file in wanted} <= {path.name for path in folder.iterdir()}
 
 
 def test_sources_of_every_size():

@@ -127,7 +127,7 @@ def test_malformed_files(tmp_path, content, complaint, recipe):
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(InputError, match="messages not found"):
+    with pytest.raises(InputError, match="file not found"):
         read_messages(tmp_path / "none", "clean")
 
 

@@ -11,9 +11,18 @@ import sys
 import pytest
 from safetensors.torch import load_file, save_file
 
+from gpt_from_scratch.files import sha256
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """One database for all: making it takes seconds."""
+    return f"sqlite:///{tmp_path_factory.mktemp('runs')}/runs.db"
+
 
 @pytest.fixture
-def project(root, tmp_path):
+def project(root, tmp_path, runs, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", runs)
     for name in ("stages", "src"):
         shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(root / "data/sample", tmp_path / "data/sample")
@@ -23,7 +32,7 @@ def project(root, tmp_path):
 
 
 def run(project, stage):
-    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{project}/runs.db", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     environment.pop("DVC_ROOT", None)
     return subprocess.run(
         [sys.executable, f"stages/{stage}.py"], cwd=project, capture_output=True, text=True, env=environment
@@ -36,6 +45,12 @@ def refused(answer, *parts):
     assert "Traceback" not in answer.stderr
     for part in parts:
         assert part in line
+
+
+def note_hashes(raw):
+    """Write what `fetch_data` notes about the files that lie there."""
+    hashes = {str(path.relative_to(raw)): sha256(path) for path in raw.rglob("*") if path.is_file()}
+    (raw / "sources.json").write_text(json.dumps({"data": "sample", "sha256": hashes}))
 
 
 def test_an_unknown_parameter(project):
@@ -55,17 +70,25 @@ def test_a_malformed_message(project):
     raw = project / "data/raw"
     raw.mkdir()
     (raw / "SMSSpamCollection").write_text("ham\thello\nspam no tab here\n")
-    (raw / "sources.json").write_text(json.dumps({"data": "sample"}))
+    note_hashes(raw)
     refused(run(project, "split_spam"), "SMSSpamCollection, line 2", "one tab", "found 0")
     assert not (project / "data/spam").exists()
     assert not (project / "metrics").exists()
+
+
+def test_a_file_that_was_changed_after_it_was_fetched(project):
+    assert run(project, "fetch_data").returncode == 0
+    path = project / "data/raw/text.txt"
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    refused(run(project, "pretrain"), "data/raw/text.txt", "expected sha256", "dvc repro -f fetch_data")
+    assert not (project / "models").exists()
 
 
 def test_a_text_shorter_than_one_context(project):
     raw = project / "data/raw"
     shutil.copytree(project / "data/sample/bpe", raw / "bpe")
     (raw / "text.txt").write_text("Every effort moves you.")
-    (raw / "sources.json").write_text(json.dumps({"data": "sample"}))
+    note_hashes(raw)
     refused(run(project, "pretrain"), "training text: expected more than one context of 64 tokens")
     assert not (project / "models").exists()
 

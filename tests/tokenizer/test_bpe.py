@@ -158,7 +158,7 @@ def test_unreadable_files(tmp_path) -> None:
         load_tokenizer(tmp_path)
     vocabulary, merges = tiny_files(tmp_path)
     merges.write_bytes(b"#version: 0.2\nh \xff\n")
-    with pytest.raises(InputError, match=r"vocab\.bpe: expected UTF-8 text, found the byte 0xff at offset 16"):
+    with pytest.raises(InputError, match=r"vocab\.bpe, line 2: expected UTF-8 text, found the byte 0xff"):
         load_tokenizer(tmp_path)
     with pytest.raises(InputError, match=r"gone\.bpe: file not found"):
         bpe_from_files(vocabulary, tmp_path / "gone.bpe")

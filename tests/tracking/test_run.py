@@ -245,3 +245,69 @@ def test_a_password_is_not_kept(monkeypatch, tmp_path) -> None:
     stage = run.StageRun(tmp_path, "name", {}, {}, "tokens")
     assert stage._outbox.uri == "http://host:1"
     assert "secret" in tracking_uri(tmp_path)
+
+
+def train(stage: run.StageRun, steps: range, *, save_at: int | None = None) -> dict | None:
+    """Log what a training would; return what a checkpoint made at one of its steps carries."""
+    carried = None
+    for step in steps:
+        stage.log(Record(step, "loss", 5.0 - step / 500, 1, 8 * (step + 1)))
+        if step % 50 == 0:
+            stage.log(Record(step, "validation_loss", 4.0, 1, 8 * (step + 1)))
+        if step == save_at:
+            carried = json.loads(json.dumps(stage.carried()))
+    return carried
+
+
+@pytest.mark.parametrize("death", ["asked", "shot", "shot before anything was sent"])
+def test_a_run_goes_on_without_doubled_points(project, runs, death, monkeypatch) -> None:
+    name = f"goes on, {death}"
+    with run.track_stage(project, f"whole, {death}", {"a": 1}, "quick") as whole:
+        train(whole, range(400))
+    first = run.track_stage(project, name, {"a": 1}, "quick").__enter__()
+    if death == "asked":
+        carried = train(first, range(300), save_at=299)
+        first.__exit__(SystemExit, SystemExit(143), None)
+        assert runs(name)[0].info.status == "KILLED"
+    else:
+        carried = train(first, range(300), save_at=199)
+        if death == "shot":
+            assert first._flush()
+    with run.track_stage(project, name, {"a": 1}, "quick", earlier=carried) as second:
+        assert second.run_id == first.run_id
+        assert runs(name)[0].info.status == "RUNNING"
+        train(second, range(carried_step(death), 400))
+        second.table([{"text": "b"}], "samples.json")
+    (found,) = runs(name)
+    assert found.info.status == "FINISHED"
+    assert "error" not in found.data.tags
+    client = connect(project).client
+    for metric in ("loss", "validation_loss", "duration_seconds"):
+        points = [point.step for point in client.get_metric_history(second.run_id, metric)]
+        assert points == [point.step for point in client.get_metric_history(whole.run_id, metric)], metric
+
+
+def carried_step(death: str) -> int:
+    return 299 if death == "asked" else 199
+
+
+def test_a_table_is_not_sent_twice(project, runs) -> None:
+    first = run.track_stage(project, "table", {}, "quick").__enter__()
+    first.table([{"text": "a"}], "samples.json")
+    first._flush()
+    carried = first.carried()
+    with run.track_stage(project, "table", {}, "quick", earlier=carried) as second:
+        second.table([{"text": "a"}], "samples.json")
+        second.dataset("x", "x.txt", "0" * 64, "training")
+    table = json.loads((project / "mlartifacts" / second.run_id / "artifacts/samples.json").read_text())
+    assert table["data"] == [["a"]]
+
+
+def test_a_deleted_run_begins_anew(project, runs) -> None:
+    with run.track_stage(project, "deleted", {}, "quick") as first:
+        train(first, range(10))
+        carried = first.carried()
+    connect(project).client.delete_run(first.run_id)
+    with run.track_stage(project, "deleted", {}, "quick", earlier=carried) as second:
+        train(second, range(9, 20))
+    assert [found.info.run_id for found in runs("deleted")] == [second.run_id] != [first.run_id]

@@ -37,7 +37,7 @@ def test_a_folder_may_have_any_name(copied, name) -> None:
     run = tracking.client.create_run(tracking.experiment_id)
     tracking.client.set_terminated(run.info.run_id)
     assert {path.name for path in folder.iterdir()} == {"mlflow.db", "mlflow.db.lock"}
-    assert server.project_home(folder) == folder
+    assert server.artifact_root(folder) == folder / "mlartifacts"
 
 
 def test_a_server_that_is_away_is_named_at_once(tmp_path, monkeypatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.params import Runtime
+from gpt_from_scratch.params import load_params
 from gpt_from_scratch.training.runtime import choose_device, prepare
 
 
@@ -31,9 +31,10 @@ def test_a_named_device_must_be_there(monkeypatch):
         choose_device("cuda")
 
 
-def test_threads_and_determinism():
+def test_threads_and_determinism(root):
+    runtime = load_params(root / "profiles/quick.yaml").runtime
     try:
-        assert prepare(Runtime(device="cpu", threads=1, deterministic=True)) == torch.device("cpu")
+        assert prepare(runtime) == torch.device("cpu")
         assert torch.get_num_threads() == 1
         assert torch.are_deterministic_algorithms_enabled()
     finally:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.reading import read_text as read_any_text
 
 
 def read_text(path: Path) -> str:
@@ -18,17 +19,7 @@ def read_text(path: Path) -> str:
     Raises:
         InputError: when it is missing, empty or not valid UTF-8; with the line.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path}: text not found") from None
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise InputError(
-            f"{path}, line {line}: expected UTF-8 text, found the byte {content[error.start]:#04x}"
-        ) from None
+    text = read_any_text(path)
     if not text.strip():
         raise InputError(f"{path}: expected a text, found an empty file")
     return text

@@ -1,128 +1,147 @@
-"""Fetching a file so that nothing wrong is ever found at its place."""
+"""Fetching a file so that nothing wrong is ever found at its place, and nothing is fetched twice."""
 
 from __future__ import annotations
 
 import logging
 import os
 import shutil
-import tempfile
-import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pooch
 import requests
+from filelock import FileLock, Timeout
 
+from gpt_from_scratch.data.content import complaint, hash_note, note_hash, pinned, unpacked
+from gpt_from_scratch.data.part import Part
 from gpt_from_scratch.data.sources import Source
+from gpt_from_scratch.data.transfer import Refused, Transfer
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.files import sha256
+from gpt_from_scratch.files import sync
 
 log = logging.getLogger(__name__)
 
 RETRIES = 2
-TIMEOUT_SECONDS = 30
 
 
-def download_all(sources: Iterable[Source], folder: Path, mirror: str | None = None) -> Path:
+def download_all(sources: Iterable[Source], folder: Path, mirror: str | None = None, *, offline: bool = False) -> Path:
     """Fetch every source into `folder` under its own name and return the folder; see `fetch`."""
     for source in sources:
-        fetch(source, folder / source.name, mirror)
+        fetch(source, folder / source.name, mirror, offline=offline)
     return folder
 
 
-def fetch(source: Source, destination: Path, mirror: str | None = None) -> None:
+def fetch(source: Source, destination: Path, mirror: str | None = None, *, offline: bool = False) -> None:
     """Put a source's content at `destination`; what is there already and is right stays.
 
-    The mirror is tried first, then the source's URLs in order, each several times. Whatever is fetched goes to a
-    temporary file beside `destination` and takes its place only with the right size and hash.
+    The mirror is tried first, then the source's URLs in order, each several times. Whatever is fetched takes the
+    destination's place only with the right size and hash. Where no hash is known beforehand, that of the first
+    download is noted in `NAME.sha256` and held to from then on. What an interrupted download received is kept in
+    `.NAME.part` and gone on from. Of several processes that fetch the same file, one does and the others wait.
 
     Args:
         mirror: a folder, or an address that the source's path is appended to.
+        offline: open no connection: only `destination` itself and a mirror's folder will do.
 
     Raises:
         InputError: naming each place that was tried, what was expected and what came.
     """
-    if destination.is_file() and _complaint(source, destination) is None:
-        return
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    failures = []
-    for place, get in _places(source, mirror):
-        with tempfile.TemporaryDirectory(dir=destination.parent, prefix=f".{destination.name}.") as folder:
-            try:
-                content = _unpacked(source, get(Path(folder)))
-            except (requests.RequestException, OSError, ValueError) as error:
-                failures.append(f"{place}: {' '.join(str(error).split())}")
-                continue
-            if complaint := _complaint(source, content):
-                failures.append(f"{place}: {complaint}")
-                continue
-            if source.sha256 is None:
-                log.info("%s has the sha256 %s (none is known to compare it with)", destination.name, sha256(content))
-            with content.open("rb") as file:
-                os.fsync(file.fileno())
-            content.chmod(0o644)  # pooch's temporary files are for their owner alone
-            content.replace(destination)
-            return
-    raise InputError(f"{source.name}: could not be fetched; tried " + "; ".join(failures))
-
-
-def _places(source: Source, mirror: str | None) -> Iterator[tuple[str, Callable[[Path], Path]]]:
-    """Yield the places to try, each with a function that puts the file into a folder and returns its path."""
-    if mirror and mirror.startswith(("http://", "https://")):
-        url = f"{mirror.rstrip('/')}/{source.path}"
-        yield url, lambda folder: _download(url, folder)
-    elif mirror:
-        local = Path(mirror) / source.path
-        yield str(local), lambda folder: Path(shutil.copyfile(local, folder / "download"))
-    for url in source.urls:
-        yield url, lambda folder, url=url: _download(url, folder)
-
-
-def _download(url: str, folder: Path) -> Path:
-    log.info("fetching %s", url)
-    fetcher = pooch.create(folder, base_url="", registry={"download": None}, urls={"download": url})
-    fetcher.retry_if_failed = RETRIES
-    pooch.get_logger().setLevel("ERROR")
-    # An encoded answer would be stored unpacked, and its length compared with the packed one.
-    downloader = pooch.HTTPDownloader(
-        timeout=TIMEOUT_SECONDS, progressbar=True, headers={"Accept-Encoding": "identity"}
-    )
-    return Path(fetcher.fetch("download", downloader=downloader))
-
-
-def _unpacked(source: Source, path: Path) -> Path:
-    """Return the content: the downloaded file itself, or the one named member of the archive."""
-    if source.member is None:
-        return path
     try:
-        return _member(source, path)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        # A damaged archive shows in any of these: RuntimeError is one that seems encrypted or packed in another way.
-        raise ValueError(f"expected a zip archive with {source.member}, found a damaged one: {error}") from None
+        wanted = pinned(source, destination)
+        if wanted.sha256 is not None and destination.is_file() and complaint(wanted, destination) is None:
+            return
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(destination):
+            _provide(source, destination, _places(source, mirror, offline=offline), offline=offline)
+    except OSError as error:
+        raise InputError(f"{destination}: could not be written or read: {error}") from None
 
 
-def _member(source: Source, path: Path) -> Path:
-    limit = source.size if source.size is not None else 2**30
-    content = path.with_name("member")
-    with zipfile.ZipFile(path) as archive:
-        try:
-            member = archive.getinfo(source.member)
-        except KeyError:
-            raise ValueError(f"expected an archive with the member {source.member}, found none") from None
-        if member.file_size > limit:
-            raise ValueError(f"member {source.member}: expected {limit} bytes, found {member.file_size}")
-        with archive.open(member) as packed, content.open("wb") as unpacked:
-            # The size that an archive declares may lie: never unpack more than is expected.
-            unpacked.write(packed.read(limit + 1))
+def _provide(source: Source, destination: Path, places: list[str | Path], *, offline: bool) -> None:
+    wanted = pinned(source, destination)  # another process may have fetched it while this one waited
+    failures = []
+    if destination.is_file():
+        wrong = complaint(wanted, destination)
+        if wrong is None:
+            if wanted.sha256 is None:
+                note_hash(destination, destination)
+            return
+        log.warning("%s: %s; it is fetched again", destination, wrong)
+        failures.append(f"{destination}: {wrong}")
+    elif offline:
+        failures.append(f"{destination}: file not found")
+    part = Part(destination)
+    part.tidy()
+    try:
+        for place in places:
+            try:
+                content = _copied(wanted, place, part) if isinstance(place, Path) else _downloaded(wanted, place, part)
+            except (requests.RequestException, ValueError, Refused) as error:
+                failures.append(f"{place}: {' '.join(str(error).split())}")
+            else:
+                _put(wanted, content, destination)
+                part.forget()
+                return
+    finally:
+        part.tidy()
+    outcome = "could not be fetched"
+    if offline:
+        outcome = "could not be had without a connection (runtime.offline is true, and no mirror's folder has it)"
+    if source.sha256 is None and wanted.sha256 is not None:
+        outcome += f" as {hash_note(destination)} notes it (remove that file if its host has changed it)"
+    raise InputError(f"{source.name}: {outcome}; tried " + "; ".join(failures))
+
+
+def _places(source: Source, mirror: str | None, *, offline: bool) -> list[str | Path]:
+    """Return the mirror's folder or address, then the hosts' addresses."""
+    places: list[str | Path] = [] if offline else list(source.urls)
+    if mirror and not mirror.startswith(("http://", "https://")):
+        return [Path(mirror) / source.path, *places]
+    if mirror and not offline:
+        return [f"{mirror.rstrip('/')}/{source.path}", *places]
+    return places
+
+
+def _copied(source: Source, local: Path, part: Part) -> Path:
+    """Return the content that a file of a mirror's folder holds, copied into the part's folder."""
+    if not (local.is_file() and os.access(local, os.R_OK)):
+        raise ValueError("expected a file that can be read, found none")
+    part.folder.mkdir(exist_ok=True)
+    content = unpacked(source, Path(shutil.copyfile(local, part.folder / "copy")), part.folder)
+    if wrong := complaint(source, content):
+        raise ValueError(wrong)
     return content
 
 
-def _complaint(source: Source, path: Path) -> str | None:
-    """Return what is wrong with a file's content, or None."""
-    size = path.stat().st_size
-    if source.size is not None and size != source.size:
-        return f"expected {source.size} bytes, found {size}"
-    if source.sha256 is not None and (found := sha256(path)) != source.sha256:
-        return f"expected sha256 {source.sha256}, found {found}"
-    return None
+def _downloaded(source: Source, url: str, part: Part) -> Path:
+    """Return the content that an address gives, in the part's folder."""
+    log.info("fetching %s", url)
+    fetcher = pooch.create(part.folder, base_url="", registry={"whole": None}, urls={"whole": url})
+    fetcher.retry_if_failed = RETRIES
+    pooch.get_logger().setLevel("ERROR")
+    return Path(fetcher.fetch("whole", downloader=Transfer(source, part)))
+
+
+def _put(source: Source, content: Path, destination: Path) -> None:
+    content.chmod(0o644)  # pooch's temporary files are for their owner alone
+    sync(content)
+    if source.sha256 is None:
+        note_hash(content, destination)
+    content.replace(destination)
+    sync(destination.parent)
+
+
+@contextmanager
+def _alone(destination: Path) -> Iterator[None]:
+    """Let no two processes fetch the same file at once."""
+    lock = FileLock(destination.with_name(f".{destination.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info("waiting for another process that fetches %s", destination)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

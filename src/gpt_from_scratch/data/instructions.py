@@ -11,7 +11,7 @@ from tiktoken import Encoding
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.errors import InputError, shown
 from gpt_from_scratch.files import read_json
 
 RESPONSE_HEADER = "\n\n### Response:\n"
@@ -42,7 +42,7 @@ def read_entries(path: Path) -> list[Entry]:
             if key not in entry:
                 raise InputError(f"{path}, entry {number}: key {key!r} is missing")
             if not isinstance(entry[key], str):
-                raise InputError(f"{path}, entry {number}, {key}: expected a text, found {entry[key]!r}")
+                raise InputError(f"{path}, entry {number}, {key}: expected a text, found {shown(entry[key])}")
             if key != "input" and not entry[key].strip():
                 raise InputError(f"{path}, entry {number}, {key}: expected a text, found an empty one")
     return content

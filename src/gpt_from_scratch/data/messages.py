@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,8 @@ from tiktoken import Encoding
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.errors import InputError, reason, shown
+from gpt_from_scratch.reading import read_bytes
 
 
 def read_split(path: Path) -> pd.DataFrame:
@@ -19,18 +21,23 @@ def read_split(path: Path) -> pd.DataFrame:
     Raises:
         InputError: when the file is missing, empty or has other columns.
     """
+    content = read_bytes(path)
+    columns = content.partition(b"\n")[0].strip()
+    if content and columns != b"Label,Text":
+        raise InputError(f"{path}: expected the columns Label,Text, found {shown(columns.decode(errors='replace'))}")
     try:
-        frame = pd.read_csv(path, keep_default_na=False, dtype={"Text": str})
-    except FileNotFoundError:
-        raise InputError(f"{path}: file not found") from None
+        frame = pd.read_csv(io.BytesIO(content), keep_default_na=False, dtype=str)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a CSV file of messages: {' '.join(str(error).split())}") from None
-    if list(frame.columns) != ["Label", "Text"]:
-        raise InputError(f"{path}: expected the columns Label, Text, found {', '.join(map(str, frame.columns))}")
+        raise InputError(f"{path}: not a CSV file of messages: {reason(error)}") from None
     if frame.empty:
         raise InputError(f"{path}: expected messages, found none")
-    if not frame["Label"].isin([0, 1]).all():
-        raise InputError(f"{path}: column Label: expected 0 or 1, found {sorted(set(map(str, frame['Label'])))}")
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise InputError(f"{path}: expected two cells a row, found more")
+    for number, (label, text) in enumerate(zip(frame["Label"], frame["Text"], strict=True), start=1):
+        if label not in ("0", "1"):
+            raise InputError(f"{path}, row {number}, column Label: expected 0 or 1, found {shown(label)}")
+        if text == "":
+            raise InputError(f"{path}, row {number}, column Text: expected a message, found none")
     return frame.astype({"Label": int})
 
 

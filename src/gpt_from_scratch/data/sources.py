@@ -9,6 +9,9 @@ _OPENAI = "https://openaipublic.blob.core.windows.net/gpt-2/models"
 _BACKUP = "https://f001.backblazeb2.com/file/LLMs-from-scratch"
 _HUGGING_FACE = "https://huggingface.co/openai-community"
 
+_UNKNOWN_SIZE_LIMIT = 16 * 2**30  # the largest GPT-2 has 6.4 GB
+_ARCHIVE_EXTRA = 2**20
+
 
 @dataclass(frozen=True)
 class Source:
@@ -32,6 +35,13 @@ class Source:
     def name(self) -> str:
         """Name of the file that the content is kept in."""
         return self.member or self.path.rpartition("/")[2]
+
+    @property
+    def limit(self) -> int:
+        """The most bytes that a download of it may have: an archive is hardly larger than what is wanted of it."""
+        if self.size is None:
+            return _UNKNOWN_SIZE_LIMIT
+        return self.size if self.member is None else self.size + _ARCHIVE_EXTRA
 
 
 def _gpt2(size: str, name: str, length: int | None = None, sha256: str | None = None) -> Source:
@@ -90,7 +100,7 @@ SAMPLE: dict[str, str] = {
 def gpt2_checkpoint(size: str) -> list[Source]:
     """Return the files of OpenAI's TensorFlow checkpoint of 124M, 355M, 774M or 1558M.
 
-    Sizes and hashes are known for 124M alone; of the others the first download's hashes are reported.
+    Sizes and hashes are known for 124M alone; of the others the first download's hashes are noted and held to.
     """
     pins = _CHECKPOINT_124M if size == "124M" else {}
     return [_gpt2(size, name, *pins.get(name, (None, None))) for name in _CHECKPOINT_124M]

@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.errors import InputError, reason, shown
+from gpt_from_scratch.reading import read_bytes
 
 LABELS = ("ham", "spam")
 Recipe = Literal["book", "clean"]
@@ -45,26 +46,26 @@ def read_messages(path: Path, recipe: Recipe) -> pd.DataFrame:
 
     Raises:
         InputError: naming file, line and reason, for a line without exactly one tab, an unknown label, an empty
-            message, a carriage return within it or bytes that are not UTF-8; and under the recipe `book` for quotes
-            that pandas cannot pair.
+            message, a carriage return or NUL within it or bytes that are not UTF-8; and under the recipe `book` for
+            quotes that pandas cannot pair, or that hold nothing.
     """
     rows = _checked_lines(path)
     if recipe == "clean":
         return pd.DataFrame(rows, columns=["Label", "Text"])
     try:
-        return pd.read_csv(
-            path, sep="\t", header=None, names=["Label", "Text"], encoding="utf-8", keep_default_na=False
+        frame = pd.read_csv(
+            path, sep="\t", header=None, names=["Label", "Text"], encoding="utf-8", keep_default_na=False, dtype=str
         )
     except pd.errors.ParserError as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: expected quotes in pairs, as the recipe book reads them, found: {reason}") from None
+        found = reason(error)
+        raise InputError(f"{path}: expected quotes in pairs, as the recipe book reads them, found: {found}") from None
+    if (frame["Text"].str.strip() == "").any():
+        raise InputError(f"{path}: expected messages, found an empty one in quotes, which the recipe book takes away")
+    return frame
 
 
 def _checked_lines(path: Path) -> list[tuple[str, str]]:
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        raise InputError(f"{path}: messages not found") from None
+    lines = read_bytes(path).split(b"\n")
     if lines[-1] == b"":
         lines.pop()
     if not lines:
@@ -80,11 +81,13 @@ def _checked_lines(path: Path) -> list[tuple[str, str]]:
             raise InputError(f"{place}: expected a label, one tab and a message, found {len(fields) - 1} tabs")
         label, text = fields
         if label not in LABELS:
-            raise InputError(f"{place}: expected the label ham or spam, found {label!r}")
+            raise InputError(f"{place}: expected the label ham or spam, found {shown(label)}")
         if not text.strip():
             raise InputError(f"{place}: expected a message, found none")
         if "\r" in text:  # CSV readers take it for the end of a line
             raise InputError(f"{place}: expected a message of one line, found a carriage return in it")
+        if "\0" in text:
+            raise InputError(f"{place}: expected a message in characters, found a NUL in it")
         rows.append((label, text))
     return rows
 

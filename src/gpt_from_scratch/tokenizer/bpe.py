@@ -13,8 +13,9 @@ from typing import Any
 
 import tiktoken
 
-from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.errors import InputError, shown
 from gpt_from_scratch.files import read_json
+from gpt_from_scratch.reading import read_text
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -25,6 +26,7 @@ The pattern of OpenAI's `encoder.py` with possessive quantifiers: the same piece
 runs of spaces.
 """
 
+_LARGEST_MERGES = 64 * 2**20  # bytes; GPT-2's have half a million
 _GPT2_SIZE = 50257
 _GPT2_PROBE = ("Hello, do you like tea?", [15496, 11, 466, 345, 588, 8887, 30])
 _TIKTOKEN_URL = "https://openaipublic.blob.core.windows.net/gpt-2/encodings/main"
@@ -88,20 +90,20 @@ def bpe_from_files(encoder_json: Path, vocab_bpe: Path) -> tiktoken.Encoding:
         where = f"{vocab_bpe}, line {line}"
         if len(parts) != 2 or not known.issuperset(parts):
             raise InputError(
-                f"{where}: expected two tokens that bytes or earlier lines make, found {' '.join(parts)!r}"
+                f"{where}: expected two tokens that bytes or earlier lines make, found {shown(' '.join(parts))}"
             )
         token = "".join(parts)
         if token not in ids:
-            raise InputError(f"{where}: expected a merge whose result has an id of its own, found {token!r}")
+            raise InputError(f"{where}: expected a merge whose result has an id of its own, found {shown(token)}")
         rank = ids.pop(token)
         if rank <= last:
             raise InputError(
-                f"{where}: expected ids in the order of the merges, found {rank} for {token!r} after {last}"
+                f"{where}: expected ids in the order of the merges, found {rank} for {shown(token)} after {last}"
             )
         ranks[bytes(byte_of[symbol] for symbol in token)] = last = rank
         known.add(token)
     if ids:
-        raise InputError(f"{encoder_json}: expected only bytes and results of merges, found {next(iter(ids))!r}")
+        raise InputError(f"{encoder_json}: expected only bytes and results of merges, found {shown(next(iter(ids)))}")
     return tiktoken.Encoding(
         name=f"bpe-{len(vocabulary)}",
         pat_str=PATTERN,
@@ -160,13 +162,6 @@ def _read_vocabulary(path: Path) -> dict[str, int]:
 
 def _read_merges(path: Path) -> list[tuple[int, list[str]]]:
     """Return line numbers and pairs; the first line may be a version, as in all of GPT-2's files."""
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except FileNotFoundError:
-        raise InputError(f"{path}: file not found") from None
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}: expected UTF-8 text, found the byte {error.object[error.start]:#04x} at offset {error.start}"
-        ) from None
+    lines = read_text(path, _LARGEST_MERGES).split("\n")
     first = 1 if lines[0].startswith("#version") else 0
     return [(number, line.split(" ")) for number, line in enumerate(lines[first:], first + 1) if line]

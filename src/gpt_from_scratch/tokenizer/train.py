@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections import Counter, defaultdict
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
@@ -16,6 +17,7 @@ import regex
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files import write_text
+from gpt_from_scratch.reading import read_text
 from gpt_from_scratch.tokenizer.bpe import END_OF_TEXT, PATTERN, byte_symbols
 
 Pair = tuple[int, int]
@@ -126,8 +128,11 @@ def main() -> None:
     parser.add_argument("--vocab-size", type=int, required=True, help="number of tokens in all")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where encoder.json and vocab.bpe go")
     arguments = parser.parse_args()
-    text = END_OF_TEXT.join(path.read_text(encoding="utf-8") for path in arguments.texts)
-    save_bpe(*train_bpe(text, arguments.vocab_size), arguments.out)
+    try:
+        text = END_OF_TEXT.join(read_text(path) for path in arguments.texts)
+        save_bpe(*train_bpe(text, arguments.vocab_size), arguments.out)
+    except InputError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

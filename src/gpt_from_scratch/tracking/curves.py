@@ -14,35 +14,42 @@ class Thinner:
 
     Nothing needs to be known about the length of the training: 650 updates leave 277 points, 10,000 leave 488, and
     100,000 leave 662.
+
+    Attributes:
+        following: per name, the first update that is kept next; given back at the start, the choice goes on.
     """
 
-    def __init__(self) -> None:
-        self._next: dict[str, int] = {}
+    def __init__(self, following: dict[str, int] | None = None) -> None:
+        self.following = dict(following or {})
 
     def keep(self, name: str, step: int) -> bool:
         """Say whether the figure `name` of update `step` is kept; steps of a name come in rising order."""
-        if step < self._next.get(name, 0):
+        if step < self.following.get(name, 0):
             return False
-        self._next[name] = step + max(1, step // DENSITY)
+        self.following[name] = step + max(1, step // DENSITY)
         return True
 
 
 class Speed:
-    """Measures how much is trained on per second, without the time of evaluations and samples between updates."""
+    """Measures how much is trained on per second, without the time of evaluations and samples between updates.
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+    Attributes:
+        total: what was trained on, and the seconds that it took; given back at the start, the measurement goes on.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter, total: tuple[int, float] = (0, 0.0)) -> None:
         self._clock = clock
         self._mark: float | None = None
         self._seen = 0
         self._window = (0, 0.0)
-        self._total = (0, 0.0)
+        self.total = total
 
     def update(self, seen: int) -> None:
         """Note that an update just ended, with `seen` in all; it began when `pause` was last called."""
         if self._mark is not None:
             amount, seconds = seen - self._seen, self._clock() - self._mark
             self._window = (self._window[0] + amount, self._window[1] + seconds)
-            self._total = (self._total[0] + amount, self._total[1] + seconds)
+            self.total = (self.total[0] + amount, self.total[1] + seconds)
         self._seen = seen
 
     def pause(self, *, forget: bool = False) -> None:
@@ -56,5 +63,5 @@ class Speed:
 
     def mean(self) -> float | None:
         """Return the speed of the whole training; None if nothing was measured."""
-        amount, seconds = self._total
+        amount, seconds = self.total
         return amount / seconds if seconds > 0 else None

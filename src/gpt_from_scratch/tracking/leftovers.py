@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from gpt_from_scratch.project import project_home
 from gpt_from_scratch.tracking.outbox import Outbox
-from gpt_from_scratch.tracking.server import Tracking, one_line, project_home, without_password
+from gpt_from_scratch.tracking.server import Tracking, one_line, without_password
 
 log = logging.getLogger(__name__)
 
@@ -51,17 +54,54 @@ def end_abandoned(tracking: Tracking) -> int:
         f"attributes.status = 'RUNNING' and tags.host = '{socket.gethostname()}'",
         max_results=100,
     )
-    gone = [run for run in running if not _alive(int(run.data.tags.get("pid", 0)), run.info.start_time / 1000)]
+    gone = [run for run in running if not _alive(run.data.tags, run.info.start_time)]
     for run in gone:
         tracking.client.set_terminated(run.info.run_id, "KILLED")
     return len(gone)
 
 
-def _alive(pid: int, since: float) -> bool:
+@dataclass(frozen=True)
+class Sent:
+    """What a run holds already.
+
+    Attributes:
+        steps: the last step of every figure.
+        files: names of the files and folders at its root.
+    """
+
+    steps: Mapping[str, int] = field(default_factory=dict)
+    files: Set[str] = frozenset()
+
+
+def reopen(tracking: Tracking, run_id: str, tags: Mapping[str, str]) -> Sent | None:
+    """Let a run that an earlier process was ended in go on in this one; None when it was deleted meanwhile."""
+    from mlflow.entities import RunTag
+    from mlflow.exceptions import MlflowException
+
+    client = tracking.client
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+    if run.info.lifecycle_stage != "active":
+        return None
+    client.update_run(run_id, status="RUNNING")
+    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+    if "error" in run.data.tags:
+        client.delete_tag(run_id, "error")
+    steps = {name: max(point.step for point in client.get_metric_history(run_id, name)) for name in run.data.metrics}
+    return Sent(steps, {file.path for file in client.list_artifacts(run_id)})
+
+
+def _alive(tags: Mapping[str, str], start: int) -> bool:
+    """Say whether the process that a run's tags name is at work; `start` of the run in ms, if they say none."""
     import psutil
 
     try:
-        process = psutil.Process(pid)
+        process = psutil.Process(int(tags.get("pid", 0)))
+        since = int(tags.get("process_entered", start)) / 1000
         # A later process may have been given the same number.
         return process.create_time() <= since + 1 and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

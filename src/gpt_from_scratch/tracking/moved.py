@@ -12,7 +12,8 @@ from contextlib import closing
 from pathlib import Path
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.tracking.server import EXPERIMENT, artifact_root, exclusive, project_home
+from gpt_from_scratch.project import project_home
+from gpt_from_scratch.tracking.server import EXPERIMENT, artifact_root, exclusive
 
 _ADDRESSES = (
     ("experiments", "artifact_location"),

@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.interruption import uninterrupted
 from gpt_from_scratch.params import Params
 from gpt_from_scratch.tracking.curves import Speed, Thinner
 from gpt_from_scratch.tracking.facts import as_param, flatten, git_tags, legal, machine_tags, memory_metrics
-from gpt_from_scratch.tracking.leftovers import end_abandoned, pending_folder, replay
-from gpt_from_scratch.tracking.outbox import Outbox
+from gpt_from_scratch.tracking.leftovers import Sent, end_abandoned, pending_folder, reopen, replay
+from gpt_from_scratch.tracking.outbox import Message, Outbox, Point
 from gpt_from_scratch.tracking.server import Tracking, check_server, connect, is_server, one_line, tracking_uri
 from gpt_from_scratch.tracking.server import without_password as shown
 
@@ -49,6 +50,7 @@ def track_stage(
     *,
     state: str | None = None,
     counts: str = "tokens",
+    earlier: Mapping[str, Any] | None = None,
 ) -> StageRun:
     """Return the run of a stage, to be entered with `with`.
 
@@ -58,6 +60,7 @@ def track_stage(
         tags: further tags, such as which data and which weights are used.
         state: hash of the stage's params and deps.
         counts: what a record's `seen` counts; names the speed, `tokens_per_second`.
+        earlier: what `carried` returned in an earlier process whose run is to go on.
 
     Raises (on entering):
         InputError: when `MLFLOW_TRACKING_URI` cannot be used, such as when its server does not answer. Once the stage
@@ -67,21 +70,36 @@ def track_stage(
     if state is not None:
         own["state"] = state
     values = params.model_dump(mode="json") if isinstance(params, Params) else params
-    return StageRun(root, f"{stage} ({profile})", values, {**own, **(tags or {})}, counts)
+    return StageRun(root, f"{stage} ({profile})", values, {**own, **(tags or {})}, counts, earlier)
 
 
 class StageRun:
     """A run: everything logged is buffered, sent now and then, and kept in a file if it cannot be sent at all."""
 
-    def __init__(self, root: Path, name: str, params: Mapping[str, Any], tags: Mapping[str, str], counts: str) -> None:
+    def __init__(
+        self,
+        root: Path,
+        name: str,
+        params: Mapping[str, Any],
+        tags: Mapping[str, str],
+        counts: str,
+        earlier: Mapping[str, Any] | None = None,
+    ) -> None:
         self._root, self._counts = root, counts
-        self._outbox = Outbox(shown(tracking_uri(root)), name, _now(), {})
+        uri = shown(tracking_uri(root))
+        goes_on = earlier is not None and earlier["uri"] == uri
+        self._outbox = Outbox(uri, name, _now(), {}, earlier["run_id"] if goes_on else None)
         self._tags, self._params = tags, params
         self._tracking: Tracking | None = None
         self._began = self._flushed = time.monotonic()
-        self._failed = False
-        self._thinner, self._speed = Thinner(), Speed()
-        self._left_out: dict[str, tuple[str, float, int, int]] = {}
+        self._failed = self._opened = False
+        self._sent = Sent()
+        self._spent = earlier["seconds"] if earlier else 0.0
+        self._thinner = Thinner(earlier["thinner"] if goes_on else None)
+        self._speed = Speed(total=tuple(earlier["speed"])) if earlier else Speed()
+        self._left_out: dict[str, Point] = {}
+        if goes_on:
+            self._outbox.points = [tuple(point) for point in earlier["points"]]
 
     @property
     def run_id(self) -> str | None:
@@ -95,11 +113,10 @@ class StageRun:
             raise  # a mistake of the user's, and before the work begins is the time to say so
         except Exception as error:
             self._note_failure(error)
-        self._outbox.tags = {**git_tags(self._root), **machine_tags(), **self._tags}
-        self._put("params", params={legal(k): as_param(v) for k, v in flatten(self._params, ".").items()})
+        entered = {"process_entered": str(_now())}
+        self._outbox.tags = {**git_tags(self._root), **machine_tags(), **self._tags, **entered}
         if self._tracking is not None:
             self._flush()
-            self._mend_leftovers(self._tracking)
         self._began = time.monotonic()
         return self
 
@@ -107,16 +124,29 @@ class StageRun:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         del kind, traceback
-        self._outbox.points += self._left_out.values()
-        closing = {"duration_seconds": time.monotonic() - self._began, **memory_metrics()}
-        if (mean := self._speed.mean()) is not None:
-            closing[f"mean_{self._counts}_per_second"] = mean
-        self._add(closing, 0)
         self._outbox.status, self._outbox.end = _status(error), _now()
-        if error is not None and self._outbox.status != "FINISHED":
+        if self._outbox.status == "FINISHED":
+            for point in self._left_out.values():
+                self._add_point(point)
+            closing = {"duration_seconds": self._seconds(), **memory_metrics()}
+            if (mean := self._speed.mean()) is not None:
+                closing[f"mean_{self._counts}_per_second"] = mean
+            self._add(closing, 0)
+        else:
             self._put("tags", tags={"error": f"{type(error).__name__}: {one_line(error)}"})
         if not self._flush():
             self._keep()
+
+    def carried(self) -> dict[str, Any]:
+        """Return what a later process needs for the run to go on, JSON values."""
+        return {
+            "uri": self._outbox.uri,
+            "run_id": self.run_id,
+            "seconds": self._seconds(),
+            "thinner": self._thinner.following,
+            "speed": self._speed.total,
+            "points": self._outbox.points,
+        }
 
     def log(self, record: Record) -> None:
         """Note a record of the training loop; those of every update are thinned, evaluations are kept."""
@@ -126,7 +156,7 @@ class StageRun:
             point = (record.name, record.value, _now(), record.step)
             if self._thinner.keep(record.name, record.step):
                 self._left_out.pop(record.name, None)
-                self._outbox.points.append(point)
+                self._add_point(point)
                 if record.name == "loss" and (speed := self._speed.since_last()) is not None:
                     self._add({f"{self._counts}_per_second": speed}, record.step)
             else:
@@ -166,10 +196,27 @@ class StageRun:
 
     def _add(self, metrics: Mapping[str, float], step: int) -> None:
         now = _now()
-        self._outbox.points += [(legal(name), float(value), now, step) for name, value in metrics.items()]
+        for name, value in metrics.items():
+            self._add_point((legal(name), float(value), now, step))
+
+    def _add_point(self, point: Point) -> None:
+        if self._is_new(point):
+            self._outbox.points.append(point)
+
+    def _is_new(self, point: Point) -> bool:
+        name, _, _, step = point
+        return step > self._sent.steps.get(name, -1)
+
+    def _is_unsent(self, message: Message) -> bool:
+        # MLflow would add a table's rows to those that are there.
+        return message["kind"] != "table" or message["file"] not in self._sent.files
+
+    def _seconds(self) -> float:
+        return self._spent + time.monotonic() - self._began
 
     def _put(self, kind: str, **content: Any) -> None:
-        self._outbox.messages.append({"kind": kind, **content})
+        if self._is_unsent(message := {"kind": kind, **content}):
+            self._outbox.messages.append(message)
         self._flush_in_time()
 
     def _flush_in_time(self) -> None:
@@ -185,7 +232,11 @@ class StageRun:
                 check_server(tracking_uri(self._root))  # a dead server costs the client far longer
             if self._tracking is None:
                 self._tracking = connect(self._root)
-            self._outbox.deliver(self._tracking)
+            # Between the sending of something and its being forgotten, it would be sent again.
+            with uninterrupted():
+                if not self._opened:
+                    self._open(self._tracking)
+                self._outbox.deliver(self._tracking)
         except Exception as error:
             self._note_failure(error)
             return False
@@ -215,11 +266,27 @@ class StageRun:
         else:
             log.warning("MLflow: what could not be logged is kept in %s; the next stage's start logs it", path)
 
-    def _mend_leftovers(self, tracking: Tracking) -> None:
+    def _open(self, tracking: Tracking) -> None:
+        """Go on with the run of an earlier process, or create one; clear up what earlier ones left."""
+        self._mend(lambda: replay(tracking, self._root))
+        if self._outbox.run_id is not None:
+            sent = reopen(tracking, self._outbox.run_id, self._outbox.tags)
+            if sent is None:
+                self._outbox.run_id = None
+            else:
+                self._sent = sent
+                self._outbox.points = [point for point in self._outbox.points if self._is_new(point)]
+                self._outbox.messages = [message for message in self._outbox.messages if self._is_unsent(message)]
+        params = {legal(key): as_param(value) for key, value in flatten(self._params, ".").items()}
+        self._outbox.messages.insert(0, {"kind": "params", "params": params})
+        self._opened = True
+        self._outbox.deliver(tracking)
+        if not is_server(tracking.uri):
+            self._mend(lambda: end_abandoned(tracking))
+
+    def _mend(self, work: Callable[[], object]) -> None:
         try:
-            replay(tracking, self._root)
-            if not is_server(tracking.uri):
-                end_abandoned(tracking)
+            work()
         except Exception as error:
             log.warning("MLflow: could not mend what earlier stages left: %s", one_line(error))
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.project import project_home
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,11 +40,6 @@ class Tracking:
     client: MlflowClient
     uri: str
     experiment_id: str
-
-
-def project_home(root: Path) -> Path:
-    """Return the folder that keeps the runs: the real project's, also when DVC runs a copy of it elsewhere."""
-    return Path(os.environ.get("DVC_ROOT") or root).resolve()
 
 
 def tracking_uri(root: Path) -> str:

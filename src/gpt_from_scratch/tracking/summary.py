@@ -23,9 +23,10 @@ import yaml
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files import read_json
 from gpt_from_scratch.params import load_params
+from gpt_from_scratch.project import project_home
 from gpt_from_scratch.tracking.facts import as_param, flatten, git_tags, legal, machine_tags
 from gpt_from_scratch.tracking.outbox import Outbox, Point
-from gpt_from_scratch.tracking.server import connect, exclusive, is_server, one_line, project_home, without_password
+from gpt_from_scratch.tracking.server import connect, exclusive, is_server, one_line, without_password
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""A whole training from its parameters: first losses, loop, schedule, samples."""
+"""A whole training from its parameters: first losses, loop, schedule, samples, and going on after an interruption."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.training.journal import Journal, Listener
 from gpt_from_scratch.training.loop import train
 from gpt_from_scratch.training.optimizer import Schedule, build_optimizer
+from gpt_from_scratch.training.resuming import Saver
 from gpt_from_scratch.training.tasks import Batch, Task, mean_loss
 
 if TYPE_CHECKING:
@@ -40,18 +41,35 @@ class Fit:
         scores.pop("step", None)
         return {**self.journal.summary(), "initial": self.initial, **({"last_epoch": scores} if scores else {})}
 
+    def before(self, step: int) -> dict[str, Any]:
+        """Return what was reported on the steps before a given one, JSON values."""
+        reported = {"rows": self.journal.rows, "scores": self.journal.scores, "samples": self.samples}
+        return {
+            "initial": self.initial,
+            **{name: [row for row in rows if row["step"] < step] for name, rows in reported.items()},
+        }
+
+    @classmethod
+    def resumed(cls, history: dict[str, Any], listeners: Iterable[Listener]) -> Fit:
+        """Return what `before` described, to go on with."""
+        journal = Journal(listeners)
+        journal.rows, journal.scores = history["rows"], history["scores"]
+        return cls(journal, history["initial"], history["samples"])
+
 
 def total_steps(train_loader: DataLoader[Batch], params: Training) -> int:
     """Return the number of updates of a training.
 
     Raises:
-        InputError: when the training set fills no batch.
+        InputError: when the training set does not suffice for one update.
     """
-    if len(train_loader) == 0:
+    updates = len(train_loader) // params.accumulation_steps
+    if updates == 0:
         raise InputError(
-            f"training set of {len(train_loader.dataset)} sequences: fewer than one batch of {params.batch_size}"
+            f"training set of {len(train_loader.dataset)} sequences: fewer than one batch of "
+            f"{params.batch_size * params.accumulation_steps}"
         )
-    return len(train_loader) * params.epochs
+    return updates * params.epochs
 
 
 def fit(
@@ -64,6 +82,7 @@ def fit(
     *,
     initial_batches: int | None,
     write_sample: Callable[[], str] | None = None,
+    saver: Saver | None = None,
 ) -> Fit:
     """Train `model` in place, drawing from PyTorch's global generator as it stands.
 
@@ -73,10 +92,38 @@ def fit(
         listeners: are handed every record.
         initial_batches: batches per set that is measured on before training; all if None.
         write_sample: returns the text to keep after an epoch; the model is in evaluation mode then.
+        saver: saves the training, and lets it go on where an earlier process ended: then the result is that of a
+            training that was never interrupted, bit by bit.
+
+    Raises:
+        InputError: when there are too few sequences, a figure is not finite, or the memory does not suffice.
     """
+    try:
+        return _fit(model, task, loaders, params, device, listeners, initial_batches, write_sample, saver)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise InputError(_smaller_batches(params)) from error
+
+
+def _fit(
+    model: nn.Module,
+    task: Task,
+    loaders: tuple[DataLoader[Batch], DataLoader[Batch]],
+    params: Training,
+    device: torch.device,
+    listeners: Iterable[Listener],
+    initial_batches: int | None,
+    write_sample: Callable[[], str] | None,
+    saver: Saver | None,
+) -> Fit:
     steps = total_steps(loaders[0], params)
-    initial = _initial_figures(model, task, loaders, params.seed, device, initial_batches)
-    result = Fit(Journal(listeners), initial)
+    optimizer = build_optimizer(model, params.optimizer.lr, params.optimizer.weight_decay)
+    if saver is not None and saver.found is not None:
+        result = Fit.resumed(saver.found.state["history"], listeners)
+    else:
+        result = Fit(Journal(listeners), _initial_figures(model, task, loaders, params.seed, device, initial_batches))
+    start = None if saver is None else saver.begin(model, optimizer, device, result.before)
     schedule, warmup_steps = None, 0
     if params.schedule.kind == "cosine":
         warmup_steps = int(params.schedule.warmup_fraction * steps)
@@ -87,19 +134,40 @@ def fit(
         model,
         task,
         *loaders,
-        build_optimizer(model, params.optimizer.lr, params.optimizer.weight_decay),
+        optimizer,
         device,
         epochs=params.epochs,
         eval_every=params.eval_every,
-        eval_batches=params.eval_batches,
+        # As many sequences as without accumulation.
+        eval_batches=params.eval_batches * params.accumulation_steps,
         schedule=schedule,
         max_grad_norm=params.schedule.max_grad_norm,
         clip_from_step=warmup_steps,
+        accumulation_steps=params.accumulation_steps,
+        start=start,
+        on_update=(lambda position: None) if saver is None else saver.note,
     )
     for record in result.journal.follow(records):
         if record.name == "epoch" and write_sample is not None:
             result.samples.append({"epoch": record.epoch, "step": record.step, "text": write_sample()})
     return result
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # On the CPU PyTorch raises a plain RuntimeError.
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _smaller_batches(params: Training) -> str:
+    size, steps = params.batch_size, params.accumulation_steps
+    said = f"out of memory with batch_size {size} x accumulation_steps {steps}"
+    factor = next((number for number in range(2, size + 1) if size % number == 0), None)
+    if factor is None:
+        return (
+            f"{said}: a single sequence does not fit; take a smaller model, shorter sequences, or fewer trained layers"
+        )
+    smaller = f"batch_size {size // factor} x accumulation_steps {steps * factor}"
+    return f"{said}: {smaller} gives the same updates in less memory"
 
 
 def _initial_figures(

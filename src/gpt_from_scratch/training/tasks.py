@@ -13,6 +13,9 @@ from torch.nn import functional as F
 Batch = tuple[Tensor, Tensor]
 """Inputs, token ids `[batch, tokens]`, and targets: token ids `[batch, tokens]` or class numbers `[batch]`."""
 
+IGNORED = -100
+"""A target that is not learnt: what PyTorch's cross-entropy leaves out."""
+
 
 class Task(Protocol):
     """One kind of training."""
@@ -22,6 +25,9 @@ class Task(Protocol):
 
     def count(self, batch: Batch) -> int:
         """Return how much of what this training counts (tokens, examples) a batch holds."""
+
+    def weight(self, batch: Batch) -> int:
+        """Return how many targets the mean loss of a batch is over."""
 
     def scores(
         self,
@@ -47,6 +53,9 @@ class LanguageModelling:
     def count(self, batch: Batch) -> int:
         return batch[0].numel()
 
+    def weight(self, batch: Batch) -> int:
+        return int((batch[1] != IGNORED).sum())
+
     def scores(
         self,
         model: nn.Module,
@@ -70,6 +79,9 @@ class Classification:
         return F.cross_entropy(self.logits(model, inputs), labels)
 
     def count(self, batch: Batch) -> int:
+        return batch[0].shape[0]
+
+    def weight(self, batch: Batch) -> int:
         return batch[0].shape[0]
 
     def scores(

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.errors import InputError, shown
 from gpt_from_scratch.files import read_json, write_json
 from gpt_from_scratch.model.config import Kernels
 from gpt_from_scratch.model.gpt import GPTModel
@@ -99,8 +99,8 @@ def _load_info(folder: Path, context_length: int, vocab_size: int) -> Classifier
         raise InputError(f"{path}: expected a JSON object with the keys {', '.join(sorted(keys))}")
     labels, max_length, pad_id = content["labels"], content["max_length"], content["pad_id"]
     if not isinstance(labels, list) or len(labels) < 2 or not all(isinstance(label, str) for label in labels):
-        raise InputError(f"{path}: labels: expected at least two names, found {labels!r}")
+        raise InputError(f"{path}: labels: expected at least two names, found {shown(labels)}")
     for key, value, low, high in (("max_length", max_length, 1, context_length), ("pad_id", pad_id, 0, vocab_size - 1)):
         if type(value) is not int or not low <= value <= high:
-            raise InputError(f"{path}: {key}: expected a whole number from {low} to {high}, found {value!r}")
+            raise InputError(f"{path}: {key}: expected a whole number from {low} to {high}, found {shown(value)}")
     return ClassifierInfo(tuple(labels), max_length, pad_id, load_facts(folder))

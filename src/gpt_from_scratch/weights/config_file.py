@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.errors import InputError, shown
 from gpt_from_scratch.files import read_json, write_json
 from gpt_from_scratch.model.config import GPTConfig
 from gpt_from_scratch.tokenizer.bpe import END_OF_TEXT, load_tokenizer, tokenizer_files
@@ -69,24 +69,24 @@ def load_config(folder: Path) -> GPTConfig:
     path, content = _read(folder)
     for key, accepted in _FIXED.items():
         if content.get(key, accepted[0]) not in accepted:
-            raise InputError(f"{path}: {key}: expected {accepted[0]!r}, found {content[key]!r}")
+            raise InputError(f"{path}: {key}: expected {accepted[0]!r}, found {shown(content[key])}")
     sizes = {}
     for theirs, ours in _SHAPE.items():
-        if type(content.get(theirs)) is not int:
-            raise InputError(f"{path}: {theirs}: expected a whole number, found {content.get(theirs)!r}")
+        if type(content.get(theirs)) is not int or abs(content[theirs]) >= 2**63:
+            raise InputError(f"{path}: {theirs}: expected a whole number, found {shown(content.get(theirs))}")
         sizes[ours] = content[theirs]
     if content.get("n_inner") not in (None, 4 * sizes["emb_dim"]):
-        raise InputError(f"{path}: n_inner: expected null or {4 * sizes['emb_dim']}, found {content['n_inner']!r}")
+        raise InputError(f"{path}: n_inner: expected null or {4 * sizes['emb_dim']}, found {shown(content['n_inner'])}")
     switches = {
         "tie_word_embeddings": content.get("tie_word_embeddings", True),
         f"{OUR_KEY}.qkv_bias": _ours(path, content).get("qkv_bias", True),
     }
     for key, value in switches.items():
         if not isinstance(value, bool):
-            raise InputError(f"{path}: {key}: expected true or false, found {value!r}")
+            raise InputError(f"{path}: {key}: expected true or false, found {shown(value)}")
     drop_rate = content.get("resid_pdrop", 0.1)
-    if not isinstance(drop_rate, int | float):
-        raise InputError(f"{path}: resid_pdrop: expected a number, found {drop_rate!r}")
+    if type(drop_rate) not in (int, float) or not 0 <= drop_rate < 1:
+        raise InputError(f"{path}: resid_pdrop: expected a number from 0 to below 1, found {shown(drop_rate)}")
     tie_weights, qkv_bias = switches.values()
     try:
         return GPTConfig(**sizes, drop_rate=float(drop_rate), qkv_bias=qkv_bias, tie_weights=tie_weights)

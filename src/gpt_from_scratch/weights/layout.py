@@ -14,8 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.model.config import GPTConfig
 from gpt_from_scratch.model.gpt import GPTModel
+
+_LARGEST = torch.finfo(torch.float32).max
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,21 @@ def fill_model(model: GPTModel, tensors: Iterable[tuple[GPT2Tensor, Tensor]], *,
     parameters = named_parameters(model)
     for tensor, stored in tensors:
         tensor.into_parameters(stored, parameters, adopt=adopt)
+
+
+def check_finite(values: Tensor, place: str) -> Tensor:
+    """Return a tensor whose values all are numbers that float32 can hold.
+
+    Args:
+        place: file and tensor, for messages.
+
+    Raises:
+        InputError: when one is not.
+    """
+    low, high = (extreme.item() for extreme in values.aminmax())
+    if not -_LARGEST <= low <= high <= _LARGEST:  # not true of NaN either
+        raise InputError(f"{place}: expected finite values, found some from {low} to {high}")
+    return values
 
 
 def _norm(theirs: tuple[str, str], name: str, ours: str, width: int) -> Iterator[GPT2Tensor]:

@@ -16,11 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.errors import InputError, named, reason, shown
 from gpt_from_scratch.files import read_json
 from gpt_from_scratch.model.config import GPT2_SIZES, GPTConfig
 from gpt_from_scratch.model.gpt import GPTModel
-from gpt_from_scratch.weights.layout import GPT2Tensor, empty_model, fill_model, gpt2_tensors
+from gpt_from_scratch.weights.layout import GPT2Tensor, check_finite, empty_model, fill_model, gpt2_tensors
+from gpt_from_scratch.weights.openai_index import check_places, read_index
 
 CHECKPOINT = "model.ckpt"
 HPARAMS = {
@@ -52,8 +53,8 @@ def read_hparams(folder: Path) -> GPTConfig:
     if not isinstance(content, dict) or set(content) != set(HPARAMS):
         raise InputError(f"{path}: expected the keys {', '.join(HPARAMS)}, found {_keys(content)}")
     for key, value in content.items():
-        if type(value) is not int:
-            raise InputError(f"{path}: {key}: expected a whole number, found {value!r}")
+        if type(value) is not int or abs(value) >= 2**63:
+            raise InputError(f"{path}: {key}: expected a whole number, found {shown(value)}")
     try:
         return replace(GPT2_SIZES["124M"], **{ours: content[theirs] for theirs, ours in HPARAMS.items()})
     except InputError as error:
@@ -68,15 +69,18 @@ def read_tensors(folder: Path) -> Iterator[tuple[GPT2Tensor, Tensor]]:
     """
     cfg = read_hparams(folder)
     prefix = Path(folder) / CHECKPOINT
-    for file in (f"{CHECKPOINT}.index", f"{CHECKPOINT}.data-00000-of-00001"):
-        if not (Path(folder) / file).is_file():
-            raise InputError(f"{Path(folder) / file}: file not found")
+    index, data = Path(f"{prefix}.index"), Path(f"{prefix}.data-00000-of-00001")
+    for file in (index, data):
+        if not file.is_file():
+            raise InputError(f"{file}: file not found")
     tf = import_tensorflow()
-    with _readable(f"{prefix}.index"):
+    entries = read_index(index)
+    shapes = {name: tuple(dim.size for dim in entry.shape.dim) for name, entry in entries.items()}
+    types = {name: _type_name(tf, entry.dtype) for name, entry in entries.items()}
+    check_tensors(str(index), gpt2_tensors(cfg), shapes, types)
+    check_places(index, entries, data.stat().st_size)
+    with _readable(str(index)):
         reader = tf.train.load_checkpoint(str(prefix))
-        shapes = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
-        types = {name: dtype.name for name, dtype in reader.get_variable_to_dtype_map().items()}
-    check_tensors(f"{prefix}.index", gpt2_tensors(cfg), shapes, types)
     return _read(prefix, reader, gpt2_tensors(cfg))
 
 
@@ -102,10 +106,12 @@ def check_tensors(
         if (shapes[name], types[name]) != (shape, "float32"):
             raise InputError(
                 f"{path}: tensor {name}: expected float32 of shape {list(shape)}, "
-                f"found {types[name]} of shape {list(shapes[name])}"
+                f"found {types[name]} of shape {shown(list(shapes[name]))}"
             )
     if unexpected:
-        raise InputError(f"{path}: tensor {min(unexpected)}: expected no such tensor in a model of these hparams")
+        raise InputError(
+            f"{path}: tensor {named(min(unexpected))}: expected no such tensor in a model of these hparams"
+        )
 
 
 def import_tensorflow() -> Any:
@@ -126,7 +132,8 @@ def _read(prefix: Path, reader: Any, tensors: Iterable[GPT2Tensor]) -> Iterator[
     for tensor in tensors:
         with _readable(f"{prefix}.data-00000-of-00001", f"tensor {tensor.openai}: "):
             values = reader.get_tensor(tensor.openai)
-        yield tensor, torch.from_numpy(values).view(tensor.shape)
+        place = f"{prefix}.data-00000-of-00001: tensor {tensor.openai}"
+        yield tensor, check_finite(torch.from_numpy(values).view(tensor.shape), place)
 
 
 @contextmanager
@@ -135,9 +142,15 @@ def _readable(path: str, place: str = "") -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: {place}expected a whole TensorFlow checkpoint, found: {reason}") from error
+        raise InputError(f"{path}: {place}expected a whole TensorFlow checkpoint, found: {reason(error)}") from error
 
 
 def _keys(content: Any) -> str:
-    return ", ".join(map(str, content)) or "none" if isinstance(content, dict) else type(content).__name__
+    return named(", ".join(content) or "none") if isinstance(content, dict) else type(content).__name__
+
+
+def _type_name(tf: Any, number: int) -> str:
+    try:
+        return tf.dtypes.as_dtype(number).name
+    except TypeError:
+        return f"type {number}"

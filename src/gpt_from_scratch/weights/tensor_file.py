@@ -11,8 +11,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.weights.layout import GPT2Tensor
+from gpt_from_scratch.errors import InputError, named, reason, shown
+from gpt_from_scratch.reading import parse_json
+from gpt_from_scratch.weights.layout import GPT2Tensor, check_finite
 
 FILE = "model.safetensors"
 PREFIX = "transformer."
@@ -21,6 +22,7 @@ PREFIX = "transformer."
 _HEADS = ("lm_head.", "score.")
 _MASKS = re.compile(r"h\.\d+\.attn\.(masked_)?bias")
 _FLOATS = ("F32", "F16", "BF16", "F64")
+_LARGEST_HEADER = 2**24  # bytes; the largest GPT-2's has some 60,000
 
 
 def write_tensors(folder: Path, tensors: Iterable[tuple[GPT2Tensor, Tensor]]) -> None:
@@ -36,19 +38,25 @@ class TensorFile:
     Names count without `PREFIX`, and the causal masks that older files of Hugging Face hold are passed over.
 
     Raises:
-        InputError: when the file is missing, cut off or not in the safetensors format.
+        InputError: when the file is missing, cut off or not in the safetensors format, or names a tensor twice.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = Path(folder) / FILE
         if not self.path.is_file():
             raise InputError(f"{self.path}: file not found")
+        self._check_header()
         try:
             self._file: Any = safe_open(self.path, framework="pt", device="cpu")
-            names = {name.removeprefix(PREFIX): name for name in self._file.keys()}  # noqa: SIM118 (not a dict)
+            names = list(self._file.keys())
         except (SafetensorError, OSError, ValueError) as error:
-            raise InputError(f"{self.path}: expected a whole safetensors file, found: {_line(error)}") from None
-        self._names = {short: name for short, name in names.items() if not _MASKS.fullmatch(short)}
+            raise InputError(f"{self.path}: expected a whole safetensors file, found: {reason(error)}") from None
+        self._names: dict[str, str] = {}
+        for name in names:
+            short = name.removeprefix(PREFIX)
+            if self._names.setdefault(short, name) != name:
+                raise InputError(f"{self.path}: tensor {named(short)}: expected one of this name, found two")
+        self._names = {short: name for short, name in self._names.items() if not _MASKS.fullmatch(short)}
 
     def __contains__(self, name: str) -> bool:
         return name in self._names
@@ -72,14 +80,14 @@ class TensorFile:
             found = self._file.get_slice(self._names[name])
             if tuple(found.get_shape()) != tensor.shape:
                 raise InputError(
-                    f"{self.path}: tensor {name}: expected shape {list(tensor.shape)}, found {found.get_shape()}"
+                    f"{self.path}: tensor {name}: expected shape {list(tensor.shape)}, found {shown(found.get_shape())}"
                 )
             if found.get_dtype() not in _FLOATS:
                 raise InputError(
                     f"{self.path}: tensor {name}: expected a type of {', '.join(_FLOATS)}, found {found.get_dtype()}"
                 )
         if unexpected:
-            raise InputError(f"{self.path}: tensor {min(unexpected)}: expected no such tensor in this model")
+            raise InputError(f"{self.path}: tensor {named(min(unexpected))}: expected no such tensor in this model")
 
     def read(self, tensors: Iterable[GPT2Tensor]) -> Iterator[tuple[GPT2Tensor, Tensor]]:
         """Yield each tensor with its values as stored, one at a time.
@@ -94,13 +102,23 @@ class TensorFile:
             yield tensor, values
 
     def values(self, name: str) -> Tensor:
-        """Return one tensor's values as stored."""
-        return self._file.get_tensor(self._names[name])
+        """Return one tensor's values as stored.
+
+        Raises:
+            InputError: when one is not finite.
+        """
+        return check_finite(self._file.get_tensor(self._names[name]), f"{self.path}: tensor {name}")
+
+    def _check_header(self) -> None:
+        """Refuse what safetensors would read: a header of any size, and of two tensors of one name the last."""
+        with self.path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = file.read(min(size, _LARGEST_HEADER + 1))
+        if len(header) > _LARGEST_HEADER:
+            raise InputError(f"{self.path}: expected a header of at most {_LARGEST_HEADER:,} bytes, found {size:,}")
+        if len(header) == size > 0:
+            parse_json(header.decode("utf-8", errors="replace"), f"{self.path}, header")
 
 
 def _written_name(name: str) -> str:
     return name if name.startswith(_HEADS) else PREFIX + name
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())

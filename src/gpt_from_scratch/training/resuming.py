@@ -1,0 +1,149 @@
+"""Saving a training as it goes on, and going on where an earlier process was ended."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.interruption import uninterrupted
+from gpt_from_scratch.training.checkpoint import KEPT, Checkpoints
+from gpt_from_scratch.training.loop import Position
+from gpt_from_scratch.training.random_state import RandomState
+
+log = logging.getLogger(__name__)
+
+
+class Saver:
+    """Keeps a training's newest position and saves it: every so often, and when the process is told to end.
+
+    Args:
+        checkpoints: where to.
+        every_seconds: time between two checkpoints, the most work that a kill can cost.
+
+    Attributes:
+        found: the newest checkpoint of an earlier process; None if this one is the first.
+        carried: returns what else is to be found again, JSON values.
+    """
+
+    def __init__(
+        self,
+        checkpoints: Checkpoints,
+        every_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.found = checkpoints.newest()
+        self.carried: Callable[[], Any] = lambda: None
+        self._checkpoints, self._every, self._clock = checkpoints, every_seconds, clock
+        self._position: Position | None = None
+        self._saved_step = -1 if self.found is None else self.found.step
+
+    def begin(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        device: torch.device,
+        history: Callable[[int], Any],
+    ) -> Position | None:
+        """Take charge of a training; put model and optimizer into the state that was found.
+
+        Args:
+            history: returns what was reported on the steps before a given one, JSON values.
+
+        Returns:
+            Where the training goes on; None at its beginning.
+
+        Raises:
+            InputError: when the disk has no room for the checkpoints and the trained model.
+        """
+        self._model, self._optimizer, self._history = model, optimizer, history
+        self._check_room()
+        start = None
+        if self.found is not None:
+            fill(model, self.found.tensors("weights"))
+            _fill_optimizer(optimizer, self.found.tensors("optimizer"))
+            start = _position_from(self.found.state["position"])
+            log.info("going on after step %d, from %s", start.step, self.found.path)
+        self._saved_at = self._clock()
+        return start
+
+    def note(self, position: Position) -> None:
+        """Remember a position, and save it when it is time."""
+        self._position = position
+        if self._clock() - self._saved_at >= self._every:
+            self.save()
+
+    def save(self) -> None:
+        """Save the newest position, unless it is saved already."""
+        position = self._position
+        if position is None or position.step <= self._saved_step:
+            return
+        with uninterrupted():
+            state = {
+                "position": _position_to(position),
+                "history": self._history(position.step),
+                "carried": self.carried(),
+            }
+            tensors = {"weights": parameters(self._model), "optimizer": _optimizer_tensors(self._optimizer)}
+            self._checkpoints.save(position.step, tensors, state)
+            self._saved_step, self._saved_at = position.step, self._clock()
+
+    def _check_room(self) -> None:
+        weights = sum(p.numel() * p.element_size() for p in self._model.parameters())
+        trained = sum(p.numel() * p.element_size() for p in self._model.parameters() if p.requires_grad)
+        # The checkpoints that are kept and one being written, with AdamW's two averages; the model, and DVC's copy.
+        needed = (KEPT + 1) * (weights + 2 * trained) + 2 * weights - self._checkpoints.size()
+        place = next(
+            folder for folder in (self._checkpoints.folder, *self._checkpoints.folder.parents) if folder.is_dir()
+        )
+        if (free := shutil.disk_usage(place).free) < needed:
+            raise InputError(
+                f"{place}: expected {needed / 1e9:.1f} GB of free disk for checkpoints and the trained model, found "
+                f"{free / 1e9:.1f} GB; make room, for instance with: gpt clean, dvc gc -w, gpt checkpoints"
+            )
+
+
+def parameters(model: nn.Module) -> dict[str, Tensor]:
+    """Return a model's parameters by name, a shared one once."""
+    return dict(model.named_parameters())
+
+
+def fill(model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Copy saved parameters into a model of the same shape."""
+    own = parameters(model)
+    if own.keys() != tensors.keys():
+        raise InputError(f"checkpoint: expected the parameters {', '.join(own)}, found {', '.join(tensors)}")
+    with torch.no_grad():
+        for name, parameter in own.items():
+            parameter.copy_(tensors[name])
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {f"{number}.{name}": value for number, values in state.items() for name, value in values.items()}
+
+
+def _fill_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        number, _, name = key.partition(".")
+        state.setdefault(int(number), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+_RANDOM = ("epoch_random", "random")
+
+
+def _position_to(position: Position) -> dict[str, Any]:
+    figures = {key: value for key, value in vars(position).items() if key not in _RANDOM}
+    return {**figures, **{key: getattr(position, key).to_json() for key in _RANDOM}}
+
+
+def _position_from(content: dict[str, Any]) -> Position:
+    return Position(**content | {key: RandomState.from_json(content[key]) for key in _RANDOM})

@@ -1,0 +1,118 @@
+"""What the three training stages share: going on after an interruption, and what is written beside the model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from gpt_from_scratch.files import write_csv, write_json
+from gpt_from_scratch.fingerprint import environment_tags, fingerprint
+from gpt_from_scratch.stage import Declared, Stage, read_declared, stage_process
+from gpt_from_scratch.tracking.facts import state_of
+from gpt_from_scratch.tracking.run import track_stage
+from gpt_from_scratch.training.checkpoint import Checkpoints
+from gpt_from_scratch.training.fit import Fit
+from gpt_from_scratch.training.resuming import Saver
+from gpt_from_scratch.unfinished import alone, checkpoint_folder
+
+log = logging.getLogger(__name__)
+
+LIBRARIES = ("numpy", "safetensors", "tiktoken", "torch")
+
+
+@dataclass(frozen=True)
+class TrainingStage(Stage):
+    """A stage with a training.
+
+    Attributes:
+        saver: saves the training, and knows where an earlier process ended.
+    """
+
+    saver: Saver
+
+
+def run_training(name: str, root: Path, body: Callable[[TrainingStage], None], counts: str = "tokens") -> None:
+    """Run a stage with a training: `run_stage`, and it goes on where an earlier process of the same work was ended.
+
+    Args:
+        counts: what the training's records count.
+    """
+    with stage_process(name, root):
+        declared = read_declared(root, name)
+        params, state = declared.params, state_of(declared.keys, declared.deps)
+        folder = checkpoint_folder(root, name, work_key(declared))
+        with alone(folder):
+            circumstances = {**fingerprint(root), **declared.keys["runtime"]}
+            checkpoints = Checkpoints(folder, circumstances)
+            saver = Saver(checkpoints, params.runtime.checkpoint_seconds)
+            _compare(saver, circumstances)
+            earlier = saver.found.state["carried"] if saver.found else None
+            run = track_stage(root, name, declared.keys, params.profile, state=state, counts=counts, earlier=earlier)
+            saver.carried = run.carried
+            with run, _saved_on_request(saver):
+                body(TrainingStage(name, root, params, run, saver))
+            checkpoints.remove()
+
+
+def work_key(declared: Declared) -> str:
+    """Return a hash of what determines a training's result: parameters, inputs, code and libraries.
+
+    The runtime settings are left out: a training may go on under others, though not to the same bits.
+    """
+    params = {section: values for section, values in declared.keys.items() if section != "runtime"}
+    libraries = {name: version(name) for name in LIBRARIES}
+    content = json.dumps([state_of(params, declared.deps), libraries], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def write_training(stage: Stage, fit: Fit, facts: dict[str, Any]) -> None:
+    """Write a training's metrics, curves and samples, and hand the same to MLflow.
+
+    Args:
+        facts: what else belongs to the metrics, such as `{"data": "sample", "pretrained": "synthetic"}`.
+    """
+    metrics, curves = stage.metrics / f"{stage.name}.json", stage.metrics / "plots" / f"{stage.name}.csv"
+    write_json(metrics, {**facts, **fit.metrics()})
+    write_csv(curves, fit.journal.rows)
+    if fit.journal.scores:
+        write_csv(stage.metrics / "plots" / f"{stage.name}_accuracy.csv", fit.journal.scores)
+    if fit.samples:
+        write_json(stage.metrics / "samples" / f"{stage.name}.json", fit.samples)
+        stage.run.table(fit.samples, "samples.json")
+        stage.run.text("\n\n".join(f"epoch {row['epoch']}: {row['text']}" for row in fit.samples), "samples.txt")
+    stage.run.tags({key: facts[key] for key in ("data", "pretrained") if key in facts})
+    stage.run.metrics({f"initial_{name}": value for name, value in fit.initial.items()})
+    stage.run.tags(environment_tags(stage.root))
+    stage.run.artifact(metrics)
+    stage.run.artifact(curves, "plots")
+
+
+@contextmanager
+def _saved_on_request(saver: Saver) -> Iterator[None]:
+    """Save the training when the process is told to end."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        saver.save()
+        log.info("told to end; run the same command again to go on")
+        raise
+
+
+def _compare(saver: Saver, circumstances: dict[str, Any]) -> None:
+    """Warn when a training goes on under circumstances that may give other bits than those of its start."""
+    if saver.found is None or saver.found.about == circumstances:
+        return
+    before = saver.found.about
+    changes = [
+        f"{name} {before.get(name)}, now {circumstances.get(name)}"
+        for name in sorted(before.keys() | circumstances.keys())
+        if before.get(name) != circumstances.get(name)
+    ]
+    log.warning("going on otherwise than at the start (%s): equal bits are no longer promised", "; ".join(changes))

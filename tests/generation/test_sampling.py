@@ -1,0 +1,75 @@
+"""Choosing a token: what holds for any logits, ties and single tokens included."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from gpt_from_scratch.generation import next_token
+from gpt_from_scratch.generation.sampling import keep_top_k
+
+SETTINGS = settings(deadline=None, derandomize=True, max_examples=40)
+SEEDS = st.integers(0, 999)
+
+
+@st.composite
+def logits(draw: st.DrawFn) -> Tensor:
+    """`[batch, vocab_size]`; whole numbers from a small range, so that there are ties."""
+    rows, size = draw(st.integers(1, 4)), draw(st.integers(1, 12))
+    values = st.integers(-3, 3) | st.floats(-50, 50, width=32)
+    return torch.tensor([draw(st.lists(values, min_size=size, max_size=size)) for _ in range(rows)], dtype=torch.float)
+
+
+@SETTINGS
+@given(logits(), st.none() | st.integers(1, 15))
+def test_temperature_zero_takes_the_most_likely(logits, top_k) -> None:
+    chosen = next_token(logits, 0.0, top_k)
+    assert torch.equal(chosen, logits.argmax(dim=-1))
+    assert torch.equal(logits.gather(1, chosen[:, None]).squeeze(1), logits.amax(dim=-1))
+
+
+@SETTINGS
+@given(logits(), st.integers(1, 15))
+def test_exactly_k_are_kept_and_none_above_them_is_lost(logits, top_k) -> None:
+    before = logits.clone()
+    kept = keep_top_k(logits, top_k)
+    assert torch.equal(logits, before)
+    for row, survivors in zip(logits, kept.isfinite(), strict=True):
+        assert survivors.sum() == min(top_k, len(row))
+        if not survivors.all():
+            assert row[survivors].min() >= row[~survivors].max()
+    assert torch.equal(kept[kept.isfinite()], logits[kept.isfinite()])
+
+
+@SETTINGS
+@given(logits(), st.integers(1, 15), st.floats(0.05, 20), SEEDS)
+def test_no_token_outside_the_k_is_drawn(logits, top_k, temperature, seed) -> None:
+    kept = keep_top_k(logits, top_k).isfinite()
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(5):
+        chosen = next_token(logits, temperature, top_k, generator)
+        assert kept.gather(1, chosen[:, None]).all()
+
+
+@SETTINGS
+@given(logits(), st.floats(0.05, 20), SEEDS)
+def test_k_of_one_is_greedy_and_k_of_all_is_none(logits, temperature, seed) -> None:
+    best = next_token(logits, temperature, 1, torch.Generator().manual_seed(seed))
+    assert torch.equal(logits.gather(1, best[:, None]).squeeze(1), logits.amax(dim=-1))
+    all_of_them, freely = (
+        next_token(logits, temperature, top_k, torch.Generator().manual_seed(seed)) for top_k in (logits.shape[1], None)
+    )
+    assert torch.equal(all_of_them, freely)
+
+
+@SETTINGS
+@given(logits(), st.integers(0, 11), SEEDS)
+def test_what_is_impossible_is_not_drawn(logits, token, seed) -> None:
+    if logits.shape[1] == 1:
+        return
+    token %= logits.shape[1]
+    logits[:, token] = -torch.inf
+    assert (next_token(logits, 1.0, None, torch.Generator().manual_seed(seed)) != token).all()
+    assert (next_token(logits, 0.0) != token).all()

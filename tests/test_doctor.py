@@ -1,0 +1,108 @@
+"""What `gpt doctor` finds."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+
+import pytest
+import torch
+
+from gpt_from_scratch import doctor
+from gpt_from_scratch.fingerprint import fingerprint, short
+from gpt_from_scratch.training.checkpoint import Checkpoints
+from gpt_from_scratch.unfinished import checkpoint_folder
+
+
+@pytest.fixture
+def project(root, tmp_path, monkeypatch):
+    shutil.copytree(root / "profiles", tmp_path / "profiles")
+    shutil.copy(root / "profiles/quick.yaml", tmp_path / "params.yaml")
+    shutil.copy(root / "requirements.lock", tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.setattr(doctor, "_said", lambda *_: "")
+    return tmp_path
+
+
+def lines(project, kind=None, **options):
+    return [str(one) for one in doctor.examine(project, **options) if kind in (None, one.kind)]
+
+
+def test_a_sound_project(project):
+    assert lines(project, "broken") == []
+    assert lines(project, "differs") == []
+    text = "\n".join(lines(project))
+    assert "threads 1, ATEN_CPU_CAPABILITY avx2" in text
+    assert "GB of disk free" in text
+    assert "GB of memory free" in text
+    assert "hosts not asked: offline" in text
+
+
+def test_parameters_that_are_not_valid(project):
+    (project / "params.yaml").write_text("profile: quick\n")
+    (line,) = lines(project)
+    assert line.startswith("✗ ")
+    assert "→ mend params.yaml" in line
+
+
+def test_what_makes_results_differ(project):
+    path = project / "params.yaml"
+    text = path.read_text()
+    for old, new in (
+        ("portable: true", "portable: false"),
+        ("threads: 1", "threads: 0"),
+        ("device: cpu", "device: auto"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text)
+    (project / "requirements.lock").write_text("torch==0.1\nnot-installed==1.0\n")
+    found = "\n".join(lines(project, "differs"))
+    for part in ("no unchanged profile", "portable is false", "threads is 0", "device is auto", "instead of 0.1"):
+        assert part in found
+    assert "not-installed" not in found
+
+
+def test_leftovers(project):
+    Checkpoints(checkpoint_folder(project, "pretrain", "abc")).save(3, {"weights": {"w": torch.zeros(1)}}, {})
+    (project / ".mlflow-pending").mkdir()
+    (project / ".mlflow-pending/x.jsonl").touch()
+    found = "\n".join(lines(project, "note"))
+    assert "unfinished training pretrain/abc  after step 3" in found
+    assert "1 runs wait for the tracking server" in found
+
+
+def test_little_room(project, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10**8}))
+    assert "0.1 GB of disk free, 1 are needed" in "\n".join(lines(project, "differs"))
+
+
+@pytest.mark.parametrize("profile", ["book", "quick"])
+def test_offline_opens_no_connection(project, monkeypatch, profile):
+    shutil.copy(project / f"profiles/{profile}.yaml", project / "params.yaml")
+    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: pytest.fail("a connection"))
+    lines(project, offline=True)
+
+
+def test_hosts_that_do_not_answer_are_named(project, monkeypatch):
+    shutil.copy(project / "profiles/book.yaml", project / "params.yaml")
+
+    def connect(address, timeout):
+        if "openai" in address[0]:
+            raise OSError("no route to host")
+        return socket.socket()
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    found = lines(project)
+    assert any(line.startswith("✓ raw.githubusercontent.com answers") for line in found)
+    (away,) = [line for line in found if "does not answer" in line]
+    assert "openaipublic.blob.core.windows.net does not answer (no route to host)" in away
+    assert "GPT_MIRROR" in away
+
+
+def test_the_fingerprint_changes_with_what_decides_the_bits(root, monkeypatch):
+    facts = fingerprint(root)
+    assert facts["torch"].startswith("2.")
+    assert short(facts) == short(dict(reversed(facts.items())))
+    monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
+    assert short(fingerprint(root)) != short(facts)
