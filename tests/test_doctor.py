@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
+import subprocess
+import sys
 
 import pytest
 import torch
 
 from gpt_from_scratch import doctor
 from gpt_from_scratch.fingerprint import fingerprint, short
+from gpt_from_scratch.portable import PINS
 from gpt_from_scratch.training.checkpoint import Checkpoints
 from gpt_from_scratch.unfinished import checkpoint_folder
 
@@ -32,10 +36,50 @@ def test_a_sound_project(project):
     assert lines(project, "broken") == []
     assert lines(project, "differs") == []
     text = "\n".join(lines(project))
-    assert "threads 1, ATEN_CPU_CAPABILITY avx2" in text
+    assert "threads 1" in text
     assert "GB of disk free" in text
     assert "GB of memory free" in text
     assert "hosts not asked: offline" in text
+
+
+STAGE = """
+import sys
+from pathlib import Path
+from gpt_from_scratch.portable import pin_instructions
+pin_instructions(Path.cwd())
+from gpt_from_scratch.fingerprint import fingerprint, short
+from gpt_from_scratch.params import load_params
+from gpt_from_scratch.training.runtime import prepare
+prepare(load_params("params.yaml").runtime)
+print(short(fingerprint(Path.cwd())))
+"""
+
+
+def test_it_is_the_fingerprint_that_a_stage_records(root, project):
+    (project / "dvc.yaml").write_text("stages: {}\n")
+    environment = {key: value for key, value in os.environ.items() if key not in PINS}
+    environment["PYTHONPATH"] = str(root / "src")
+    doctor_says, stage_says = (
+        subprocess.run(
+            [sys.executable, "-c", *arguments], cwd=project, env=environment, capture_output=True, text=True, check=True
+        ).stdout
+        for arguments in (("from gpt_from_scratch.cli import app; app()", "doctor", "--offline"), (STAGE,))
+    )
+    assert f"fingerprint {stage_says.strip()}:" in doctor_says
+
+
+def test_a_device_that_is_not_there_is_broken(project):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    path = project / "params.yaml"
+    path.write_text(path.read_text().replace("device: cpu", "device: cuda"))
+    (line,) = lines(project, "broken")
+    assert "runtime.device: 'cuda' cannot be used on this machine" in line
+
+
+def test_no_lock_file(project):
+    (project / "requirements.lock").unlink()
+    assert any("requirements.lock: file not found" in line for line in lines(project, "differs"))
 
 
 def test_parameters_that_are_not_valid(project):

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from gpt_from_scratch import portable
 from gpt_from_scratch.portable import PINS, pin_instructions
 
 pytestmark = pytest.mark.skipif(
@@ -60,6 +61,20 @@ def test_too_late_is_an_error(project, monkeypatch):
 
     with pytest.raises(RuntimeError, match="expected to come before numerical libraries, found"):
         pin_instructions(project)
+
+
+@pytest.mark.parametrize(("flags", "lacks"), [("fma avx avx2", False), ("sse4_2 avx", True)])
+def test_a_processor_without_the_instructions_is_refused(project, tmp_path, monkeypatch, flags, lacks):
+    (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags\t\t: fpu {flags}\n")
+    monkeypatch.setattr(portable, "_PROCESSOR", tmp_path / "cpuinfo")
+    monkeypatch.setattr(portable, "_NUMERICAL", ())
+    monkeypatch.setattr(os, "environ", {})
+    if lacks:
+        with pytest.raises(SystemExit, match="expected a processor with AVX2 and FMA"):
+            pin_instructions(project)
+    else:
+        pin_instructions(project)
+        assert PINS.items() <= os.environ.items()
 
 
 def test_a_mistake_in_the_parameters_is_left_to_the_stage(tmp_path):

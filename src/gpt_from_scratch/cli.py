@@ -89,10 +89,14 @@ def checkpoints(
 @app.command()
 def doctor(offline: Annotated[bool, typer.Option(help="Do not try to reach the hosts.")] = False) -> None:
     """Say what may keep the pipeline from running or from giving the committed results again, with the cures."""
+    from gpt_from_scratch.portable import pin_instructions
+
+    root = _project()
+    pin_instructions(root)  # what is examined is the environment that the stages see
     from gpt_from_scratch.doctor import examine
 
     broken = False
-    for finding in examine(_project(), offline=offline):
+    for finding in examine(root, offline=offline):
         typer.echo(finding)
         broken |= finding.kind == "broken"
     if broken:

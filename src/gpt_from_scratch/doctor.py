@@ -19,9 +19,9 @@ from gpt_from_scratch.data.sources import UPSTREAM, gpt2_checkpoint, gpt2_huggin
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.fingerprint import fingerprint, short
 from gpt_from_scratch.params import Params, load_params
-from gpt_from_scratch.portable import PINS
 from gpt_from_scratch.profiles import profiles
 from gpt_from_scratch.project import project_home
+from gpt_from_scratch.training.runtime import prepare
 from gpt_from_scratch.unfinished import unfinished
 
 CONNECT_SECONDS = 5.0
@@ -59,11 +59,11 @@ def examine(root: Path, *, offline: bool = False) -> Iterator[Finding]:
     except InputError as error:
         yield Finding("broken", str(error), "mend params.yaml, or take a profile: cp profiles/quick.yaml params.yaml")
         return
+    try:
+        prepare(params.runtime)
+    except InputError as error:
+        yield Finding("broken", str(error), "choose one of these in params.yaml")
     facts = fingerprint(root)
-    if params.runtime.threads:
-        facts["threads"] = str(params.runtime.threads)
-    if params.runtime.portable:
-        facts |= PINS
     yield Finding("ok", f"fingerprint {short(facts)}: " + ", ".join(f"{name} {value}" for name, value in facts.items()))
     yield from _results(root, params)
     yield from _versions(root)
@@ -104,7 +104,11 @@ def _said(root: Path, *command: str) -> str:
 
 
 def _versions(root: Path) -> Iterator[Finding]:
-    pins = re.findall(r"^([\w.-]+)==(\S+)$", (root / "requirements.lock").read_text(encoding="utf-8"), re.M)
+    lock = root / "requirements.lock"
+    if not lock.is_file():
+        yield Finding("differs", f"{lock}: file not found", "git checkout requirements.lock")
+        return
+    pins = re.findall(r"^([\w.-]+)==(\S+)$", lock.read_text(encoding="utf-8"), re.M)
     others = []
     for name, pinned in pins:
         try:

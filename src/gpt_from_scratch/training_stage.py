@@ -49,7 +49,8 @@ def run_training(name: str, root: Path, body: Callable[[TrainingStage], None], c
         params, state = declared.params, state_of(declared.keys, declared.deps)
         folder = checkpoint_folder(root, name, work_key(declared))
         with alone(folder):
-            circumstances = {**fingerprint(root), **declared.keys["runtime"]}
+            settings = {f"runtime.{name}": value for name, value in declared.keys["runtime"].items()}
+            circumstances = {**fingerprint(root), **settings}
             checkpoints = Checkpoints(folder, circumstances)
             saver = Saver(checkpoints, params.runtime.checkpoint_seconds)
             _compare(saver, circumstances)

@@ -37,7 +37,8 @@ class LayerNorm(nn.Module):
             return F.layer_norm(x, self.scale.shape, self.scale, self.shift, self.eps)
         mean = x.mean(dim=-1, keepdim=True)
         variance = x.var(dim=-1, keepdim=True, unbiased=False)
-        return self.scale * ((x - mean) / torch.sqrt(variance + self.eps)) + self.shift
+        # Not / torch.sqrt: PyTorch takes that one function from MKL, whose last bit depends on the processor.
+        return self.scale * ((x - mean) * torch.rsqrt(variance + self.eps)) + self.shift
 
 
 class GELU(nn.Module):
