@@ -1,0 +1,62 @@
+"""A line of the benchmark's table, and how its times are taken: in turn, in one run, medians."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+
+@dataclass(frozen=True)
+class Row:
+    """One work, done by us and by others.
+
+    Attributes:
+        work: what was done, with its sizes.
+        ours: our median time in seconds.
+        peers: each peer's median time in seconds, by its name and version.
+        agreement: which results were compared with the peers', and how closely they agree.
+        at_least: how many times faster than the fastest of `peers` we mean to be; None where only the figure counts.
+        bound: shortest time in seconds that this machine's matrix products or memory allow, where that is known.
+        figures: further figures by name, such as peak memory in bytes.
+    """
+
+    work: str
+    ours: float
+    peers: Mapping[str, float]
+    agreement: str
+    at_least: float | None = None
+    bound: float | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def ratio(self) -> float:
+        """How many times faster than the fastest peer we are."""
+        return min(self.peers.values()) / self.ours
+
+
+def in_turn(works: Mapping[str, Callable[[], object]], repeats: int = 3, warmup: int = 1) -> dict[str, float]:
+    """Run every work `warmup` times unmeasured, then all of them in turn, `repeats` times.
+
+    Returns:
+        The median time of each in seconds, by name. A slow moment of the machine falls on all alike.
+    """
+    for work in works.values():
+        for _ in range(warmup):
+            work()
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(repeats):
+        for name, work in works.items():
+            start = time.perf_counter()
+            work()
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(measured) for name, measured in times.items()}
+
+
+def matrix_product_flops(size: int = 2048, repeats: int = 9) -> float:
+    """Return how many floating-point operations per second a square fp32 matrix product does here: the ceiling."""
+    a, b = torch.randn(size, size), torch.randn(size, size)
+    return 2 * size**3 / in_turn({"product": lambda: a @ b}, repeats)["product"]
