@@ -14,6 +14,10 @@ PYTHON ?= $(eval PYTHON := $(shell for name in python3 python3.13 python3.12 pyt
 STATE := $(shell { pwd; cat requirements.lock pyproject.toml; } | cksum | cut -d ' ' -f 1)
 STAMP := $(VENV)/installed-$(STATE)
 
+# The benchmarks' environment holds those whom we compare with, and nothing of the pipeline.
+BENCH := .venv-bench
+BENCH_STAMP := $(BENCH)/installed-$(STATE)
+
 # The `python` of dvc.yaml is the environment's.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
@@ -22,7 +26,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install repro reproduce-check test test-slow test-faults test-network ui clean distclean lock
+.PHONY: help install repro reproduce-check test test-slow test-faults test-network bench bench-gpu ui clean distclean lock
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -54,14 +58,20 @@ test-faults: $(STAMP) ## kill every training stage at random times (KILLS=50 eac
 test-network: $(STAMP) ## the tests that need the upstream hosts
 	@$(BIN)/python -m pytest -m network
 
+bench: $(BENCH_STAMP) ## time ours and others' code on the same work, on the CPU (at most 15 minutes); keep the machine free
+	@$(call benchmark,cpu,)
+
+bench-gpu: $(BENCH_STAMP) ## the same on a GPU: training, decoding, the book's trainings
+	@$(call benchmark,gpu,--gpu)
+
 ui: $(STAMP) ## MLflow's UI over the runs, at http://127.0.0.1:5000 (PORT=5001: at another port)
 	@$(BIN)/gpt ui --port "$(PORT)"
 
 clean: ## free what can be made again: data, models, DVC's cache, downloads; runs and parameters stay
 	@PYTHONPATH=src "$$([ -x $(BIN)/python ] && echo $(BIN)/python || echo $(PYTHON))" -m gpt_from_scratch.cleaning
 
-distclean: clean ## clean, and remove .venv
-	@rm -rf $(VENV)
+distclean: clean ## clean, and remove .venv and .venv-bench
+	@rm -rf $(VENV) $(BENCH)
 
 lock: ## renew requirements.lock with the newest versions that fit; the environment follows at the next make
 	@$(call check_python)
@@ -75,16 +85,35 @@ lock: ## renew requirements.lock with the newest versions that fit; the environm
 	echo "requirements.lock: $$(grep -c == requirements.lock) versions; try them with: make test"
 
 $(STAMP):
-	@# An environment that was moved, copied or left unfinished, or whose Python is gone or does not fit, is made anew.
-	@$(BIN)/python -c '$(FITS)' 2>/dev/null && $(BIN)/pip --version 2>/dev/null | grep -qF "$(CURDIR)/$(VENV)/" || rm -rf $(VENV)
-	@$(call check_python)
-	@rm -f $(VENV)/installed-*
-	@[ -x $(BIN)/python ] || { echo "Creating $(VENV) with $$("$(PYTHON)" --version)" && "$(PYTHON)" -m venv "$(CURDIR)/$(VENV)"; }
+	@$(call environment,$(VENV))
 	@echo "Installing what requirements.lock pins (some minutes at the first time)"
 	@set -o pipefail; $(BIN)/python -m pip install -c requirements.lock -e ".[pipeline,dev]" | $(PROGRESS)
-	@# The reference that the tests compare with asks for old versions of what is already there.
-	@$(BIN)/python -m pip install --quiet --no-deps --ignore-requires-python $(REFERENCE)
+	@$(call reference,$(VENV))
 	@touch $@
+
+$(BENCH_STAMP):
+	@$(call environment,$(BENCH))
+	@echo "Installing those whom the benchmarks compare with (some minutes at the first time)"
+	@set -o pipefail; $(BENCH)/bin/python -m pip install -c requirements.lock -e ".[bench]" | $(PROGRESS)
+	@$(call reference,$(BENCH))
+	@touch $@
+
+# An environment that was moved, copied or left unfinished, or whose Python is gone or does not fit, is made anew.
+define environment
+{ $(1)/bin/python -c '$(FITS)' 2>/dev/null && $(1)/bin/pip --version 2>/dev/null | grep -qF "$(CURDIR)/$(1)/" || rm -rf $(1); }; \
+	{ $(call check_python); }; rm -f $(1)/installed-*; \
+	[ -x $(1)/bin/python ] || { echo "Creating $(1) with $$("$(PYTHON)" --version)" && "$(PYTHON)" -m venv "$(CURDIR)/$(1)"; }
+endef
+
+# The reference asks for old versions of what is already there.
+reference = $(1)/bin/python -m pip install --quiet --no-deps --ignore-requires-python $(REFERENCE)
+
+# MLflow is in the pipeline's environment, if that is installed.
+define benchmark
+$(BENCH)/bin/python -m benchmarks $(2); code=$$?; \
+	{ [ -x $(BIN)/python ] && $(BIN)/python -m benchmarks.track benchmarks/results/$(1).json; } || \
+	$(BENCH)/bin/python -m benchmarks.track benchmarks/results/$(1).json; exit $$code
+endef
 
 define check_python
 [ -n "$(PYTHON)" ] && "$(PYTHON)" -c '$(FITS)' 2>/dev/null || { \

@@ -10,6 +10,10 @@ from dataclasses import dataclass, field
 import torch
 
 
+class LeftOut(Exception):
+    """A benchmark cannot be made here, such as one for a GPU where there is none; says what is missing."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One work, done by us and by others.
@@ -18,9 +22,11 @@ class Row:
         work: what was done, with its sizes.
         ours: our median time in seconds.
         peers: each peer's median time in seconds, by its name and version.
-        agreement: which results were compared with the peers', and how closely they agree.
+        agreement: which results were compared with the peers', and how closely they agree; where they do not agree,
+            `rows` raises instead.
         at_least: how many times faster than the fastest of `peers` we mean to be; None where only the figure counts.
         bound: shortest time in seconds that this machine's matrix products or memory allow, where that is known.
+        at_most: longest time in seconds that we mean to take, where the aim is a speed and not a ratio.
         figures: further figures by name, such as peak memory in bytes.
     """
 
@@ -31,11 +37,20 @@ class Row:
     at_least: float | None = None
     bound: float | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
+    at_most: float | None = None
 
     @property
     def ratio(self) -> float:
         """How many times faster than the fastest peer we are."""
         return min(self.peers.values()) / self.ours
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether what we mean to be was reached; None where nothing was set out to be."""
+        aims = [] if self.at_least is None else [self.ratio >= self.at_least]
+        if self.at_most is not None:
+            aims.append(self.ours <= self.at_most)
+        return all(aims) if aims else None
 
 
 def in_turn(works: Mapping[str, Callable[[], object]], repeats: int = 3, warmup: int = 1) -> dict[str, float]:
@@ -56,7 +71,20 @@ def in_turn(works: Mapping[str, Callable[[], object]], repeats: int = 3, warmup:
     return {name: statistics.median(measured) for name, measured in times.items()}
 
 
-def matrix_product_flops(size: int = 2048, repeats: int = 9) -> float:
-    """Return how many floating-point operations per second a square fp32 matrix product does here: the ceiling."""
-    a, b = torch.randn(size, size), torch.randn(size, size)
-    return 2 * size**3 / in_turn({"product": lambda: a @ b}, repeats)["product"]
+def matrix_product_flops(
+    size: int = 2048, repeats: int = 9, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> float:
+    """Return how many floating-point operations per second a square matrix product does here: the ceiling."""
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+
+    def product() -> None:
+        a @ b
+        wait(device)
+
+    return 2 * size**3 / in_turn({"product": product}, repeats, warmup=3)["product"]
+
+
+def wait(device: torch.device | str) -> None:
+    """Let a GPU finish what it was given; a CPU is done when a function returns."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize()

@@ -17,10 +17,10 @@ import csv
 import tempfile
 from typing import Any
 
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
-from gpt_from_scratch.data.corpus import TokenWindows, read_text, split_text
+from gpt_from_scratch.data.corpus import TokenWindows
 from gpt_from_scratch.data.instructions import Entry, Instructions, read_entries, split_entries
 from gpt_from_scratch.data.messages import Messages, read_split
 from gpt_from_scratch.data.raw import raw_file
@@ -32,12 +32,18 @@ from gpt_from_scratch.evaluation.language import language_metrics, perplexity, s
 from gpt_from_scratch.evaluation.published import by_step, compare
 from gpt_from_scratch.files import read_json, write_csv, write_json
 from gpt_from_scratch.fingerprint import environment_tags
+from gpt_from_scratch.model import GPTModel
+from gpt_from_scratch.model.int8 import to_int8
+from gpt_from_scratch.pretraining_text import read_pretraining_text
 from gpt_from_scratch.stage import Stage, run_stage
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.tracking.summary import write_summary
 from gpt_from_scratch.training.runtime import prepare
 from gpt_from_scratch.weights.classifier import load_classifier
 from gpt_from_scratch.weights.huggingface import load_model
+
+MOST_WINDOWS = 2000
+"""Windows of each part of a large corpus that the language model is measured on, at equal distances."""
 
 TRAININGS = {"pretrain": "pretrain", "classify": "finetune_classify", "instruct": "finetune_instruct"}
 
@@ -86,13 +92,21 @@ def evaluate(stage: Stage) -> None:
     write_summary(stage.root)
 
 
+def load_for_evaluation(stage: Stage, name: str, device: Any) -> GPTModel:
+    """Load a model with the weights that `evaluate.weights` asks for."""
+    model = load_model(stage.models / name, device=device)
+    return to_int8(model) if stage.params.evaluate.weights == "int8" else model
+
+
 def evaluate_language(stage: Stage, device: Any) -> dict[str, Any]:
     """Measure the pretrained model on its text and let it write."""
-    params, model = stage.params.evaluate, load_model(stage.models / "pretrain", device=device)
+    params, model = stage.params.evaluate, load_for_evaluation(stage, "pretrain", device)
     tokenizer = load_tokenizer(stage.models / "pretrain")
-    texts = split_text(read_text(raw_file(stage.raw, "text.txt")), stage.params.pretrain.train_fraction)
+    text = read_pretraining_text(stage, tokenizer, stage.models / "pretrain")
     context = model.config.context_length
-    windows = [TokenWindows(tokenizer.encode(t, allowed_special={"<|endoftext|>"}), context, context) for t in texts]
+    windows = [TokenWindows(ids, context, context) for ids in (text.train, text.validation)]
+    if not stage.params.pretrain.corpus.is_book:
+        windows = [Subset(part, range(0, len(part), -(-len(part) // MOST_WINDOWS))) for part in windows]
     metrics = language_metrics(model, *(DataLoader(part, batch_size=params.batch_size) for part in windows))
     written = samples(
         model,
@@ -129,7 +143,8 @@ def evaluate_classifier(stage: Stage, device: Any) -> dict[str, Any]:
         if name not in frames:
             continue
         frame = frames[name]
-        messages = Messages(frame, tokenizer, pad_id=info.pad_id, max_length=info.max_length)
+        padded = info.deciding_token == "last"
+        messages = Messages(frame, tokenizer, pad_id=info.pad_id, max_length=info.max_length, padded=padded)
         stage.say_cut(messages.cut, f"messages of {name}")
         spam = probabilities(model, messages.token_ids, stage.params.evaluate.batch_size)[:, 1]
         results[name] = classification_metrics(frame["Label"], spam)
@@ -148,13 +163,13 @@ def evaluate_classifier(stage: Stage, device: Any) -> dict[str, Any]:
 
 def evaluate_instructions(stage: Stage, device: Any) -> dict[str, Any]:
     """Let the instruction model answer the test entries and compare with the reference answers."""
-    params, model = stage.params.evaluate, load_model(stage.models / "instruct", device=device)
+    params, model = stage.params.evaluate, load_for_evaluation(stage, "instruct", device)
     tokenizer = load_tokenizer(stage.models / "instruct")
     entries = read_entries(raw_file(stage.raw, "instruction-data.json"))
     fractions = stage.params.instruct.train_fraction, stage.params.instruct.test_fraction
     test: list[Entry] = split_entries(entries, *fractions)[1]
     with tqdm(total=len(test), desc="answers", unit="entry", mininterval=2) as bar:
-        texts = answers(model, tokenizer, test, params.response_tokens, params.batch_size, bar.update)
+        texts = answers(model, tokenizer, test, params.response_tokens, params.answers_at_once, bar.update)
     longest = stage.params.instruct.max_length
     stage.say_cut(Instructions(test, tokenizer, longest).cut, "test instructions with their answers")
     loss = response_loss(model, tokenizer, test, longest, params.batch_size)

@@ -14,6 +14,7 @@ if __name__ == "__main__":
     pin_instructions(ROOT)
 
 import torch
+from tqdm import tqdm
 
 from gpt_from_scratch.data.batching import message_loaders
 from gpt_from_scratch.data.messages import Messages, read_split
@@ -24,6 +25,7 @@ from gpt_from_scratch.progress import TrainingProgress
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.training import Classification
 from gpt_from_scratch.training.fit import fit, total_steps
+from gpt_from_scratch.training.frozen_prefix import keep_frozen_prefix
 from gpt_from_scratch.training.runtime import prepare
 from gpt_from_scratch.training_stage import TrainingStage, run_training, write_training
 from gpt_from_scratch.weights.classifier import save_classifier
@@ -33,7 +35,7 @@ from gpt_from_scratch.weights.start import starting_model
 def finetune_classify(stage: TrainingStage) -> None:
     """Train the chosen layers on the messages, and save classifier, metrics and curves."""
     params = stage.params.classify
-    device = prepare(stage.params.runtime)
+    device = prepare(stage.params.runtime, stage.group.local_size)
     base = stage.models / params.base
     tokenizer = load_tokenizer(base)
     files = [stage.root / "data" / "spam" / f"{part}.csv" for part in ("train", "validation")]
@@ -42,28 +44,38 @@ def finetune_classify(stage: TrainingStage) -> None:
 
     torch.manual_seed(params.seed)
     model, facts = starting_model(base, params.initial_weights, params.drop_rate, params.kernels)
-    train_set = Messages(read_split(files[0]), tokenizer, pad_id=tokenizer.eot_token, limit=model.config.context_length)
-    val_set = Messages(read_split(files[1]), tokenizer, pad_id=tokenizer.eot_token, max_length=train_set.max_length)
+    kind = {"tokenizer": tokenizer, "pad_id": tokenizer.eot_token, "padded": params.deciding_token == "last"}
+    train_set = Messages(read_split(files[0]), limit=model.config.context_length, **kind)
+    val_set = Messages(read_split(files[1]), max_length=train_set.max_length, **kind)
     cut = train_set.cut + val_set.cut
     stage.say_cut(cut, "messages")
-    loaders = message_loaders(train_set, val_set, params.batch_size)
 
     torch.manual_seed(params.seed)
     set_classification_head(model, len(LABELS))
     train_only(model, params.trainable)
     model.to(device)
+    number = len(train_set) + len(val_set)
+    with tqdm(
+        total=number, desc="frozen blocks", unit="message", mininterval=5, delay=1, disable=not stage.group.first
+    ) as bar:
+        # A fixed size, not what happens to be free: the two ways differ in the last bits.
+        sets, first_block = keep_frozen_prefix(model, (train_set, val_set), params.frozen_gb * 1e9, bar.update)
+    loaders = message_loaders(*sets, params.batch_size, padded=kind["padded"] and not first_block)
     torch.manual_seed(params.seed)
-    with TrainingProgress(stage.name, total_steps(loaders[0], params), "examples") as progress:
+    with TrainingProgress(stage.name, total_steps(loaders[0], params), "examples", shown=stage.group.first) as progress:
         result = fit(
             model,
-            Classification(),
+            Classification(first_block),
             loaders,
             params,
             device,
             [stage.run, progress],
             initial_batches=10,
             saver=stage.saver,
+            group=stage.group,
         )
+    if not stage.group.first:
+        return
     facts = {**stage.data_facts(), **facts}
     with new_folder(stage.models / "classifier") as folder:
         save_classifier(
@@ -73,6 +85,7 @@ def finetune_classify(stage: TrainingStage) -> None:
             labels=LABELS,
             max_length=train_set.max_length,
             pad_id=tokenizer.eot_token,
+            deciding_token=params.deciding_token,
             facts=facts,
         )
     write_training(stage, result, {**facts, "max_length": train_set.max_length, "cut": cut})

@@ -20,7 +20,7 @@ from gpt_from_scratch.data.instructions import Instructions, format_prompt, read
 from gpt_from_scratch.data.raw import raw_file
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files import new_folder
-from gpt_from_scratch.generation.text import continue_text
+from gpt_from_scratch.generation.text import continue_text, is_cut
 from gpt_from_scratch.progress import TrainingProgress
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.training import LanguageModelling
@@ -34,7 +34,7 @@ from gpt_from_scratch.weights.start import starting_model
 def finetune_instruct(stage: TrainingStage) -> None:
     """Train on prompts and responses, answer one validation entry after every epoch, and save the model."""
     params = stage.params.instruct
-    device = prepare(stage.params.runtime)
+    device = prepare(stage.params.runtime, stage.group.local_size)
     base = stage.models / params.base
     tokenizer = load_tokenizer(base)
     source = raw_file(stage.raw, "instruction-data.json")
@@ -51,12 +51,13 @@ def finetune_instruct(stage: TrainingStage) -> None:
     train_set, val_set = (Instructions(part, tokenizer, params.max_length) for part in (train_part, val_part))
     cut = train_set.cut + val_set.cut
     stage.say_cut(cut, "instructions with their answers")
-    loaders = instruction_loaders(train_set, val_set, params.batch_size, tokenizer.eot_token)
+    loaders = instruction_loaders(train_set, val_set, params.batch_size, tokenizer.eot_token, params.group_by_length)
     model.to(device)
 
     torch.manual_seed(params.seed)
     prompt = format_prompt(val_part[0])
-    with TrainingProgress(stage.name, total_steps(loaders[0], params)) as progress:
+    stage.say_cut(is_cut(model, tokenizer, prompt), "prompt of the samples")
+    with TrainingProgress(stage.name, total_steps(loaders[0], params), shown=stage.group.first) as progress:
         result = fit(
             model,
             LanguageModelling(),
@@ -66,8 +67,11 @@ def finetune_instruct(stage: TrainingStage) -> None:
             [stage.run, progress],
             initial_batches=params.eval_batches,
             saver=stage.saver,
+            group=stage.group,
             write_sample=lambda: continue_text(model, tokenizer, prompt, params.sample_tokens),
         )
+    if not stage.group.first:
+        return
     facts = {**stage.data_facts(), **facts}
     with new_folder(stage.models / "instruct") as folder:
         save_model(model, folder, base, facts)

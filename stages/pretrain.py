@@ -16,11 +16,11 @@ if __name__ == "__main__":
 import torch
 
 from gpt_from_scratch.data.batching import text_loaders
-from gpt_from_scratch.data.corpus import read_text, split_text
 from gpt_from_scratch.data.raw import raw_file
 from gpt_from_scratch.files import new_folder
-from gpt_from_scratch.generation.text import continue_text
+from gpt_from_scratch.generation.text import continue_text, is_cut
 from gpt_from_scratch.model import GPTConfig, GPTModel
+from gpt_from_scratch.pretraining_text import read_pretraining_text
 from gpt_from_scratch.progress import TrainingProgress
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.training import LanguageModelling
@@ -33,17 +33,17 @@ from gpt_from_scratch.weights.huggingface import save_model
 def pretrain(stage: TrainingStage) -> None:
     """Train, write a sample after every epoch, and save model, metrics and curves."""
     params = stage.params.pretrain
-    device = prepare(stage.params.runtime)
-    source, bpe = raw_file(stage.raw, "text.txt"), raw_file(stage.raw, "bpe")
-    stage.use_dataset(source, "pretraining")
+    device = prepare(stage.params.runtime, stage.group.local_size)
+    bpe = raw_file(stage.raw, "bpe")
     tokenizer = load_tokenizer(bpe)
-    texts = split_text(read_text(source), params.train_fraction)
-    token_ids = [tokenizer.encode(text, allowed_special={"<|endoftext|>"}) for text in texts]
-    loaders = text_loaders(*token_ids, params.model.context_length, params.stride, params.batch_size)
+    text = read_pretraining_text(stage, tokenizer, bpe)
+    stage.run.dataset(text.path.name, text.path, text.sha256, "pretraining")
+    loaders = text_loaders(text.train, text.validation, params.model.context_length, params.stride, params.batch_size)
 
     torch.manual_seed(params.seed)
     model = GPTModel(GPTConfig(vocab_size=tokenizer.n_vocab, **params.model.model_dump())).to(device)
-    with TrainingProgress(stage.name, total_steps(loaders[0], params)) as progress:
+    stage.say_cut(is_cut(model, tokenizer, params.sample.prompt), "prompt of the samples")
+    with TrainingProgress(stage.name, total_steps(loaders[0], params), shown=stage.group.first) as progress:
         result = fit(
             model,
             LanguageModelling(),
@@ -53,9 +53,12 @@ def pretrain(stage: TrainingStage) -> None:
             [stage.run, progress],
             initial_batches=None,
             saver=stage.saver,
+            group=stage.group,
             write_sample=lambda: continue_text(model, tokenizer, params.sample.prompt, params.sample.tokens),
         )
-    facts = {**stage.data_facts(), "pretrained": "none"}
+    if not stage.group.first:
+        return
+    facts = {**stage.data_facts(), "pretrained": "none", **text.facts}
     with new_folder(stage.models / "pretrain") as folder:
         save_model(model, folder, bpe, facts)
     parameters = sum(parameter.numel() for parameter in model.parameters())

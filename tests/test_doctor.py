@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -116,9 +117,35 @@ def test_leftovers(project):
     assert "1 runs wait for the tracking server" in found
 
 
-def test_little_room(project, monkeypatch):
+def test_little_disk(project, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10**8}))
-    assert "0.1 GB of disk free, 1 are needed" in "\n".join(lines(project, "differs"))
+    assert "0.1 GB of disk free, 0.3 are needed" in "\n".join(lines(project, "differs"))
+
+
+def test_little_memory(project, monkeypatch):
+    shutil.copy(project / "profiles/book.yaml", project / "params.yaml")
+    monkeypatch.setattr("psutil.virtual_memory", lambda: type("Memory", (), {"available": 4e9}))
+    found = [line for line in lines(project, "differs", offline=True) if "memory" in line]
+    assert ["4 GB of memory free, pretrain needs 5.5" in line for line in found] == [True, False]
+    assert "finetune_instruct needs 5.3: 3.0 for the model, 2.3 for a batch → a smaller batch_size" in found[1]
+    monkeypatch.setattr("psutil.virtual_memory", lambda: type("Memory", (), {"available": 2.5e9}))
+    found = [line for line in lines(project, "differs", offline=True) if "memory" in line]
+    assert [line.endswith("→ a smaller model") for line in found] == [True, True]
+
+
+def test_on_a_gpu_the_trainings_need_its_memory(project, monkeypatch):
+    monkeypatch.setattr(doctor, "prepare", lambda _: torch.device("cuda"))
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda: (int(1.12e9), int(80e9)))
+    found = [line for line in lines(project) if "memory free" in line]
+    assert found[0].endswith("GB of memory free, needed: download_gpt2 1.0")
+    assert "1 GB of GPU memory free, needed: pretrain 1.1, finetune_instruct 1.1" in found[1]
+    assert "1 GB of GPU memory free, finetune_classify needs 1.2" in found[2]
+
+
+def test_where_portable_has_no_effect(project, monkeypatch):
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    (line,) = lines(project, "differs")
+    assert "runtime.portable has no effect on aarch64" in line
 
 
 @pytest.mark.parametrize("profile", ["book", "quick"])
@@ -150,3 +177,31 @@ def test_the_fingerprint_changes_with_what_decides_the_bits(root, monkeypatch):
     assert short(facts) == short(dict(reversed(facts.items())))
     monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
     assert short(fingerprint(root)) != short(facts)
+
+
+def test_the_fingerprint_names_the_c_library_and_the_processor(root, tmp_path, monkeypatch):
+    (tmp_path / "cpuinfo").write_text("processor\t: 0\nmodel name\t: Some Maker's CPU @ 2 GHz\nflags\t\t: fpu\n")
+    monkeypatch.setattr("gpt_from_scratch.fingerprint.PROCESSOR", tmp_path / "cpuinfo")
+    monkeypatch.setattr("platform.libc_ver", lambda: ("glibc", "2.99"))
+    facts = fingerprint(root)
+    assert (facts["libc"], facts["cpu"]) == ("glibc 2.99", "Some Maker's CPU @ 2 GHz")
+    monkeypatch.setattr("platform.libc_ver", lambda: ("", ""))
+    monkeypatch.setattr("platform.processor", lambda: "")
+    (tmp_path / "cpuinfo").unlink()
+    facts = fingerprint(root)
+    assert facts.keys().isdisjoint({"libc", "cpu"})
+
+
+def test_only_runs_and_checkpoints_take_the_fingerprint(root):
+    """Whoever uses it elsewhere decides here whether it can get into an output, equal between machines."""
+    users = {
+        str(path.relative_to(root)): set(re.findall(r"\b(fingerprint|environment_tags)\(", path.read_text("utf-8")))
+        for folder in ("src", "stages")
+        for path in (root / folder).rglob("*.py")
+        if path.name != "fingerprint.py"
+    }
+    assert {name: found for name, found in users.items() if found} == {
+        "src/gpt_from_scratch/doctor.py": {"fingerprint"},
+        "src/gpt_from_scratch/training_stage.py": {"fingerprint", "environment_tags"},
+        "stages/evaluate.py": {"environment_tags"},
+    }

@@ -73,7 +73,18 @@ def test_numbers_as_people_type_them(root, load, number):
         ("pretrain.epochs", 0, "pretrain.epochs: .*greater than or equal to 1, found 0"),
         ("pretrain.optimizer.lr", "fast", "pretrain.optimizer.lr: .*number.*, found 'fast'"),
         ("pretrain.model.n_heads", 7, "pretrain.model: emb_dim must be divisible by n_heads, found 128 and 7"),
+        ("pretrain.precision", "fp16", "pretrain.precision: .*'bf16', found 'fp16'"),
+        ("classify.compile", True, "classify.compile: compiled code uses .*runtime.portable"),
         ("runtime.device", "gpu", "runtime.device: .*'cuda'.*, found 'gpu'"),
+        *[
+            ("pretrain.corpus.path", path, f"pretrain.corpus.path: .*found '{path}'")
+            for path in ("../texts", "/etc/passwd", "data/../params.yaml", "data", "data/a/..", "models/gpt2", "data/~")
+        ],
+        ("pretrain.corpus.path", "data/${profile}", "pretrain.corpus.path: .*found"),
+        ("pretrain.corpus.files", ["*.txt", "../*"], "pretrain.corpus.files.1: .*found '../\\*'"),
+        ("pretrain.corpus.files", ["/etc/*"], "pretrain.corpus.files.0: .*found '/etc/\\*'"),
+        ("pretrain.corpus.files", [], "pretrain.corpus.files: .*at least 1 item"),
+        ("pretrain.corpus.strip_gutenberg", True, "pretrain.corpus: strip_gutenberg is for other texts than data/raw"),
         ("classify.base", "../../etc", "classify.base: .*found '../../etc'"),
         ("download_gpt2.source", "openai", "'tiny' exists as a synthetic model only"),
     ],

@@ -66,7 +66,7 @@ def test_too_late_is_an_error(project, monkeypatch):
 @pytest.mark.parametrize(("flags", "lacks"), [("fma avx avx2", False), ("sse4_2 avx", True)])
 def test_a_processor_without_the_instructions_is_refused(project, tmp_path, monkeypatch, flags, lacks):
     (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags\t\t: fpu {flags}\n")
-    monkeypatch.setattr(portable, "_PROCESSOR", tmp_path / "cpuinfo")
+    monkeypatch.setattr(portable, "PROCESSOR", tmp_path / "cpuinfo")
     monkeypatch.setattr(portable, "_NUMERICAL", ())
     monkeypatch.setattr(os, "environ", {})
     if lacks:

@@ -104,6 +104,25 @@ def doctor(offline: Annotated[bool, typer.Option(help="Do not try to reach the h
 
 
 @app.command()
+def profile(
+    stage: Annotated[str, typer.Argument(help="pretrain, finetune_classify, finetune_instruct or evaluate.")],
+    steps: Annotated[int, typer.Option(min=1, help="Updates to look at; for evaluate, tokens of each answer.")] = 5,
+    out: Annotated[Path | None, typer.Option(help="Folder of the files; .cache/profile/STAGE if not given.")] = None,
+) -> None:
+    """Show where a stage's time goes: a trace for a browser, and the costliest operators. No result is touched."""
+    from gpt_from_scratch.portable import pin_instructions
+
+    root = _project()
+    pin_instructions(root)  # what is looked at is what the stage does
+    from gpt_from_scratch.profiling import profile_stage
+
+    found = profile_stage(root, stage, steps, out or root / ".cache" / "profile" / stage)
+    typer.echo(found.table)
+    typer.echo(f"{stage}: {found.steps} steps in {found.seconds:.2f} s under the profiler")
+    typer.echo(f"trace, for chrome://tracing or https://ui.perfetto.dev: {found.trace}")
+
+
+@app.command()
 def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="Of the address 127.0.0.1.")] = 5000) -> None:
     """Open MLflow's UI over the runs, for this machine only."""
     from gpt_from_scratch.tracking.server import is_server, tracking_uri, without_password

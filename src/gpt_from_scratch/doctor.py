@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 import shutil
 import socket
@@ -18,15 +19,16 @@ from urllib.parse import urlsplit
 from gpt_from_scratch.data.sources import UPSTREAM, gpt2_checkpoint, gpt2_huggingface
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.fingerprint import fingerprint, short
+from gpt_from_scratch.needs import Need, disk_need, memory_needs
 from gpt_from_scratch.params import Params, load_params
+from gpt_from_scratch.portable import has_effect
 from gpt_from_scratch.profiles import profiles
 from gpt_from_scratch.project import project_home
 from gpt_from_scratch.training.runtime import prepare
 from gpt_from_scratch.unfinished import unfinished
 
 CONNECT_SECONDS = 5.0
-NEEDS = {"small": (1, 3), "124M and larger": (10, 6)}
-"""Free disk and memory in GB that a run with small or with published sizes takes, as measured; see the README."""
+ROOM = "gpt clean, dvc gc -w, gpt checkpoints"
 
 
 @dataclass(frozen=True)
@@ -59,15 +61,17 @@ def examine(root: Path, *, offline: bool = False) -> Iterator[Finding]:
     except InputError as error:
         yield Finding("broken", str(error), "mend params.yaml, or take a profile: cp profiles/quick.yaml params.yaml")
         return
+    on_gpu = False
     try:
-        prepare(params.runtime)
+        on_gpu = prepare(params.runtime).type == "cuda"
     except InputError as error:
         yield Finding("broken", str(error), "choose one of these in params.yaml")
     facts = fingerprint(root)
     yield Finding("ok", f"fingerprint {short(facts)}: " + ", ".join(f"{name} {value}" for name, value in facts.items()))
     yield from _results(root, params)
     yield from _versions(root)
-    yield from _room(root, params)
+    yield from _disk(root, params)
+    yield from _memory(params, on_gpu=on_gpu)
     yield from _leftovers(root)
     if offline or params.runtime.offline:
         yield Finding("note", "hosts not asked: offline")
@@ -81,6 +85,9 @@ def _results(root: Path, params: Params) -> Iterator[Finding]:
         yield Finding("differs", "params.yaml is no unchanged profile", "git diff params.yaml shows the edits")
     if not runtime.portable:
         yield Finding("differs", "runtime.portable is false: bits hold for this kind of processor", "or set it to true")
+    elif not has_effect():
+        text = f"runtime.portable has no effect on {platform.machine()}: bits hold for this kind of processor"
+        yield Finding("differs", text, "the committed results come from x86-64")
     if not runtime.deterministic:
         yield Finding("differs", "runtime.deterministic is false: no two runs are alike", "set it to true")
     if runtime.threads == 0:
@@ -123,19 +130,39 @@ def _versions(root: Path) -> Iterator[Finding]:
         yield Finding("ok", f"{len(pins)} versions of requirements.lock")
 
 
-def _room(root: Path, params: Params) -> Iterator[Finding]:
+def _disk(root: Path, params: Params) -> Iterator[Finding]:
+    free, needed = shutil.disk_usage(root).free / 1e9, disk_need(params) / 1e9
+    if free >= needed:
+        yield Finding("ok", f"{free:.0f} GB of disk free, {needed:.1f} are needed")
+    else:
+        yield Finding("differs", f"{free:.1f} GB of disk free, {needed:.1f} are needed", ROOM)
+
+
+def _memory(params: Params, *, on_gpu: bool) -> Iterator[Finding]:
+    """Hold what the stages need against the memory; on a GPU the trainings need its memory instead."""
     import psutil
 
-    disk_needed, memory_needed = NEEDS["small" if params.gpt2_sizes == ["tiny"] else "124M and larger"]
-    disk, memory = shutil.disk_usage(root).free / 1e9, psutil.virtual_memory().available / 1e9
-    for name, free, needed, cure in (
-        ("disk", disk, disk_needed, "gpt clean, dvc gc -w, gpt checkpoints"),
-        ("memory", memory, memory_needed, "a smaller batch_size with as many more accumulation_steps"),
-    ):
-        if free >= needed:
-            yield Finding("ok", f"{free:.0f} GB of {name} free")
-        else:
-            yield Finding("differs", f"{free:.1f} GB of {name} free, {needed} are needed", cure)
+    needs, memory = memory_needs(params), psutil.virtual_memory().available
+    if on_gpu:
+        import torch
+
+        yield from _held("memory", memory, {"download_gpt2": needs.pop("download_gpt2")})
+        yield from _held("GPU memory", torch.cuda.mem_get_info()[0], needs)
+    else:
+        yield from _held("memory", memory, needs)
+
+
+def _held(kind: str, free: float, needs: dict[str, Need]) -> Iterator[Finding]:
+    said = f"{free / 1e9:.0f} GB of {kind} free"
+    enough = [f"{name} {need.total / 1e9:.1f}" for name, need in needs.items() if need.total <= free]
+    if enough:
+        yield Finding("ok", f"{said}, needed: {', '.join(enough)}")
+    for name, need in needs.items():
+        if need.total > free:
+            smaller = need.model <= free
+            cure = "a smaller batch_size with as many more accumulation_steps" if smaller else "a smaller model"
+            parts = f"{need.model / 1e9:.1f} for the model, {need.batch / 1e9:.1f} for a batch"
+            yield Finding("differs", f"{said}, {name} needs {need.total / 1e9:.1f}: {parts}", cure)
 
 
 def _leftovers(root: Path) -> Iterator[Finding]:

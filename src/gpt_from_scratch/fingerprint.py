@@ -6,17 +6,20 @@ import hashlib
 import json
 import os
 import platform
+import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from gpt_from_scratch.files import sha256
-from gpt_from_scratch.portable import PINS
+from gpt_from_scratch.portable import PINS, PROCESSOR
 
 LIBRARIES = ("numpy", "safetensors", "scikit-learn", "tensorflow-cpu", "tensorflow", "tiktoken", "torch")
 
 
 def fingerprint(root: Path) -> dict[str, str]:
     """Return the environment's facts by name; equal facts, and equal threads, mean equal bits.
+
+    Runs and checkpoints note them. They belong into no output of a stage: those must be equal between machines.
 
     Args:
         root: the project's folder.
@@ -31,6 +34,7 @@ def fingerprint(root: Path) -> dict[str, str]:
             facts[name] = version(name)
         except PackageNotFoundError:
             continue
+    facts |= {"libc": " ".join(platform.libc_ver()).strip(), "cpu": _cpu_model()}
     facts["cpu_capability"] = torch.backends.cpu.get_cpu_capability()
     for name in (*PINS, "CUBLAS_WORKSPACE_CONFIG"):
         if value := os.environ.get(name):
@@ -40,7 +44,7 @@ def fingerprint(root: Path) -> dict[str, str]:
         facts |= {"gpu": torch.cuda.get_device_name(), "cuda": str(torch.version.cuda)}
     elif torch.backends.mps.is_available():
         facts["gpu"] = "MPS"
-    return facts
+    return {name: value for name, value in facts.items() if value}
 
 
 def short(facts: dict[str, str]) -> str:
@@ -52,3 +56,9 @@ def environment_tags(root: Path) -> dict[str, str]:
     """Return the facts as tags of a run, and their hash, by which runs of the same environment are found."""
     facts = fingerprint(root)
     return {"fingerprint": short(facts), **{f"environment.{name}": value for name, value in facts.items()}}
+
+
+def _cpu_model() -> str:
+    """Return the processor's name as its maker gives it; nothing where the system does not tell."""
+    found = re.search(r"^model name\s*:\s*(.*)$", PROCESSOR.read_text(), re.M) if PROCESSOR.exists() else None
+    return found[1] if found else platform.processor()

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -37,7 +38,27 @@ def uninterrupted() -> Iterator[None]:
         _held -= 1
         if not _held and _waiting is not None:
             number, _waiting = _waiting, None
-            _end(number)
+            end(number)
+
+
+def waiting() -> int:
+    """Return the number of the signal that waits for the end of `uninterrupted`; 0 if none does."""
+    return _waiting or 0
+
+
+def ignore() -> None:
+    """Hear no request to end from here on, and forget one that waits."""
+    global _waiting
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    _waiting = None
+
+
+def end(number: int) -> NoReturn:
+    """Raise what a signal is turned into."""
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    sys.exit(128 + number)
 
 
 def _receive(number: int, frame: FrameType | None) -> None:
@@ -46,10 +67,4 @@ def _receive(number: int, frame: FrameType | None) -> None:
     if _held:
         _waiting = number
     else:
-        _end(number)
-
-
-def _end(number: int) -> None:
-    if number == signal.SIGINT:
-        raise KeyboardInterrupt
-    sys.exit(128 + number)
+        end(number)

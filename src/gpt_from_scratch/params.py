@@ -39,6 +39,14 @@ Size = Annotated[str, Field(pattern=r"^(124M|355M|774M|1558M|tiny)$")]
 Base = Annotated[str, Field(pattern=r"^(pretrain|gpt2/(124M|355M|774M|1558M|tiny))$")]
 
 
+_NAME_PART = r"\w[\w .()+,=@-]*"
+_GLOB_PART = r"[\w*?\[][\w .()+,=@*?!\[\]-]*"
+DataPath = Annotated[str, Field(pattern=rf"^data(/{_NAME_PART})+$", max_length=300)]
+DataGlob = Annotated[str, Field(pattern=rf"^{_GLOB_PART}(/{_GLOB_PART})*$", max_length=300)]
+BOOK_TEXT = "data/raw/text.txt"
+"""The text that `fetch_data` provides, the book's."""
+
+
 class Section(BaseModel):
     """A part of params.yaml: complete, without unknown keys, and read-only."""
 
@@ -49,7 +57,15 @@ class Runtime(Section):
     """What every stage runs on."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(description="auto: CUDA, else MPS, else CPU (with a warning)")
-    threads: int = Field(ge=0, strict=True, description="CPU threads; part of what decides the bits; 0: all cores")
+    threads: int = Field(
+        ge=0, strict=True, description="CPU threads of each process; part of what decides the bits; 0: all cores"
+    )
+    processes: Annotated[int, Field(ge=1, le=1024, strict=True)] = Field(
+        description="processes on this machine that share each batch of a training; on CUDA each takes a GPU"
+    )
+    sharding: Literal["none", "full"] = Field(
+        description="none: each process holds the whole training; full: weights, gradients and averages in shares"
+    )
     deterministic: bool = Field(strict=True, description="run only algorithms that give the same bits again")
     portable: bool = Field(
         strict=True,
@@ -156,6 +172,13 @@ class Training(Section):
     epochs: Count = Field(description="passes over the training set")
     eval_every: Count = Field(description="steps between two evaluations")
     eval_batches: Count = Field(description="batches per evaluation, of each set")
+    precision: Literal["fp32", "bf16"] = Field(
+        description="bf16: matrix products with 8 bits of precision, weights and updates in fp32; for GPUs"
+    )
+    compile: bool = Field(
+        strict=True,
+        description="compile the losses (torch.compile), a minute at the start; other random numbers for dropout",
+    )
     optimizer: Optimizer
     schedule: ScheduleParams
 
@@ -167,11 +190,37 @@ class Sample(Section):
     tokens: Count = Field(description="tokens to add, greedily")
 
 
+class Corpus(Section):
+    """What chapter 5's model is trained on: the book's text, or texts of any size, tokenised once by all cores."""
+
+    path: DataPath = Field(
+        description=f"a UTF-8 text under data/, or a folder of them; {BOOK_TEXT}: the book's, from fetch_data"
+    )
+    files: list[DataGlob] = Field(
+        min_length=1, description="where path is a folder: the files, folders and globs in it that are read"
+    )
+    strip_gutenberg: bool = Field(
+        strict=True, description="leave out Project Gutenberg's header and footer, where a file has them"
+    )
+
+    @model_validator(mode="after")
+    def _leaves_the_books_text_as_it_is(self) -> Corpus:
+        if self.is_book and self.strip_gutenberg:
+            raise ValueError(f"strip_gutenberg is for other texts than {BOOK_TEXT}, which stays as it is")
+        return self
+
+    @property
+    def is_book(self) -> bool:
+        """Whether it is the text that `fetch_data` provides."""
+        return self.path == BOOK_TEXT
+
+
 class Pretrain(Training):
     """Pretraining from scratch (chapter 5)."""
 
+    corpus: Corpus
     train_fraction: Fraction = Field(
-        description="part of the text, by character, that is trained on; the rest validates"
+        description="first part that is trained on, of the book's text by character, else by token; the rest validates"
     )
     stride: Count = Field(description="tokens from the start of one training sequence to the next")
     model: PretrainModel
@@ -195,6 +244,12 @@ class Classify(Finetune):
     trainable: Literal["last_layer", "last_block", "last_two_blocks", "all"] = Field(
         description="what is trained: the head; head, final norm and last block; the last two blocks with them; all"
     )
+    deciding_token: Literal["last", "last_real"] = Field(
+        description="token that the class is decided at: the last of the padded message, or the message's own last"
+    )
+    frozen_gb: Annotated[Number, Field(ge=0.0)] = Field(
+        description="most GB of memory for what the frozen layers make of all messages, computed once; else every time"
+    )
 
 
 class Instruct(Finetune):
@@ -203,6 +258,9 @@ class Instruct(Finetune):
     train_fraction: Fraction = Field(description="first part of the entries, for training")
     test_fraction: Fraction = Field(description="the part after it, for the test; what remains validates")
     max_length: Count = Field(description="longest sequence, tokens; longer ones are cut and counted")
+    group_by_length: bool = Field(
+        strict=True, description="make training batches of about equally long sequences: faster, other batches"
+    )
     sample_tokens: Count = Field(description="most tokens of the answer written after every epoch")
 
     @model_validator(mode="after")
@@ -224,6 +282,13 @@ class Evaluate(Section):
     top_k: Count = Field(description="most likely tokens that the drawn sample chooses among")
     seed: Seed = Field(description="seed of the drawn sample")
     response_tokens: Count = Field(description="most tokens of an answer to a test instruction")
+    answers_at_once: Count = Field(
+        description="answers that are written side by side; GPT-2 124M keeps 74 KB for every token of each"
+    )
+    weights: Literal["fp32", "int8"] = Field(
+        description="weights that the language model and the instruction model are measured with and write with; "
+        "int8: rounded to 8 bits, faster; on the CPU, with runtime.device cpu"
+    )
 
 
 class Params(Section):
@@ -246,6 +311,16 @@ class Params(Section):
         if self.download_gpt2.source != "synthetic" and "tiny" in self.gpt2_sizes:
             raise ValueError(
                 "download_gpt2.source: the size 'tiny' exists as a synthetic model only; choose another size or source"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _compiled_code_is_not_portable(self) -> Params:
+        compiled = [name for name in ("pretrain", "classify", "instruct") if getattr(self, name).compile]
+        if compiled and self.runtime.portable:
+            raise ValueError(
+                f"{compiled[0]}.compile: compiled code uses this processor's own instructions; "
+                "set runtime.portable to false, or this to false"
             )
         return self
 

@@ -14,13 +14,19 @@ SECONDS = 1.0
 _SHELLS = ("sh", "bash", "dash", "zsh", "ksh", "fish")
 
 
-def end_with_parent() -> None:
-    """Send this process SIGTERM when the process that started it is gone; shells in between are looked through."""
+def end_with_parent(at_once: bool = False) -> None:
+    """Send this process SIGTERM when the process that started it is gone; shells in between are looked through.
+
+    Args:
+        at_once: end it without a word instead, whatever it waits for: it has nothing to save.
+    """
     links = _links()
 
     def watch() -> None:
         while all(_parent(child) == parent for child, parent in links):
             time.sleep(SECONDS)
+        if at_once:
+            os._exit(1)
         log.warning("the process that started this one is gone: ending")
         os.kill(os.getpid(), signal.SIGTERM)
 

@@ -22,7 +22,7 @@ PINS = {
 """What is set, by variable."""
 
 _NUMERICAL = ("numpy", "torch")
-_PROCESSOR = Path("/proc/cpuinfo")  # Linux alone has it
+PROCESSOR = Path("/proc/cpuinfo")  # Linux alone has it
 
 
 def pin_instructions(root: Path) -> None:
@@ -39,7 +39,7 @@ def pin_instructions(root: Path) -> None:
         wanted = load_params(root / "params.yaml").runtime.portable
     except InputError:
         return
-    if not wanted or platform.machine() not in ("x86_64", "AMD64"):
+    if not wanted or not has_effect():
         return
     if loaded := [name for name in _NUMERICAL if name in sys.modules]:
         raise RuntimeError(f"runtime.portable: expected to come before numerical libraries, found {', '.join(loaded)}")
@@ -48,7 +48,12 @@ def pin_instructions(root: Path) -> None:
     os.environ.update(PINS)
 
 
+def has_effect() -> bool:
+    """Return whether the processor is of the kind that `PINS` are for."""
+    return platform.machine() in ("x86_64", "AMD64")
+
+
 def lacks_avx2() -> bool:
     """Return whether the processor is known to lack what `PINS` choose."""
-    flags = re.search(r"^flags\s*:(.*)$", _PROCESSOR.read_text(), re.M) if _PROCESSOR.exists() else None
+    flags = re.search(r"^flags\s*:(.*)$", PROCESSOR.read_text(), re.M) if PROCESSOR.exists() else None
     return flags is not None and not {"avx2", "fma"} <= set(flags[1].split())

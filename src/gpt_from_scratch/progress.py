@@ -32,9 +32,10 @@ class TrainingProgress:
         name: what is being trained.
         total_steps: updates of the whole training.
         unit: what a record's `seen` counts.
+        shown: False in all but one of several processes.
     """
 
-    def __init__(self, name: str, total_steps: int, unit: str = "tokens") -> None:
+    def __init__(self, name: str, total_steps: int, unit: str = "tokens", shown: bool = True) -> None:
         self._unit = unit
         terminal = sys.stderr.isatty()
         self._bar = tqdm(
@@ -44,6 +45,7 @@ class TrainingProgress:
             mininterval=0.5 if terminal else _LINE_EVERY_SECONDS,
             maxinterval=10 if terminal else 2 * _LINE_EVERY_SECONDS,
             dynamic_ncols=terminal,
+            disable=not shown,
         )
         self._shown: dict[str, str] = {}
         self._began: tuple[float, int] | None = None
@@ -63,7 +65,8 @@ class TrainingProgress:
             now = time.monotonic()
             if self._began is None:  # a training that goes on begins at a later step
                 self._began = now, record.seen
-                self._bar.initial = self._bar.n = record.step
+                # tqdm reckons the whole from `initial`, the latest from `last_print_n`
+                self._bar.initial = self._bar.n = self._bar.last_print_n = record.step
             else:
                 since, seen = self._began
                 self._shown[f"{self._unit}/s"] = f"{(record.seen - seen) / max(now - since, 1e-9):.0f}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -22,8 +23,11 @@ from gpt_from_scratch.parent import end_with_parent
 from gpt_from_scratch.project import project_home
 from gpt_from_scratch.tracking.facts import state_of
 from gpt_from_scratch.tracking.run import StageRun, track_stage
+from gpt_from_scratch.workers import Place
 
 log = logging.getLogger(__name__)
+
+_TEMPLATE = re.compile(r"\$\{([\w.]+)\}")
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,11 @@ class Stage:
     def downloads(self) -> Path:
         """Files as they came from their hosts, kept from one run of a stage to the next; no output of any stage."""
         return project_home(self.root) / ".cache" / "downloads"
+
+    @property
+    def corpora(self) -> Path:
+        """Large corpora as token ids, kept like the downloads."""
+        return project_home(self.root) / ".cache" / "corpora"
 
     @property
     def mirror(self) -> str | None:
@@ -108,6 +117,8 @@ def run_stage(name: str, root: Path, body: Callable[[Stage], None]) -> None:
         body: the stage's work.
     """
     with stage_process(name, root):
+        if (size := Place.here().size) > 1:
+            raise InputError(f"expected one process, found {size}: only trainings take several")
         declared = read_declared(root, name)
         state = state_of(declared.keys, declared.deps)
         with track_stage(root, name, declared.keys, declared.params.profile, state=state) as run:
@@ -118,9 +129,15 @@ def run_stage(name: str, root: Path, body: Callable[[Stage], None]) -> None:
 def stage_process(name: str, root: Path) -> Iterator[None]:
     """Turn this process into a stage's: signals are listened to, and errors that a user can mend end it in one line."""
     _quiet_environment()
-    logging.basicConfig(level=logging.INFO, format=f"{name}: %(message)s", stream=sys.stderr)
+    place = Place.here()
+    if not place.first:
+        name = f"{name}[{place.rank}]"
+    level = logging.INFO if place.first else logging.ERROR  # what the others would say, the first one says
+    logging.basicConfig(level=level, format=f"{name}: %(message)s", stream=sys.stderr)
     listen()
-    if "DVC_STAGE" in os.environ:
+    if place.meeting:
+        end_with_parent(at_once=True)
+    elif not {"DVC_STAGE", "TORCHELASTIC_RUN_ID"}.isdisjoint(os.environ):
         end_with_parent()
     began = time.monotonic()
     try:
@@ -132,7 +149,8 @@ def stage_process(name: str, root: Path) -> Iterator[None]:
         sys.exit(f"{name}: error: {error.filename}: file not found")
     except KeyboardInterrupt:
         sys.exit(130)
-    print(f"{name}: done in {time.monotonic() - began:.0f} s", file=sys.stderr)
+    if place.first:
+        print(f"{name}: done in {time.monotonic() - began:.0f} s", file=sys.stderr)
 
 
 def read_declared(root: Path, name: str) -> Declared:
@@ -144,12 +162,7 @@ def read_declared(root: Path, name: str) -> Declared:
     params = load_params(Path("params.yaml"))
     stage = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"][name]
     values = params.model_dump(mode="json")
-    bases = {"${classify.base}": params.classify.base, "${instruct.base}": params.instruct.base}
-    deps = []
-    for dep in stage.get("deps", []):
-        for template, base in bases.items():
-            dep = dep.replace(template, base)
-        deps.append(root / dep)
+    deps = [root / _TEMPLATE.sub(lambda match: _value(values, match[1]), dep) for dep in stage.get("deps", [])]
     keys: dict[str, Any] = {}
     for key in stage.get("params", []):
         section, _, field = key.partition(".")
@@ -158,6 +171,13 @@ def read_declared(root: Path, name: str) -> Declared:
         else:
             keys[section] = values[section]
     return Declared(params, keys, [dep for dep in deps if dep.exists()])
+
+
+def _value(values: Any, key: str) -> str:
+    """Return what stands under a key such as `classify.base`."""
+    for part in key.split("."):
+        values = values[part]
+    return values
 
 
 def _quiet_environment() -> None:

@@ -5,22 +5,27 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files import write_csv, write_json
 from gpt_from_scratch.fingerprint import environment_tags, fingerprint
+from gpt_from_scratch.params import Runtime
 from gpt_from_scratch.stage import Declared, Stage, read_declared, stage_process
 from gpt_from_scratch.tracking.facts import state_of
-from gpt_from_scratch.tracking.run import track_stage
+from gpt_from_scratch.tracking.run import Untracked, track_stage
 from gpt_from_scratch.training.checkpoint import Checkpoints
 from gpt_from_scratch.training.fit import Fit
+from gpt_from_scratch.training.processes import ALONE, Group, joined
 from gpt_from_scratch.training.resuming import Saver
 from gpt_from_scratch.unfinished import alone, checkpoint_folder
+from gpt_from_scratch.workers import Place, started
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +38,11 @@ class TrainingStage(Stage):
 
     Attributes:
         saver: saves the training, and knows where an earlier process ended.
+        group: the processes that do the training together. After it only the first one has something to do.
     """
 
     saver: Saver
+    group: Group = ALONE
 
 
 def run_training(name: str, root: Path, body: Callable[[TrainingStage], None], counts: str = "tokens") -> None:
@@ -48,18 +55,24 @@ def run_training(name: str, root: Path, body: Callable[[TrainingStage], None], c
         declared = read_declared(root, name)
         params, state = declared.params, state_of(declared.keys, declared.deps)
         folder = checkpoint_folder(root, name, work_key(declared))
-        with alone(folder):
-            settings = {f"runtime.{name}": value for name, value in declared.keys["runtime"].items()}
-            circumstances = {**fingerprint(root), **settings}
+        with _processes(root, name, folder, params.runtime) as group:
+            settings = {**declared.keys["runtime"], "processes": group.size}
+            circumstances = {**fingerprint(root), **{f"runtime.{key}": value for key, value in settings.items()}}
             checkpoints = Checkpoints(folder, circumstances)
-            saver = Saver(checkpoints, params.runtime.checkpoint_seconds)
-            _compare(saver, circumstances)
+            saver = Saver(checkpoints, params.runtime.checkpoint_seconds, group=group)
+            if group.first:
+                _compare(saver, circumstances)
             earlier = saver.found.state["carried"] if saver.found else None
-            run = track_stage(root, name, declared.keys, params.profile, state=state, counts=counts, earlier=earlier)
-            saver.carried = run.carried
+            run: Any = Untracked()
+            if group.first:
+                run = track_stage(
+                    root, name, declared.keys, params.profile, state=state, counts=counts, earlier=earlier
+                )
+                saver.carried = run.carried
             with run, _saved_on_request(saver):
-                body(TrainingStage(name, root, params, run, saver))
-            checkpoints.remove()
+                body(TrainingStage(name, root, params, run, saver, group))
+            if group.first:
+                checkpoints.remove()
 
 
 def work_key(declared: Declared) -> str:
@@ -93,6 +106,25 @@ def write_training(stage: Stage, fit: Fit, facts: dict[str, Any]) -> None:
     stage.run.tags(environment_tags(stage.root))
     stage.run.artifact(metrics)
     stage.run.artifact(curves, "plots")
+
+
+@contextmanager
+def _processes(root: Path, name: str, folder: Path, runtime: Runtime) -> Iterator[Group]:
+    """Give the group of this training's processes, which torchrun or the first of them starts; that one has the lock.
+
+    Raises:
+        InputError: when torchrun has started another number of them than is asked for.
+    """
+    place = Place.here()
+    if place.size > 1 and runtime.processes not in (1, place.size):
+        raise InputError(f"runtime.processes: expected 1, or torchrun's {place.size}, found {runtime.processes}")
+    with ExitStack() as stack:
+        if place.first:
+            stack.enter_context(alone(folder))
+        if place.size == 1:
+            command = [sys.executable, str(root / "stages" / f"{name}.py")]
+            place = stack.enter_context(started(command, runtime.processes))
+        yield stack.enter_context(joined(place, runtime))
 
 
 @contextmanager

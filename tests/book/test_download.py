@@ -46,7 +46,7 @@ def host():
 
 def zipped(**members):
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in members.items():
             archive.writestr(name, text)
     return buffer.getvalue()
@@ -101,12 +101,28 @@ def test_the_spam_data_is_unpacked_and_fetched_once(host, tmp_path):
     assert host.asked == ["/spam.zip"]
 
 
-@pytest.mark.parametrize("content", [b"no archive", zipped(readme="text")])
-def test_another_archive_is_refused(host, tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"no archive", "expected a zip archive with SMSSpamCollection, found a damaged one"),
+        (zipped(readme="text"), "expected an archive with the member SMSSpamCollection, found none"),
+        (zipped(SMSSpamCollection="ham\tHello\n" * 99), "SMSSpamCollection: expected at most 500 bytes, found 990"),
+    ],
+)
+def test_another_archive_is_refused(host, tmp_path, monkeypatch, content, complaint):
+    monkeypatch.setattr(ch06, "LARGEST_COLLECTION", 500)
     host.files["/spam.zip"] = content
-    with pytest.raises(InputError, match=r"spam\.zip: expected a zip archive with the file SMSSpamCollection"):
+    with pytest.raises(InputError, match=rf"spam\.zip: .*{complaint}"):
         ch06.download_and_unzip_spam_data(f"{host.url}/spam.zip", *places(tmp_path))
-    assert not places(tmp_path)[2].exists()
+    assert [path for path in (tmp_path / "spam").rglob("*") if path.is_file()] == []
+
+
+def test_an_archive_without_end_is_given_up(host, tmp_path, monkeypatch):
+    monkeypatch.setattr(ch06, "LARGEST_COLLECTION", 500)
+    host.files["/spam.zip"] = bytes(501)
+    with pytest.raises(urllib.error.URLError, match="expected at most 500 bytes, found more"):
+        ch06.download_and_unzip_spam_data(f"{host.url}/spam.zip", *places(tmp_path))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_chapters_own_fallback_catches_the_error(host, tmp_path):

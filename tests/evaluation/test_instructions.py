@@ -93,11 +93,11 @@ def test_the_header_that_the_model_writes_is_no_part_of_the_answer(random_model,
     """Decoding is replaced by ready texts, in the order of the prompts' lengths."""
     written = iter(["\n\n### Response:\nA wren.  ", "A wren, without a header", "\n\n### Resp"])
 
-    def generate(model, prompts, max_new_tokens, *, eos_id):
+    def generate_each(model, prompts, max_new_tokens, *, eos_id, batch_size):
         assert eos_id == tokenizer.eot_token
-        return [tokenizer.encode(next(written))[:max_new_tokens] for _ in prompts]
+        yield from enumerate(tokenizer.encode(next(written))[:max_new_tokens] for _ in prompts)
 
-    monkeypatch.setattr("gpt_from_scratch.evaluation.instructions.generate", generate)
+    monkeypatch.setattr("gpt_from_scratch.evaluation.instructions.generate_each", generate_each)
     by_length = sorted(ENTRIES[:3], key=lambda entry: len(format_prompt(entry)))
     texts = answers(random_model(), tokenizer, ENTRIES[:3], 60, 2)
     found = {entry["output"]: text for entry, text in zip(ENTRIES[:3], texts, strict=True)}

@@ -79,8 +79,8 @@ def test_random_weights_are_held_against_row_10_and_need_no_real_ones(results):
 
 @pytest.mark.parametrize("variant", _CLASSIFIERS)
 def test_each_published_variant_is_held_against_its_own_row(results, variant):
-    base, trainable, initial_weights = variant
-    rows = compare(results, book(base=base, trainable=trainable, initial_weights=initial_weights))
+    keys = ("base", "trainable", "initial_weights", "deciding_token")
+    rows = compare(results, book(**dict(zip(keys, variant, strict=True))))
     *expected, source = _CLASSIFIERS[variant]
     found = [row(rows, "classification", f"{name} accuracy") for name in ("train", "validation", "test")]
     assert [row["published"] for row in found] == expected

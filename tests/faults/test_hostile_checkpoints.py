@@ -13,11 +13,12 @@ import pytest
 import torch
 from tensor_index import growing_keys, table
 
+from gpt_from_scratch.book.gpt_download import load_gpt2_params_from_tf_ckpt
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.model.config import GPTConfig
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.weights.openai import read_checkpoint
-from gpt_from_scratch.weights.openai_index import read_index
+from gpt_from_scratch.weights.openai_index import read_table
 from gpt_from_scratch.weights.synthetic import write_synthetic_checkpoint
 
 INDEX, DATA = "model.ckpt.index", "model.ckpt.data-00000-of-00001"
@@ -41,7 +42,10 @@ def checkpoint(original, tmp_path) -> Path:
 
 @pytest.fixture
 def entries(original) -> dict[str, Any]:
-    return read_index(original / INDEX)
+    from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto
+
+    content = dict(read_table((original / INDEX).read_bytes()))
+    return {name.decode(): BundleEntryProto.FromString(value) for name, value in content.items() if name}
 
 
 def header(shards: int = 1, endianness: int = 0) -> tuple[bytes, bytes]:
@@ -55,13 +59,19 @@ def written(entries: dict[str, Any], first: tuple[bytes, bytes] | None = None, *
     return table([first or header(), *sorted(pairs.items())], **options)
 
 
-def refused(checkpoint: Path, complaint: str) -> None:
-    with pytest.raises(InputError, match=complaint) as caught:
-        read_checkpoint(checkpoint)
-    message = str(caught.value)
-    assert message.startswith(str(checkpoint))
-    assert "\n" not in message
-    assert len(message) < 700
+def read_as_the_book_does(checkpoint: Path) -> None:
+    load_gpt2_params_from_tf_ckpt(checkpoint / "model.ckpt", {"n_layer": 2})
+
+
+def refused(checkpoint: Path, complaint: str, *, by_hparams: bool = False) -> None:
+    """Expect an error from both readers, or from the one that reads the hparams as well."""
+    for read in [read_checkpoint] if by_hparams else [read_checkpoint, read_as_the_book_does]:
+        with pytest.raises(InputError, match=complaint) as caught:
+            read(checkpoint)
+        message = str(caught.value)
+        assert message.startswith(str(checkpoint))
+        assert "\n" not in message
+        assert len(message) < 700
 
 
 def test_an_index_of_the_tests_own_is_as_good_as_tensorflows(checkpoint, original, entries) -> None:
@@ -95,7 +105,7 @@ def field(name: str, value: int) -> Callable[[Any], None]:
         (field("dtype", 999), "expected float32 of shape .*, found type 999 of shape"),
         (field("dtype", 0), "found type 0 of shape"),
         (field("dtype", 7), "found string of shape"),
-        (field("dtype", 21), "found variant of shape"),
+        (field("dtype", 21), "found type 21 of shape"),
         (field("size", HUGE), "expected 96 bytes in one piece .* found 1000000000000 bytes from"),
         (field("size", -96), "found -96 bytes from"),
         (field("offset", -1), "found 96 bytes from -1 on"),
@@ -121,7 +131,23 @@ def test_a_name_that_belongs_to_no_tensor(checkpoint, entries, name) -> None:
 def test_a_name_in_place_of_another(checkpoint, entries) -> None:
     entries["../wpe"] = entries.pop("model/wpe")
     (checkpoint / INDEX).write_bytes(written(entries))
-    refused(checkpoint, r"tensor model/wpe: expected shape \[16, 8\], found no such tensor")
+    refused(checkpoint, r"tensor model/wpe: expected shape \[16, 8\], found no such tensor", by_hparams=True)
+    with pytest.raises(
+        InputError, match=r"model\.ckpt\.index: expected a GPT-2, found: embeddings .* wpe of shape \[\]"
+    ):
+        read_as_the_book_does(checkpoint)
+
+
+@pytest.mark.parametrize("blocks", [1, 3, 10**6])
+def test_the_books_reader_holds_the_number_of_blocks(checkpoint, blocks) -> None:
+    with pytest.raises(InputError, match=r"tensor model/h\d/\S+: expected (no such tensor|shape)"):
+        load_gpt2_params_from_tf_ckpt(checkpoint / "model.ckpt", {"n_layer": blocks})
+
+
+@pytest.mark.parametrize("name", [INDEX, DATA])
+def test_a_file_that_is_not_there(checkpoint, name) -> None:
+    (checkpoint / name).unlink()
+    refused(checkpoint, rf"{name}: file not found")
 
 
 BROKEN: dict[str, Callable[[dict[str, Any]], bytes]] = {
@@ -173,7 +199,11 @@ def test_random_bytes(checkpoint) -> None:
 def test_hparams_that_lie(checkpoint, key, value) -> None:
     path = checkpoint / "hparams.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
-    refused(checkpoint, r"expected a whole number|must be at least 1|must be divisible|expected (float32 of )?shape")
+    refused(
+        checkpoint,
+        r"expected a whole number|must be at least 1|must be divisible|expected (float32 of )?shape",
+        by_hparams=True,
+    )
 
 
 def test_data_that_are_shorter_or_no_numbers(checkpoint) -> None:

@@ -11,7 +11,8 @@ from llms_from_scratch.ch04 import generate_text_simple
 from llms_from_scratch.ch05 import generate as reference_generate
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.generation import decode, generate, next_token
+from gpt_from_scratch.generation import decode, generate, generate_each, next_token
+from gpt_from_scratch.generation.rows import STEPS_BEFORE_STATIC
 from gpt_from_scratch.generation.sampling import keep_top_k
 from gpt_from_scratch.model import GPTModel
 
@@ -88,7 +89,9 @@ def test_nothing_to_add(model):
 
 
 def test_leaves_no_trace_in_autograd(model):
-    assert not next(iter(decode(model, PROMPTS, 1))).requires_grad
+    tokens = next(iter(decode(model, PROMPTS, 1)))
+    assert not tokens.requires_grad
+    assert not tokens.is_inference()
 
 
 @given(
@@ -114,3 +117,83 @@ def test_a_generator_makes_draws_repeatable():
     logits = torch.zeros(4, 50)
     draws = [next_token(logits, 1.0, None, torch.Generator().manual_seed(3)).tolist() for _ in range(2)]
     assert draws[0] == draws[1]
+
+
+@pytest.fixture(params=["growing", "static"])
+def shapes(request, monkeypatch):
+    """Decoding as on the CPU, and with the static steps that a GPU records; recording itself needs one."""
+    if request.param == "static":
+        monkeypatch.setitem(STEPS_BEFORE_STATIC, "cpu", 2)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 50])
+@pytest.mark.parametrize("use_cache", [True, False])
+@pytest.mark.parametrize("tokens", [6, CONTEXT + 4])
+@pytest.mark.usefixtures("shapes")
+def test_prompts_that_take_the_places_of_those_that_ended(model, tokens, use_cache, batch_size):
+    """Every row is what it is alone, whichever rows end beside it, wherever it is moved, and past the context."""
+    prompts = [*PROMPTS, [12, 13], [14] * 9, [15, 16, 17, 18], [19]]
+    alone = [generate(model, [prompt], tokens, use_cache=False)[0] for prompt in prompts]
+    end = max(range(60), key=lambda token: sum(token in row for row in alone))
+    expected = [row[: row.index(end)] if end in row else row for row in alone]
+    assert len({len(row) for row in expected}) > 2  # or no row would end while others go on
+    found = list(generate_each(model, prompts, tokens, eos_id=end, batch_size=batch_size, use_cache=use_cache))
+    assert sorted(found) == list(enumerate(expected))
+
+
+def test_static_steps_are_used_and_see_the_whole_capacity(model, monkeypatch):
+    monkeypatch.setitem(STEPS_BEFORE_STATIC, "cpu", 2)
+    seen = []
+    hidden_states = model.hidden_states
+
+    def watching(ids, cache=None, positions=None, visible=None):
+        seen.append(None if visible is None else tuple(visible.shape))
+        return hidden_states(ids, cache, positions, visible)
+
+    monkeypatch.setattr(model, "hidden_states", watching)
+    generate(model, PROMPTS[:1], 8)
+    assert seen == [None, None, None, *[(1, 1, 1, len(PROMPTS[0]) + 7)] * 5]
+
+
+def test_rows_that_ended_are_not_computed(model, monkeypatch):
+    computed = []
+    hidden_states = model.hidden_states
+
+    def counting(ids, *args):
+        computed.append(tuple(ids.shape))
+        return hidden_states(ids, *args)
+
+    alone = generate(model, PROMPTS, 6)
+    end = alone[0][2]
+    monkeypatch.setattr(model, "hidden_states", counting)
+    rows = [new for _, new in sorted(generate_each(model, PROMPTS, 6, eos_id=end, batch_size=2))]
+    # Each prompt is read once, and then one token of each row for each that it wrote before its last.
+    steps = sum(min(len(row) + 1, 6) - 1 for row in rows)
+    assert sum(rows for rows, _ in computed) == len(PROMPTS) + steps
+    assert computed[0] == (2, 7)
+
+
+def test_only_the_last_place_reaches_the_output_head(model, monkeypatch):
+    shapes = []
+    head = model.out_head.register_forward_pre_hook(lambda module, inputs: shapes.append(tuple(inputs[0].shape)))
+    generate(model, PROMPTS, 3)
+    head.remove()
+    assert shapes == [(3, 24)] * 3
+
+
+def test_draws_are_repeatable_with_prompts_that_wait(model):
+    drawn = [
+        list(
+            generate_each(
+                model,
+                PROMPTS * 3,
+                8,
+                eos_id=5,
+                batch_size=2,
+                temperature=2.0,
+                generator=torch.Generator().manual_seed(seed),
+            )
+        )
+        for seed in (3, 3, 4)
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gpt_from_scratch.model import GPTModel, KVCache
+from gpt_from_scratch.model import GPTModel, KVCache, MultiHeadAttention
+from gpt_from_scratch.model.fast import with_one_projection
 from gpt_from_scratch.model.layers import use_kernels
 
 CFG = {
@@ -33,8 +34,8 @@ def test_the_configuration_reaches_every_part(models):
     explicit, fused = models
     assert {part.kernels for part in explicit.modules() if hasattr(part, "kernels")} == {"explicit"}
     assert {part.kernels for part in fused.modules() if hasattr(part, "kernels")} == {"fused"}
-    # Two norms, attention and GELU in each block, and the final norm.
-    assert sum(hasattr(part, "kernels") for part in fused.modules()) == 2 * 4 + 1
+    # Two norms, attention, GELU and six linear layers in each block; the final norm, the output head, and the model.
+    assert sum(hasattr(part, "kernels") for part in fused.modules()) == 2 * 10 + 3
 
 
 def test_logits_and_gradients_are_equal(models):
@@ -54,6 +55,24 @@ def test_tokens_given_piece_by_piece(models, number, pieces):
     torch.testing.assert_close(logits, models[0](IDS), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("number", [0, 1])
+def test_compiled_for_any_length_it_stays_one_graph(models, number):
+    compiled = torch.compile(models[number], backend="eager", fullgraph=True, dynamic=True)
+    torch._dynamo.reset()
+    for tokens in (6, 4, 3):
+        torch.testing.assert_close(compiled(IDS[:, :tokens]), models[0](IDS[:, :tokens]), atol=1e-5, rtol=1e-5)
+
+
 def test_the_choice_can_be_changed_afterwards(models):
     use_kernels(models[0], "fused")
     assert torch.equal(models[0](IDS), models[1](IDS))
+
+
+@pytest.mark.parametrize("biased", [True, False])
+def test_attention_with_one_projection_is_the_same(biased):
+    torch.manual_seed(1)
+    attention = MultiHeadAttention(16, 24, 8, 0.0, 3, qkv_bias=biased).eval()
+    merged = with_one_projection(attention)
+    x = torch.randn(2, 5, 16)
+    torch.testing.assert_close(merged(x), attention(x), atol=1e-6, rtol=1e-5)
+    assert not merged.training

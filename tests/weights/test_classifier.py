@@ -41,6 +41,7 @@ def save(model, folder, tokenizer_folder) -> None:
         labels=["ham", "spam"],
         max_length=12,
         pad_id=299,
+        deciding_token="last_real",
         facts={"pretrained": "none"},
     )
 
@@ -48,7 +49,7 @@ def save(model, folder, tokenizer_folder) -> None:
 @torch.no_grad()
 def test_there_and_back(folder, classifier, ids) -> None:
     loaded, info = load_classifier(folder)
-    assert info == ClassifierInfo(("ham", "spam"), 12, 299, {"pretrained": "none"})
+    assert info == ClassifierInfo(("ham", "spam"), 12, 299, "last_real", {"pretrained": "none"})
     assert not loaded.training
     assert loaded(ids).shape == (2, 12, 2)
     assert torch.allclose(loaded(ids), classifier(ids), rtol=0.0, atol=1e-5)
@@ -80,7 +81,9 @@ def test_equal_models_give_equal_bytes(folder, tmp_path, classifier, tokenizer_f
         ({"max_length": 17}, "max_length: expected a whole number from 1 to 16, found 17"),
         ({"max_length": 12.0}, "max_length: expected a whole number from 1 to 16, found 12.0"),
         ({"pad_id": 300}, "pad_id: expected a whole number from 0 to 299, found 300"),
-        ({"threshold": 1}, "expected a JSON object with the keys labels, max_length, pad_id"),
+        ({"threshold": 1}, "expected a JSON object with the keys deciding_token, labels, max_length, pad_id"),
+        ({"deciding_token": "first"}, "deciding_token: expected last or last_real, found 'first'"),
+        ({"deciding_token": ["last"]}, r"deciding_token: expected last or last_real, found \['last'\]"),
     ],
 )
 def test_a_description_that_is_wrong(folder, changes, message) -> None:
@@ -88,6 +91,14 @@ def test_a_description_that_is_wrong(folder, changes, message) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     with pytest.raises(InputError, match=rf"classifier\.json: {message}"):
         load_classifier(folder)
+
+
+def test_a_folder_from_before_there_was_a_choice_decides_at_the_last_token(folder) -> None:
+    path = folder / "classifier.json"
+    content = json.loads(path.read_text())
+    del content["deciding_token"]
+    path.write_text(json.dumps(content))
+    assert load_classifier(folder)[1].deciding_token == "last"
 
 
 def test_labels_that_do_not_fit_the_head(folder) -> None:

@@ -7,6 +7,7 @@ import random
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,9 @@ import torch
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.model.config import GPT2_SIZES
 from gpt_from_scratch.weights.layout import gpt2_tensors, named_parameters
-from gpt_from_scratch.weights.openai import (
-    check_tensors,
-    import_tensorflow,
-    read_checkpoint,
-    read_hparams,
-    read_tensors,
-)
-from gpt_from_scratch.weights.openai_writer import write_checkpoint
+from gpt_from_scratch.weights.openai import check_tensors, read_checkpoint, read_hparams, read_tensors
+from gpt_from_scratch.weights.openai_entry import Entry
+from gpt_from_scratch.weights.openai_writer import import_tensorflow, write_checkpoint
 
 DATA = "model.ckpt.data-00000-of-00001"
 
@@ -82,12 +78,13 @@ def test_the_files_are_openais(original, mirror) -> None:
 
 def test_the_official_index_passes_the_check(mirror) -> None:
     index = json.loads((mirror / "gpt2/124M-tensor-index.json").read_text(encoding="utf-8"))
-    shapes = {name: tuple(entry["shape"]) for name, entry in index.items()}
-    check_tensors("index", gpt2_tensors(GPT2_SIZES["124M"]), shapes, dict.fromkeys(shapes, "float32"))
-    shapes["model/h3/attn/c_attn/w"] = (1, 768, 2303)
-    message = r"index: tensor model/h3/attn/c_attn/w: expected float32 of shape \[1, 768, 2304\], found .*2303\]"
+    entries = {name: Entry("float32", tuple(entry["shape"]), 0, 0, 0, True) for name, entry in index.items()}
+    check_tensors("index", gpt2_tensors(GPT2_SIZES["124M"]), entries)
+    name = "model/h3/attn/c_attn/w"
+    entries[name] = replace(entries[name], shape=(1, 768, 2303))
+    message = rf"index: tensor {name}: expected float32 of shape \[1, 768, 2304\], found .*2303\]"
     with pytest.raises(InputError, match=message):
-        check_tensors("index", gpt2_tensors(GPT2_SIZES["124M"]), shapes, dict.fromkeys(shapes, "float32"))
+        check_tensors("index", gpt2_tensors(GPT2_SIZES["124M"]), entries)
 
 
 def test_an_index_without_its_data(checkpoint, mirror) -> None:
@@ -182,24 +179,22 @@ def test_no_flipped_byte_and_no_cut_goes_unnoticed(checkpoint, name) -> None:
     assert outcome(checkpoint, expected) == "same"
 
 
-def test_without_tensorflow(original, monkeypatch) -> None:
+def test_reading_needs_no_tensorflow_and_writing_says_so(original, monkeypatch, tmp_path, tokenizer_folder) -> None:
     monkeypatch.setitem(sys.modules, "tensorflow", None)
-    with pytest.raises(
-        InputError, match=r"TensorFlow: expected it installed .* set download_gpt2\.source to huggingface"
-    ):
-        read_checkpoint(original)
+    cfg = read_checkpoint(original).config
+    with pytest.raises(InputError, match=r"TensorFlow: expected it installed .* set download_gpt2\.source to openai"):
+        write_checkpoint(tmp_path, cfg, [], tokenizer_folder)
 
 
 MEASURE = """
 import re, sys
 from pathlib import Path
 from gpt_from_scratch.weights.gpt2 import convert_checkpoint
-from gpt_from_scratch.weights.openai import import_tensorflow, read_checkpoint
+from gpt_from_scratch.weights.openai import read_checkpoint
 
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 
-import_tensorflow()
 before, checkpoint = peak(), Path(sys.argv[1])
 if sys.argv[2] == "read":
     model = read_checkpoint(checkpoint)
@@ -212,7 +207,7 @@ print(peak() - before)
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of the memory from /proc")
 @pytest.mark.parametrize("action", ["read", "convert"])
 def test_memory_grows_by_little_more_than_the_checkpoint(tmp_path, random_model, tokenizer_folder, root, action):
-    # 200 MB: enough for the checkpoint to outweigh what TensorFlow and PyTorch load on first use.
+    # 200 MB: enough for the checkpoint to outweigh what PyTorch loads on first use.
     write(random_model(emb_dim=1024, n_heads=16, n_layers=4), tmp_path / "checkpoint", tokenizer_folder)
     (tmp_path / "model").mkdir()
     command = [sys.executable, "-c", MEASURE, str(tmp_path / "checkpoint"), action]
@@ -220,4 +215,3 @@ def test_memory_grows_by_little_more_than_the_checkpoint(tmp_path, random_model,
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     ratio = int(run.stdout) / (tmp_path / "checkpoint" / DATA).stat().st_size
     assert 0.9 < ratio <= 1.3
-    assert "oneDNN" not in run.stderr

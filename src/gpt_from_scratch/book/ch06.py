@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +13,7 @@ from torch.optim import Optimizer
 from gpt_from_scratch.book.curves import Numbers, plot_two_curves
 from gpt_from_scratch.book.download import save
 from gpt_from_scratch.book.narration import Device, Loader, column, narrate
+from gpt_from_scratch.data.content import unpack_member
 from gpt_from_scratch.data.messages import Messages
 from gpt_from_scratch.data.spam import balanced, shuffled_cut
 from gpt_from_scratch.errors import InputError
@@ -23,6 +23,9 @@ from gpt_from_scratch.training.tasks import accuracy, mean_loss
 
 SEED = 123
 """Seed of the chapter's sampling and shuffling."""
+
+LARGEST_COLLECTION = 64 * 2**20
+"""Bytes of an archive of messages, and of the file in it; the book's has some 480,000 unpacked."""
 
 
 def download_and_unzip_spam_data(
@@ -35,21 +38,22 @@ def download_and_unzip_spam_data(
         extracted_path: folder that is made for the extracted file.
 
     Raises:
-        OSError: when the download fails (`urllib.error.URLError`, or a timeout).
-        InputError: when what was downloaded is no such archive.
+        OSError: when the download fails (`urllib.error.URLError`, or a timeout) or has more than
+            `LARGEST_COLLECTION` bytes.
+        InputError: when what was downloaded is no such archive, or the file in it is larger than that.
     """
     destination = Path(data_file_path)
     if destination.exists():
         print(f"{destination} is there already")
         return
-    save(url, zip_path)
+    save(url, zip_path, limit=LARGEST_COLLECTION)
     unpacked = Path(extracted_path) / "SMSSpamCollection"
+    unpacked.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with zipfile.ZipFile(zip_path) as archive:
-            archive.extract(unpacked.name, extracted_path)
-    except (zipfile.BadZipFile, KeyError) as error:
+        unpack_member(Path(zip_path), unpacked.name, unpacked, LARGEST_COLLECTION)
+    except ValueError as error:
         unpacked.unlink(missing_ok=True)
-        raise InputError(f"{zip_path}: expected a zip archive with the file {unpacked.name}, found: {error}") from None
+        raise InputError(f"{zip_path}: {error}") from None
     unpacked.replace(destination)
     print(f"Downloaded to {destination}")
 

@@ -6,13 +6,13 @@ The pipeline's own `data.download` knows its files' hashes; a reader's address h
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 TIMEOUT_SECONDS = 60
+CHUNK_BYTES = 2**20
 
 
 def download_file(url: str, destination: str | Path, backup_url: str | None = None) -> None:
@@ -31,8 +31,16 @@ def download_file(url: str, destination: str | Path, backup_url: str | None = No
         save(backup_url, destination, keep_same_size=True)
 
 
-def save(url: str, destination: str | Path, *, keep_same_size: bool = False) -> None:
-    """Download to a temporary file beside `destination`, which takes its place when it is whole."""
+def save(url: str, destination: str | Path, *, keep_same_size: bool = False, limit: int | None = None) -> None:
+    """Download to a temporary file beside `destination`, which takes its place when it is whole.
+
+    Args:
+        keep_same_size: leave a file that has the size that the host states.
+        limit: the most bytes that the file may have; any number if None.
+
+    Raises:
+        OSError: when the download fails, or is larger.
+    """
     from tqdm import tqdm
 
     destination = Path(destination)
@@ -48,7 +56,10 @@ def save(url: str, destination: str | Path, *, keep_same_size: bool = False) -> 
                 os.fdopen(descriptor, "wb") as file,
                 tqdm.wrapattr(file, "write", total=size, desc=destination.name) as counted,
             ):
-                shutil.copyfileobj(response, counted)
+                while chunk := response.read(CHUNK_BYTES):
+                    counted.write(chunk)
+                    if limit is not None and file.tell() > limit:
+                        raise urllib.error.URLError(f"{url}: expected at most {limit} bytes, found more")
             found = Path(temporary).stat().st_size
             if size and found != size:
                 raise urllib.error.ContentTooShortError(f"{url}: expected {size} bytes, found {found}", b"")

@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gpt_from_scratch.errors import InputError, shown
 from gpt_from_scratch.files import read_json
 from gpt_from_scratch.model.config import GPT2_SIZES, GPTConfig
 from gpt_from_scratch.weights.layout import gpt2_tensors
-from gpt_from_scratch.weights.openai import import_tensorflow
+from gpt_from_scratch.weights.openai import checked_entries, data_file, read_hparams, read_values
+from gpt_from_scratch.weights.openai_entry import Entry
 
 Params = dict[str, Any]
 """`wte`, `wpe`, the final norm's `g` and `b`, and `blocks`, one dictionary per layer: `attn/c_attn/w` nested."""
@@ -27,16 +29,16 @@ def download_and_load_gpt2(model_size: str, models_dir: str | Path) -> tuple[dic
 
     Raises:
         ValueError: for a size other than 124M, 355M, 774M and 1558M.
-        InputError: when TensorFlow is missing or a file cannot be had.
+        InputError: when a file cannot be had.
     """
     from gpt_from_scratch.data.download import download_all
     from gpt_from_scratch.data.sources import gpt2_checkpoint
 
     if model_size not in GPT2_SIZES:
         raise ValueError(f"model_size: expected one of {', '.join(GPT2_SIZES)}, found {model_size!r}")
-    import_tensorflow()
     folder = Path(models_dir) / model_size
     download_all(gpt2_checkpoint(model_size), folder, os.environ.get("GPT_MIRROR"))
+    read_hparams(folder)  # refuses what is no shape of a model
     settings = read_json(folder / "hparams.json")
     return settings, load_gpt2_params_from_tf_ckpt(folder / "model.ckpt", settings)
 
@@ -47,14 +49,27 @@ def load_gpt2_params_from_tf_ckpt(ckpt_path: str | Path, settings: Mapping[str, 
     Args:
         ckpt_path: the checkpoint's files up to `.index`.
         settings: `n_layer` is the number of blocks.
+
+    Raises:
+        InputError: when a file is missing or damaged, or the tensors are not those of a GPT-2 with so many blocks.
     """
-    reader = import_tensorflow().train.load_checkpoint(str(ckpt_path))
+    prefix = Path(ckpt_path)
+
+    def shape_of(entries: Mapping[str, Entry]) -> GPTConfig:
+        shapes = [entries[name].shape if name in entries else () for name in ("model/wte", "model/wpe")]
+        try:
+            return _shape(*shapes, settings["n_layer"])
+        except ValueError as error:
+            raise InputError(f"{prefix}.index: expected a GPT-2, found: {error}") from None
+
+    entries = checked_entries(prefix, shape_of)
     params: Params = {"blocks": [{} for _ in range(settings["n_layer"])]}
-    for name in reader.get_variable_to_shape_map():
-        target, keys = _place(params, name)
-        for key in keys[:-1]:
-            target = target.setdefault(key, {})
-        target[keys[-1]] = np.squeeze(reader.get_tensor(name))
+    with data_file(prefix).open("rb") as file:
+        for name, entry in entries.items():
+            target, keys = _place(params, name)
+            for key in keys[:-1]:
+                target = target.setdefault(key, {})
+            target[keys[-1]] = np.squeeze(read_values(file, name, entry).numpy())
     return params
 
 
@@ -76,15 +91,7 @@ def load_weights_into_gpt(gpt: nn.Module, params: Params) -> None:
             or has one of another shape.
     """
     parameters = dict(gpt.named_parameters(remove_duplicate=False))
-    context_length, emb_dim = params["wpe"].shape
-    shape = GPTConfig(
-        vocab_size=len(params["wte"]),
-        context_length=context_length,
-        emb_dim=emb_dim,
-        n_heads=1,
-        n_layers=len(params["blocks"]),
-        qkv_bias=True,
-    )
+    shape = _shape(params["wte"].shape, params["wpe"].shape, len(params["blocks"]))
     _check_shape("transformer blocks", (len(gpt.trf_blocks),), (shape.n_layers,))
     sources = {}
     for tensor in gpt2_tensors(shape):
@@ -103,6 +110,19 @@ def load_weights_into_gpt(gpt: nn.Module, params: Params) -> None:
         tensor.into_parameters(stored, parameters)
     if gpt.out_head.weight is not gpt.tok_emb.weight:
         gpt.out_head.weight.data.copy_(gpt.tok_emb.weight.data)
+
+
+def _shape(wte: tuple[int, ...], wpe: tuple[int, ...], n_layers: int) -> GPTConfig:
+    """Return the shape of a model by its embeddings' shapes; the number of heads, which no tensor shows, is left at 1.
+
+    Raises:
+        ValueError: when there is no such model.
+    """
+    if len(wte) != 2 or len(wpe) != 2:
+        raise ValueError(f"embeddings wte of shape {shown(list(wte))} and wpe of shape {shown(list(wpe))}")
+    return GPTConfig(
+        vocab_size=wte[0], context_length=wpe[0], emb_dim=wpe[1], n_heads=1, n_layers=n_layers, qkv_bias=True
+    )
 
 
 def _place(params: Params, name: str) -> tuple[Any, list[str]]:

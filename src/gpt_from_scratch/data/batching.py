@@ -5,14 +5,17 @@ They draw from PyTorch's global generator, so that a seed set before a training 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
+import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from gpt_from_scratch.data.corpus import TokenWindows
 from gpt_from_scratch.data.instructions import Instructions, collate
+from gpt_from_scratch.data.token_map import TokenMap
+from gpt_from_scratch.model.sequences import Sequences
 
 Loader = DataLoader[tuple[Tensor, Tensor]]
 
@@ -26,7 +29,11 @@ def _loaders(train_set: Dataset, val_set: Dataset, batch_size: int, **options: o
 
 
 def text_loaders(
-    train_ids: Sequence[int], val_ids: Sequence[int], context_length: int, stride: int, batch_size: int
+    train_ids: Sequence[int] | TokenMap,
+    val_ids: Sequence[int] | TokenMap,
+    context_length: int,
+    stride: int,
+    batch_size: int,
 ) -> tuple[Loader, Loader]:
     """Return loaders over windows of a text (section 5.1.3); see `TokenWindows`."""
     train_set = TokenWindows(train_ids, context_length, stride, "training text")
@@ -34,14 +41,62 @@ def text_loaders(
     return _loaders(train_set, val_set, batch_size)
 
 
-def message_loaders(train_set: Dataset, val_set: Dataset, batch_size: int) -> tuple[Loader, Loader]:
-    """Return loaders over messages (section 6.3)."""
-    return _loaders(train_set, val_set, batch_size)
+def message_loaders(
+    train_set: Dataset, val_set: Dataset, batch_size: int, padded: bool = True
+) -> tuple[Loader, Loader]:
+    """Return loaders over messages (section 6.3).
+
+    Args:
+        padded: the messages have one length, and a batch is a tensor; else it is `Sequences`.
+    """
+    return _loaders(train_set, val_set, batch_size, collate_fn=None if padded else _one_behind_the_other)
+
+
+def _one_behind_the_other(examples: Sequence[tuple[Tensor, Tensor]]) -> tuple[Sequences, Tensor]:
+    sequences, labels = zip(*examples, strict=True)
+    return Sequences.of(sequences), torch.stack(labels)
 
 
 def instruction_loaders(
-    train_set: Instructions, val_set: Instructions, batch_size: int, pad_id: int
+    train_set: Instructions, val_set: Instructions, batch_size: int, pad_id: int, group_by_length: bool = False
 ) -> tuple[Loader, Loader]:
-    """Return loaders over instructions, padded batch by batch (section 7.4)."""
+    """Return loaders over instructions, padded batch by batch (section 7.4).
+
+    Args:
+        group_by_length: make training batches of sequences that are about equally long; see `SimilarLengths`.
+    """
     padding = partial(collate, pad_id=pad_id, max_length=train_set.max_length)
-    return _loaders(train_set, val_set, batch_size, collate_fn=padding)
+    loader, val_loader = _loaders(train_set, val_set, batch_size, collate_fn=padding)
+    if group_by_length:
+        batches = SimilarLengths([len(ids) for ids in train_set], batch_size)
+        loader = DataLoader(train_set, batch_sampler=batches, collate_fn=padding)
+    return loader, val_loader
+
+
+class SimilarLengths(Sampler[list[int]]):
+    """Full batches of sequences of about equal length, in random order, and other ones in every epoch.
+
+    The sequences are shuffled and dealt into pools of some batches each; a pool is sorted by length and cut into
+    batches, and the batches of all pools are shuffled. What fills no batch is left out, as by the plain loader.
+
+    Args:
+        lengths: tokens of every sequence.
+        pool: batches sorted together: more make lengths more equal, and the sequences that meet less random.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, pool: int = 2) -> None:
+        self._lengths = torch.tensor(lengths)
+        self._batch_size, self._pool = batch_size, pool
+
+    def __len__(self) -> int:
+        return len(self._lengths) // self._batch_size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        chosen = torch.randperm(len(self._lengths))[: len(self) * self._batch_size]
+        batches = [
+            batch
+            for pool in chosen.split(self._pool * self._batch_size)
+            for batch in pool[self._lengths[pool].argsort(stable=True)].split(self._batch_size)
+        ]
+        for number in torch.randperm(len(batches)).tolist():
+            yield batches[number].tolist()

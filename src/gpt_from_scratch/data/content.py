@@ -39,11 +39,23 @@ def unpacked(source: Source, received: Path, folder: Path) -> Path:
     """
     if source.member is None:
         return received
+    content = folder / "member"
+    unpack_member(received, source.member, content, source.limit if source.size is None else source.size)
+    return content
+
+
+def unpack_member(archive_path: Path, name: str, content: Path, limit: int) -> None:
+    """Unpack one member of a zip archive, of at most `limit` bytes, to the file `content`.
+
+    Raises:
+        ValueError: when the archive is damaged, lacks the member, or has a larger one.
+    """
     try:
-        return _member(source, received, folder / "member")
+        with zipfile.ZipFile(archive_path) as archive:
+            _unpack(archive, name, content, limit)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         # A damaged archive shows in any of these: RuntimeError is one that seems encrypted or packed in another way.
-        raise ValueError(f"expected a zip archive with {source.member}, found a damaged one: {error}") from None
+        raise ValueError(f"expected a zip archive with {name}, found a damaged one: {error}") from None
 
 
 def pinned(source: Source, path: Path) -> Source:
@@ -71,16 +83,13 @@ def hash_note(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
-def _member(source: Source, archive_path: Path, content: Path) -> Path:
-    limit = source.size if source.size is not None else source.limit
-    with zipfile.ZipFile(archive_path) as archive:
-        try:
-            member = archive.getinfo(source.member)
-        except KeyError:
-            raise ValueError(f"expected an archive with the member {source.member}, found none") from None
-        if member.file_size > limit:
-            raise ValueError(f"member {source.member}: expected {limit} bytes, found {member.file_size}")
-        with archive.open(member) as packed, content.open("wb") as file:
-            # The size that an archive declares may lie: never unpack more than is expected.
-            file.write(packed.read(limit + 1))
-    return content
+def _unpack(archive: zipfile.ZipFile, name: str, content: Path, limit: int) -> None:
+    try:
+        member = archive.getinfo(name)
+    except KeyError:
+        raise ValueError(f"expected an archive with the member {name}, found none") from None
+    if member.file_size > limit:
+        raise ValueError(f"member {name}: expected at most {limit} bytes, found {member.file_size}")
+    with archive.open(member) as packed, content.open("wb") as file:
+        # The size that an archive declares may lie: never unpack more than is expected.
+        file.write(packed.read(limit + 1))

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from gpt_from_scratch.data.token_map import TokenMap
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.reading import read_text as read_any_text
 
@@ -35,7 +37,7 @@ class TokenWindows(Dataset[tuple[Tensor, Tensor]]):
     """Sliding windows over token ids: inputs, and the same one token later.
 
     Args:
-        token_ids: the whole text.
+        token_ids: the whole text, in memory or on disk.
         context_length: tokens per window.
         stride: tokens from the start of one window to the next.
         name: what the text is called in an error.
@@ -44,12 +46,14 @@ class TokenWindows(Dataset[tuple[Tensor, Tensor]]):
         InputError: when the text fills no window.
     """
 
-    def __init__(self, token_ids: Sequence[int], context_length: int, stride: int, name: str = "text") -> None:
+    def __init__(
+        self, token_ids: Sequence[int] | TokenMap, context_length: int, stride: int, name: str = "text"
+    ) -> None:
         if len(token_ids) <= context_length:
             raise InputError(
                 f"{name}: expected more than one context of {context_length} tokens, found {len(token_ids)} tokens"
             )
-        self._token_ids = torch.tensor(token_ids)
+        self._token_ids = token_ids if isinstance(token_ids, TokenMap) else np.asarray(token_ids)
         self._starts = range(0, len(token_ids) - context_length, stride)
         self._context_length = context_length
 
@@ -59,5 +63,5 @@ class TokenWindows(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Return inputs and targets, each `[context_length]`."""
         start = self._starts[index]
-        end = start + self._context_length
-        return self._token_ids[start:end], self._token_ids[start + 1 : end + 1]
+        window = torch.from_numpy(self._token_ids[start : start + self._context_length + 1].astype(np.int64))
+        return window[:-1], window[1:]

@@ -1,4 +1,4 @@
-"""Labelled messages as token ids of one length (chapter 6, section 6.3)."""
+"""Labelled messages as token ids (chapter 6, section 6.3)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def read_split(path: Path) -> pd.DataFrame:
 
 
 class Messages(Dataset[tuple[Tensor, Tensor]]):
-    """Messages padded on the right to one length.
+    """Messages, padded on the right to one length or as long as they are.
 
     Args:
         frame: columns `Label` and `Text`, see `read_split`.
@@ -50,9 +50,10 @@ class Messages(Dataset[tuple[Tensor, Tensor]]):
         pad_id: token that shorter messages are padded with.
         max_length: length of every message in tokens, longer ones are cut; the longest message's if None.
         limit: most tokens that the model takes; bounds `max_length`.
+        padded: whether they are padded.
 
     Attributes:
-        token_ids: `[messages, max_length]`.
+        token_ids: `[messages, max_length]`; without padding a list of `[tokens]`.
         labels: `[messages]`.
         cut: number of messages that were cut.
     """
@@ -65,6 +66,7 @@ class Messages(Dataset[tuple[Tensor, Tensor]]):
         pad_id: int,
         max_length: int | None = None,
         limit: int | None = None,
+        padded: bool = True,
     ) -> None:
         encoded = [tokenizer.encode(text, disallowed_special=()) for text in frame["Text"]]
         longest = max(len(ids) for ids in encoded)
@@ -72,15 +74,17 @@ class Messages(Dataset[tuple[Tensor, Tensor]]):
         if limit is not None:
             self.max_length = min(self.max_length, limit)
         self.cut = sum(len(ids) > self.max_length for ids in encoded)
-        self.token_ids = torch.full((len(encoded), self.max_length), pad_id)
-        for row, ids in enumerate(encoded):
-            kept = ids[: self.max_length]
-            self.token_ids[row, : len(kept)] = torch.tensor(kept)
+        kept = [torch.tensor(ids[: self.max_length]) for ids in encoded]
+        self.token_ids: Tensor | list[Tensor] = kept
+        if padded:
+            self.token_ids = torch.full((len(kept), self.max_length), pad_id)
+            for row, ids in zip(self.token_ids, kept, strict=True):
+                row[: len(ids)] = ids
         self.labels = torch.tensor(frame["Label"].to_numpy())
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        """Return token ids `[max_length]` and the label, a scalar."""
+        """Return token ids `[max_length]`, or without padding `[tokens]`, and the label, a scalar."""
         return self.token_ids[index], self.labels[index]

@@ -10,18 +10,24 @@ import torch
 from torch import Tensor
 
 from gpt_from_scratch.model import GPTModel
+from gpt_from_scratch.model.sequences import Sequences
 from gpt_from_scratch.training.tasks import Classification
 
 TextsAndLabels = tuple[Sequence[str], Sequence[int]]
 
 
 @torch.no_grad()
-def probabilities(model: GPTModel, token_ids: Tensor, batch_size: int) -> np.ndarray:
-    """Return the probability of every class, `[messages, classes]`, for token ids `[messages, tokens]`."""
-    task = Classification()
-    parts = [
-        torch.softmax(task.logits(model, batch.to(model.device)), dim=-1).cpu() for batch in token_ids.split(batch_size)
-    ]
+def probabilities(model: GPTModel, token_ids: Tensor | Sequence[Tensor], batch_size: int) -> np.ndarray:
+    """Return the probability of every class, `[messages, classes]`, decided at each message's last token.
+
+    Args:
+        token_ids: `[messages, tokens]`, or messages `[tokens]` of different lengths.
+    """
+    task, parts = Classification(), []
+    for start in range(0, len(token_ids), batch_size):
+        batch = token_ids[start : start + batch_size]
+        inputs = batch if isinstance(batch, Tensor) else Sequences.of(batch)
+        parts.append(torch.softmax(task.logits(model, inputs.to(model.device)), dim=-1).cpu())
     return torch.cat(parts).double().numpy()
 
 

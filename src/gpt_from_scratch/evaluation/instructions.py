@@ -13,7 +13,7 @@ from torch import Tensor
 from gpt_from_scratch.data.instructions import IGNORE_INDEX, Entry, collate, format_prompt, format_response
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.evaluation.language import token_loss
-from gpt_from_scratch.generation import generate
+from gpt_from_scratch.generation import generate_each
 from gpt_from_scratch.model import GPTModel
 
 
@@ -31,18 +31,18 @@ def answers(
     context is cut on the left; see `cut_prompts`.
 
     Args:
+        batch_size: entries that are answered at a time; an answer that has ended makes room for the next.
         progress: is told how many further entries are done.
     """
     room = _room(model, max_new_tokens)
     prompts = [_prompt_ids(tokenizer, entry)[-room:] for entry in entries]
+    # Prompts that are read together are padded to the longest of them.
     by_length = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
+    in_order = [prompts[number] for number in by_length]
     texts = [""] * len(prompts)
-    for start in range(0, len(by_length), batch_size):
-        numbers = by_length[start : start + batch_size]
-        rows = generate(model, [prompts[number] for number in numbers], max_new_tokens, eos_id=tokenizer.eot_token)
-        for number, ids in zip(numbers, rows, strict=True):
-            texts[number] = tokenizer.decode(ids).replace("### Response:", "").strip()
-        progress(len(numbers))
+    for place, ids in generate_each(model, in_order, max_new_tokens, eos_id=tokenizer.eot_token, batch_size=batch_size):
+        texts[by_length[place]] = tokenizer.decode(ids).replace("### Response:", "").strip()
+        progress(1)
     return texts
 
 

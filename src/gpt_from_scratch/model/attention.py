@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,8 @@ from torch.nn import functional as F
 
 from gpt_from_scratch.model.config import Kernels
 from gpt_from_scratch.model.kv_cache import LayerCache
+from gpt_from_scratch.model.linear import Linear
+from gpt_from_scratch.model.sequences import last_tokens
 
 
 def causal_mask(n_queries: int, n_keys: int, device: torch.device) -> Tensor:
@@ -37,17 +40,36 @@ def fused_attention(
 ) -> Tensor:
     """The same by PyTorch's `scaled_dot_product_attention`; without `visible` no token sees a later one."""
     n_queries, n_keys = queries.shape[2], keys.shape[2]
-    if visible is None and 1 < n_queries < n_keys:
-        visible = causal_mask(n_queries, n_keys, queries.device)
+    # A single query is the last token and sees everything; PyTorch's is_causal would align it to the first.
+    # Not `is_causal=n_queries == n_keys`: in code compiled for any length that is no bool, and refused.
+    is_causal = False
+    if visible is None:
+        if n_queries == n_keys:
+            is_causal = True
+        elif n_queries > 1:
+            visible = causal_mask(n_queries, n_keys, queries.device)
     return F.scaled_dot_product_attention(
-        queries,
-        keys,
-        values,
-        attn_mask=visible,
-        dropout_p=dropout_rate,
-        # A single query is the last token and sees everything; PyTorch's is_causal would align it to the first.
-        is_causal=visible is None and n_queries == n_keys,
+        queries, keys, values, attn_mask=visible, dropout_p=dropout_rate, is_causal=is_causal
     )
+
+
+def by_sequence(
+    attend: Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor],
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    visible: Tensor | None,
+    lengths: Sequence[int] | None,
+) -> Tensor:
+    """Return `attend(queries, keys, values, visible)`; with `lengths`, for each of the sequences by itself.
+
+    A sequence has a query for each of its tokens, or a single one for its last.
+    """
+    if lengths is None:
+        return attend(queries, keys, values, visible)
+    asked = lengths if queries.shape[2] == keys.shape[2] else [1] * len(lengths)
+    sequences = zip(queries.split(asked, 2), keys.split(lengths, 2), values.split(lengths, 2), strict=True)
+    return torch.cat([attend(*sequence, visible) for sequence in sequences], dim=2)
 
 
 class MultiHeadAttention(nn.Module):
@@ -71,34 +93,48 @@ class MultiHeadAttention(nn.Module):
         self.num_heads = num_heads
         self.head_dim = d_out // num_heads
         self.context_length = context_length
-        self.W_query = nn.Linear(d_in, d_out, bias=qkv_bias)
-        self.W_key = nn.Linear(d_in, d_out, bias=qkv_bias)
-        self.W_value = nn.Linear(d_in, d_out, bias=qkv_bias)
-        self.out_proj = nn.Linear(d_out, d_out)
+        self.W_query = Linear(d_in, d_out, bias=qkv_bias)
+        self.W_key = Linear(d_in, d_out, bias=qkv_bias)
+        self.W_value = Linear(d_in, d_out, bias=qkv_bias)
+        self.out_proj = Linear(d_out, d_out)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, cache: LayerCache | None = None, visible: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        cache: LayerCache | None = None,
+        visible: Tensor | None = None,
+        lengths: Sequence[int] | None = None,
+        last_only: bool = False,
+    ) -> Tensor:
         """Return context vectors `[batch, tokens, d_out]` for inputs `[batch, tokens, d_in]`.
 
         Args:
             cache: earlier tokens' keys and values; those of `x` are appended to it.
             visible: True where a query may look, broadcastable to `[batch, 1, tokens, all tokens]`;
                 without it the plain causal mask.
+            lengths: tokens of each of the sequences that stand one behind the other in `x`, and do not see each other;
+                without it each row is one sequence.
+            last_only: return the last token's context vector alone, of every sequence; see `last_tokens`.
         """
-        batch, tokens, _ = x.shape
+        asking = last_tokens(x, lengths) if last_only else x
         keys, values, queries = (
-            project(x).view(batch, tokens, self.num_heads, self.head_dim).transpose(1, 2)
-            for project in (self.W_key, self.W_value, self.W_query)
+            project(part).unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)
+            for project, part in ((self.W_key, x), (self.W_value, x), (self.W_query, asking))
         )
+        if last_only and visible is not None:
+            visible = visible[:, :, -1:]
         if cache is not None:
             keys, values = cache.append(keys, values)
+        context = by_sequence(self._attend, queries, keys, values, visible, lengths)
+        return self.out_proj(context.transpose(1, 2).flatten(2))
+
+    def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None) -> Tensor:
         if self.kernels == "fused":
-            context = fused_attention(queries, keys, values, visible, self.dropout.p if self.training else 0.0)
-        else:
-            if visible is None:
-                visible = causal_mask(tokens, keys.shape[2], x.device)
-            context = explicit_attention(queries, keys, values, visible, self.dropout)
-        return self.out_proj(context.transpose(1, 2).reshape(batch, tokens, self.d_out))
+            return fused_attention(queries, keys, values, visible, self.dropout.p if self.training else 0.0)
+        if visible is None:
+            visible = causal_mask(queries.shape[2], keys.shape[2], queries.device)
+        return explicit_attention(queries, keys, values, visible, self.dropout)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         # The book's modules keep their causal mask as a buffer, so its .pth files hold one per layer.

@@ -24,9 +24,10 @@ class GPTConfig:
         drop_rate: dropout probability after the embeddings, on attention weights and on both residual branches.
         qkv_bias: whether the query, key and value projections have a bias (OpenAI's weights: yes).
         tie_weights: whether the output head shares the token embedding's matrix (OpenAI's weights: yes).
-        kernels: `explicit` computes layer norm, GELU and attention as the book derives them; `fused` computes the
-            same with PyTorch's own kernels. Equal without dropout up to rounding; under dropout the two draw
-            different random numbers for the attention weights.
+        kernels: `explicit` computes layer norm, GELU, attention and loss as the book derives them; `fused` computes
+            the same with PyTorch's own kernels, matrix products with oneDNN where that is faster, and of a batch to
+            learn from no padding. Equal without dropout up to rounding; under dropout the two draw different random
+            numbers.
     """
 
     vocab_size: int = 50257

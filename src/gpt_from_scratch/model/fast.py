@@ -6,15 +6,20 @@ under the keys of the ordinary model.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
+import torch
 from torch import Tensor, nn
 
-from gpt_from_scratch.model.attention import fused_attention
+from gpt_from_scratch.model.attention import MultiHeadAttention, by_sequence, fused_attention
 from gpt_from_scratch.model.config import GPTConfig
 from gpt_from_scratch.model.gpt import GPTModel, TransformerBlock
 from gpt_from_scratch.model.kv_cache import LayerCache
 from gpt_from_scratch.model.layers import FeedForward
+from gpt_from_scratch.model.linear import Linear
+from gpt_from_scratch.model.sequences import last_tokens
 
 
 class PyTorchMultiHeadAttention(nn.Module):
@@ -29,19 +34,42 @@ class PyTorchMultiHeadAttention(nn.Module):
         self.d_out = d_out
         self.num_heads = num_heads
         self.head_dim = d_out // num_heads
-        self.qkv = nn.Linear(d_in, 3 * d_out, bias=qkv_bias)
-        self.proj = nn.Linear(d_out, d_out)
+        self.qkv = Linear(d_in, 3 * d_out, bias=qkv_bias)
+        self.proj = Linear(d_out, d_out)
         self.dropout = dropout
 
-    def forward(self, x: Tensor, cache: LayerCache | None = None, visible: Tensor | None = None) -> Tensor:
-        """`[batch, tokens, d_in]` → `[batch, tokens, d_out]`; `cache` and `visible` as in `MultiHeadAttention`."""
-        batch, tokens, _ = x.shape
-        heads = self.qkv(x).view(batch, tokens, 3, self.num_heads, self.head_dim)
+    def forward(
+        self,
+        x: Tensor,
+        cache: LayerCache | None = None,
+        visible: Tensor | None = None,
+        lengths: Sequence[int] | None = None,
+        last_only: bool = False,
+    ) -> Tensor:
+        """`[batch, tokens, d_in]` → `[batch, tokens, d_out]`; the other arguments as in `MultiHeadAttention`."""
+        heads = self.qkv(x).unflatten(-1, (3, self.num_heads, self.head_dim))
         queries, keys, values = heads.permute(2, 0, 3, 1, 4)
+        if last_only:
+            queries = last_tokens(queries.transpose(1, 2), lengths).transpose(1, 2)
+            visible = None if visible is None else visible[:, :, -1:]
         if cache is not None:
             keys, values = cache.append(keys, values)
-        context = fused_attention(queries, keys, values, visible, self.dropout if self.training else 0.0)
-        return self.proj(context.transpose(1, 2).reshape(batch, tokens, self.d_out))
+        attend = partial(fused_attention, dropout_rate=self.dropout if self.training else 0.0)
+        context = by_sequence(attend, queries, keys, values, visible, lengths)
+        return self.proj(context.transpose(1, 2).flatten(2))
+
+
+def with_one_projection(attention: MultiHeadAttention) -> PyTorchMultiHeadAttention:
+    """Return the same attention, with a copy of its three input projections as one."""
+    parts = [attention.W_query, attention.W_key, attention.W_value]
+    width, biased = attention.W_query.in_features, attention.W_query.bias is not None
+    with torch.device("meta"):  # no random numbers for weights that are replaced
+        merged = PyTorchMultiHeadAttention(width, attention.d_out, attention.num_heads, attention.dropout.p, biased)
+    merged.qkv.weight = nn.Parameter(torch.cat([part.weight.detach() for part in parts]))
+    if biased:
+        merged.qkv.bias = nn.Parameter(torch.cat([part.bias.detach() for part in parts]))
+    merged.proj = attention.out_proj
+    return merged.train(attention.training)
 
 
 class FeedForwardFast(FeedForward):

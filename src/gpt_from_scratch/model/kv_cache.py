@@ -9,18 +9,33 @@ from gpt_from_scratch.model.config import GPTConfig
 
 
 class LayerCache:
-    """One layer's keys and values, each `[batch, n_heads, capacity, head_dim]`, filled from the left."""
+    """One layer's keys and values, each `[batch, n_heads, capacity, head_dim]`, filled from the left.
 
-    def __init__(self, shape: tuple[int, int, int, int], device: torch.device, dtype: torch.dtype) -> None:
-        self.keys = torch.empty(shape, device=device, dtype=dtype)
-        self.values = torch.empty(shape, device=device, dtype=dtype)
+    Attributes:
+        length: tokens before the next ones; of the longest row where they differ.
+        places: where the next token of each row goes, `[batch]`, when rows differ in length; None when they do not.
+    """
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        self.keys = keys
+        self.values = values
         self.length = 0
+        self.places: Tensor | None = None
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Store the new tokens' keys and values and return those of all tokens so far."""
+        """Store the new tokens' keys and values and return those of all tokens so far.
+
+        With `places` there is one new token a row, and behind a shorter row's tokens stands what was there before:
+        the caller masks it.
+        """
         end = self.length + keys.shape[2]
-        self.keys[:, :, self.length : end] = keys
-        self.values[:, :, self.length : end] = values
+        if self.places is None:
+            self.keys[:, :, self.length : end] = keys
+            self.values[:, :, self.length : end] = values
+        else:
+            rows = torch.arange(len(self.places), device=self.places.device)
+            self.keys[rows, :, self.places] = keys[:, :, 0]
+            self.values[rows, :, self.places] = values[:, :, 0]
         self.length = end
         return self.keys[:, :, :end], self.values[:, :, :end]
 
@@ -38,10 +53,31 @@ class KVCache:
         self, cfg: GPTConfig, batch_size: int, capacity: int, device: torch.device, dtype: torch.dtype
     ) -> None:
         shape = (batch_size, cfg.n_heads, capacity, cfg.head_dim)
-        self.layers = [LayerCache(shape, device, dtype) for _ in range(cfg.n_layers)]
+        # Not torch.empty: a masked place has the weight 0, and 0 times a stray infinity or NaN would not be 0.
+        self.layers = [
+            LayerCache(*(torch.zeros(shape, device=device, dtype=dtype) for _ in range(2))) for _ in range(cfg.n_layers)
+        ]
         self.capacity = capacity
 
     @property
     def length(self) -> int:
         """Tokens stored so far."""
         return self.layers[0].length
+
+    def rows(self, start: int, end: int) -> KVCache:
+        """Return an empty cache in the memory of the rows `start:end` of this one."""
+        part = object.__new__(KVCache)
+        part.layers = [LayerCache(layer.keys[start:end], layer.values[start:end]) for layer in self.layers]
+        part.capacity = self.capacity
+        return part
+
+    def seek(self, length: int, places: Tensor | None = None) -> None:
+        """Say where the next tokens go; see `LayerCache`."""
+        for layer in self.layers:
+            layer.length, layer.places = length, places
+
+    def copy_row(self, source: int, target: int, length: int) -> None:
+        """Copy the first `length` tokens of one row over those of another."""
+        for layer in self.layers:
+            layer.keys[target, :, :length] = layer.keys[source, :, :length]
+            layer.values[target, :, :length] = layer.values[source, :, :length]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gpt_from_scratch.model.config import GPTConfig, Kernels
+from gpt_from_scratch.model.linear import Linear
 
 
 def use_kernels(module: nn.Module, kernels: Kernels) -> None:
@@ -62,9 +63,9 @@ class FeedForward(nn.Module):
         super().__init__()
         cfg = GPTConfig.of(cfg)
         self.layers = nn.Sequential(
-            nn.Linear(cfg.emb_dim, 4 * cfg.emb_dim),
+            Linear(cfg.emb_dim, 4 * cfg.emb_dim),
             GELU(),
-            nn.Linear(4 * cfg.emb_dim, cfg.emb_dim),
+            Linear(4 * cfg.emb_dim, cfg.emb_dim),
         )
         use_kernels(self, cfg.kernels)
 

@@ -291,6 +291,22 @@ class StageRun:
             log.warning("MLflow: could not mend what earlier stages left: %s", one_line(error))
 
 
+class Untracked:
+    """In the place of a run, in the processes of a training that leave the tracking to the first."""
+
+    def __enter__(self) -> Untracked:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+    def log(self, record: Record) -> None:
+        """Note nothing."""
+
+    def dataset(self, name: str, path: Path | str, sha256: str, context: str) -> None:
+        """Note nothing."""
+
+
 def _status(error: BaseException | None) -> str:
     """Return MLflow's word for how the stage ended; an exit with 128 + n is what a handler of signal n makes."""
     if error is None or (isinstance(error, SystemExit) and not error.code):

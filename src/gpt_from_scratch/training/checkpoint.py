@@ -101,7 +101,7 @@ class Checkpoints:
             shutil.rmtree(leftover)
         for path in reversed(self._folders()):
             try:
-                return _read(path)
+                return read_checkpoint(path)
             except InputError as error:
                 log.warning("a damaged checkpoint is removed, and the one before it used: %s", error)
                 shutil.rmtree(path)
@@ -133,7 +133,12 @@ def _sealed(manifest: dict[str, Any]) -> str:
     return f"{text}\n{hashlib.sha256(text.encode()).hexdigest()}\n"
 
 
-def _read(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Return the checkpoint in a folder.
+
+    Raises:
+        InputError: when it is not there, or a byte of it is not as it was written.
+    """
     try:
         text = (path / MANIFEST).read_text(encoding="utf-8")
         manifest = json.loads(text.rpartition("}")[0] + "}")

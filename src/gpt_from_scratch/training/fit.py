@@ -14,7 +14,10 @@ from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.training.journal import Journal, Listener
 from gpt_from_scratch.training.loop import train
 from gpt_from_scratch.training.optimizer import Schedule, build_optimizer
+from gpt_from_scratch.training.precision import accelerated
+from gpt_from_scratch.training.processes import ALONE, Group
 from gpt_from_scratch.training.resuming import Saver
+from gpt_from_scratch.training.spread import Spread
 from gpt_from_scratch.training.tasks import Batch, Task, mean_loss
 
 if TYPE_CHECKING:
@@ -83,6 +86,7 @@ def fit(
     initial_batches: int | None,
     write_sample: Callable[[], str] | None = None,
     saver: Saver | None = None,
+    group: Group = ALONE,
 ) -> Fit:
     """Train `model` in place, drawing from PyTorch's global generator as it stands.
 
@@ -91,15 +95,24 @@ def fit(
         params: epochs, optimizer, schedule and how often to evaluate.
         listeners: are handed every record.
         initial_batches: batches per set that is measured on before training; all if None.
-        write_sample: returns the text to keep after an epoch; the model is in evaluation mode then.
+        write_sample: returns the text to keep after an epoch; the model is in evaluation mode then. It draws no random
+            numbers.
         saver: saves the training, and lets it go on where an earlier process ended: then the result is that of a
             training that was never interrupted, bit by bit.
+        group: the processes that train together, all of which call this alike. The first one's model is trained in
+            place, it alone writes samples and has listeners; with `sharding: full` the others' models are used up.
 
     Raises:
         InputError: when there are too few sequences, a figure is not finite, or the memory does not suffice.
     """
+    if params.batch_size < group.size:
+        raise InputError(
+            f"batch_size: expected a sequence for each of {group.size} processes, found {params.batch_size}"
+        )
     try:
-        return _fit(model, task, loaders, params, device, listeners, initial_batches, write_sample, saver)
+        task = accelerated(task, params.precision, params.compile)
+        with group.together():
+            return _fit(model, task, loaders, params, device, listeners, initial_batches, write_sample, saver, group)
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
@@ -116,14 +129,20 @@ def _fit(
     initial_batches: int | None,
     write_sample: Callable[[], str] | None,
     saver: Saver | None,
+    group: Group,
 ) -> Fit:
     steps = total_steps(loaders[0], params)
-    optimizer = build_optimizer(model, params.optimizer.lr, params.optimizer.weight_decay)
+    listeners = listeners if group.first else ()
+    spread = Spread(model, group)
+    optimizer = build_optimizer(spread.trained, params.optimizer.lr, params.optimizer.weight_decay)
     if saver is not None and saver.found is not None:
         result = Fit.resumed(saver.found.state["history"], listeners)
     else:
-        result = Fit(Journal(listeners), _initial_figures(model, task, loaders, params.seed, device, initial_batches))
-    start = None if saver is None else saver.begin(model, optimizer, device, result.before)
+        result = Fit(
+            Journal(listeners),
+            _initial_figures(spread.called, task, loaders, params.seed, device, initial_batches, group),
+        )
+    start = None if saver is None else saver.begin(spread, optimizer, device, result.before)
     schedule, warmup_steps = None, 0
     if params.schedule.kind == "cosine":
         warmup_steps = int(params.schedule.warmup_fraction * steps)
@@ -131,7 +150,7 @@ def _fit(
             params.optimizer.lr, params.schedule.initial_lr, params.schedule.min_lr, warmup_steps, steps
         )
     records = train(
-        model,
+        spread.called,
         task,
         *loaders,
         optimizer,
@@ -146,10 +165,17 @@ def _fit(
         accumulation_steps=params.accumulation_steps,
         start=start,
         on_update=(lambda position: None) if saver is None else saver.note,
+        group=group,
     )
     for record in result.journal.follow(records):
-        if record.name == "epoch" and write_sample is not None:
+        if record.name != "epoch" or write_sample is None:
+            continue
+        spread.gather()
+        if group.first:
             result.samples.append({"epoch": record.epoch, "step": record.step, "text": write_sample()})
+    if spread.sharded and saver is not None:
+        saver.save()  # later the others are not there to save with
+    spread.gather()
     return result
 
 
@@ -177,14 +203,15 @@ def _initial_figures(
     seed: int,
     device: torch.device,
     num_batches: int | None,
+    group: Group,
 ) -> dict[str, float]:
     """Measure without disturbing the random numbers that the training is about to draw."""
     mode = model.training
     model.eval()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        losses = [mean_loss(task, model, loader, device, num_batches) for loader in loaders]
+        losses = [mean_loss(task, model, loader, device, num_batches, group) for loader in loaders]
         torch.manual_seed(seed)
-        scores = dict(task.scores(model, *loaders, device, num_batches))
+        scores = dict(task.scores(model, *loaders, device, num_batches, group))
     model.train(mode)
     return {**dict(zip(("train_loss", "validation_loss"), losses, strict=True)), **scores}

@@ -17,7 +17,9 @@ from torch.utils.data import DataLoader
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.interruption import uninterrupted
+from gpt_from_scratch.training.processes import ALONE, Group
 from gpt_from_scratch.training.random_state import RandomState
+from gpt_from_scratch.training.spread import exchanging, whole
 from gpt_from_scratch.training.tasks import Batch, Task, mean_loss
 
 
@@ -83,6 +85,7 @@ def train(
     accumulation_steps: int = 1,
     start: Position | None = None,
     on_update: Callable[[Position], None] = lambda position: None,
+    group: Group = ALONE,
 ) -> Iterator[Record]:
     """Train `model` and yield records as they arise.
 
@@ -95,6 +98,7 @@ def train(
             last full update is not trained on, as by a loader that drops its last, smaller batch.
         start: where to go on; the model and the optimizer have to be those of that moment.
         on_update: is told the position after every update, while no signal interrupts.
+        group: the processes that train together; `model` is then what a `Spread` calls. Each yields the same records.
 
     Raises:
         InputError: when a loss or a gradient is not finite; the update is not made.
@@ -111,8 +115,8 @@ def train(
         yield record("grad_norm", position.grad_norm)
         if position.step % eval_every == 0:
             model.eval()
-            yield record("train_loss", mean_loss(task, model, train_loader, device, eval_batches))
-            yield record("validation_loss", mean_loss(task, model, val_loader, device, eval_batches))
+            yield record("train_loss", mean_loss(task, model, train_loader, device, eval_batches, group))
+            yield record("validation_loss", mean_loss(task, model, val_loader, device, eval_batches, group))
             model.train()
 
     step, seen = (start.step, start.seen) if start else (-1, 0)
@@ -128,15 +132,15 @@ def train(
             drawn = sum(1 for _ in islice(batches, resumed.batches))
             resumed.random.restore(device)
             yield from measure(resumed)
-        while len(group := list(islice(batches, accumulation_steps))) == accumulation_steps:
+        while len(parts := list(islice(batches, accumulation_steps))) == accumulation_steps:
             step += 1
-            drawn += len(group)
+            drawn += len(parts)
             if schedule is not None:
                 for parameters in optimizer.param_groups:
                     parameters["lr"] = schedule(step)
             lr = optimizer.param_groups[0]["lr"]
             optimizer.zero_grad()
-            loss = _backward(model, task, group, device)
+            loss = _backward(model, task, parts, device, group, drawn)
             clipped = max_grad_norm is not None and step >= clip_from_step
             grad_norm = _clip(model, max_grad_norm if clipped else None)
             if not (math.isfinite(loss) and math.isfinite(grad_norm)):
@@ -147,37 +151,47 @@ def train(
                 )
             with uninterrupted():
                 optimizer.step()
-                seen += sum(task.count(batch) for batch in group)
+                seen += sum(task.count(batch) for batch in parts)
                 position = Position(
                     step, epoch, seen, drawn, loss, lr, grad_norm, epoch_random, RandomState.capture(device)
                 )
                 on_update(position)
             yield from measure(position)
         model.eval()
-        for name, value in task.scores(model, train_loader, val_loader, device, eval_batches):
+        for name, value in task.scores(model, train_loader, val_loader, device, eval_batches, group):
             yield Record(step, name, value, epoch, seen)
         yield Record(step, "epoch", float(epoch), epoch, seen)
 
 
-def _backward(model: nn.Module, task: Task, group: list[Batch], device: torch.device) -> float:
-    """Add up the gradients of a group of batches, each by its share of what is learnt; return the mean loss."""
-    if len(group) == 1:
-        loss = task.loss(model, group[0], device)
+def _backward(
+    model: nn.Module, task: Task, parts: list[Batch], device: torch.device, group: Group, drawn: int
+) -> float:
+    """Add up the gradients of some batches, each row by its share of what is learnt; return the mean loss.
+
+    Args:
+        drawn: batches drawn in this epoch, these included.
+    """
+    if len(parts) == group.size == 1:
+        loss = task.loss(model, parts[0], device)
         loss.backward()
         return loss.item()
-    weights = [task.weight(batch) for batch in group]
+    total = sum(task.weight(batch) for batch in parts) or math.nan
     mean = 0.0
-    for batch, weight in zip(group, weights, strict=True):
-        loss = task.loss(model, batch, device) * (weight / sum(weights))
-        loss.backward()
+    for left, batch in zip(reversed(range(len(parts))), parts, strict=True):
+        own = group.rows(batch)
+        weight = task.weight(own)
+        with exchanging(model, wanted=left == 0), group.own_random(device, drawn - left):
+            # Rows without anything to learn have no loss, but the others wait for this process's gradients.
+            loss = task.loss(model, own if weight else batch, device) * (weight / total)
+            (loss * group.size).backward()  # what is exchanged is averaged
         mean += loss.item()
-    return mean
+    return group.sum(mean)
 
 
 def _clip(model: nn.Module, max_norm: float | None) -> float:
     """Return the norm of all gradients, and scale them down to `max_norm` if one is given."""
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients)
+    norm = whole(torch.nn.utils.get_total_norm(gradients))
     if max_norm is not None:
         torch.nn.utils.clip_grads_with_norm_(model.parameters(), max_norm, norm)
     return norm.item()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,9 +14,11 @@ from torch import Tensor, nn
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.interruption import uninterrupted
-from gpt_from_scratch.training.checkpoint import KEPT, Checkpoints
+from gpt_from_scratch.training.checkpoint import KEPT, Checkpoints, read_checkpoint
 from gpt_from_scratch.training.loop import Position
+from gpt_from_scratch.training.processes import ALONE, Group
 from gpt_from_scratch.training.random_state import RandomState
+from gpt_from_scratch.training.spread import Spread, part, whole
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +29,8 @@ class Saver:
     Args:
         checkpoints: where to.
         every_seconds: time between two checkpoints, the most work that a kill can cost.
+        group: the processes that train together. Each has a saver; the first one's looks for checkpoints and writes
+            them, and all read.
 
     Attributes:
         found: the newest checkpoint of an earlier process; None if this one is the first.
@@ -37,16 +42,21 @@ class Saver:
         checkpoints: Checkpoints,
         every_seconds: float,
         clock: Callable[[], float] = time.monotonic,
+        group: Group = ALONE,
     ) -> None:
-        self.found = checkpoints.newest()
+        self.found = checkpoints.newest() if group.first else None
+        path = group.tell(str(self.found.path) if self.found else "")
+        if path and not group.first:
+            self.found = read_checkpoint(Path(path))
         self.carried: Callable[[], Any] = lambda: None
         self._checkpoints, self._every, self._clock = checkpoints, every_seconds, clock
+        self._group = group
         self._position: Position | None = None
         self._saved_step = -1 if self.found is None else self.found.step
 
     def begin(
         self,
-        model: nn.Module,
+        spread: Spread,
         optimizer: torch.optim.Optimizer,
         device: torch.device,
         history: Callable[[int], Any],
@@ -62,11 +72,12 @@ class Saver:
         Raises:
             InputError: when the disk has no room for the checkpoints and the trained model.
         """
-        self._model, self._optimizer, self._history = model, optimizer, history
-        self._check_room()
+        self._spread, self._optimizer, self._history = spread, optimizer, history
+        if self._group.first:
+            self._check_room()
         start = None
         if self.found is not None:
-            fill(model, self.found.tensors("weights"))
+            fill(spread.trained, self.found.tensors("weights"))
             _fill_optimizer(optimizer, self.found.tensors("optimizer"))
             start = _position_from(self.found.state["position"])
             log.info("going on after step %d, from %s", start.step, self.found.path)
@@ -76,7 +87,10 @@ class Saver:
     def note(self, position: Position) -> None:
         """Remember a position, and save it when it is time."""
         self._position = position
-        if self._clock() - self._saved_at >= self._every:
+        due = self._clock() - self._saved_at >= self._every
+        if self._spread.sharded:  # all have to take part
+            due = bool(self._group.gather(due)[0][0])
+        if due:
             self.save()
 
     def save(self) -> None:
@@ -85,18 +99,30 @@ class Saver:
         if position is None or position.step <= self._saved_step:
             return
         with uninterrupted():
-            state = {
-                "position": _position_to(position),
-                "history": self._history(position.step),
-                "carried": self.carried(),
-            }
-            tensors = {"weights": parameters(self._model), "optimizer": _optimizer_tensors(self._optimizer)}
-            self._checkpoints.save(position.step, tensors, state)
+            weights = self._whole(parameters(self._spread.trained))
+            averages = self._whole(_optimizer_tensors(self._optimizer))
+            if self._group.first:
+                state = {
+                    "position": _position_to(position),
+                    "history": self._history(position.step),
+                    "carried": self.carried(),
+                }
+                self._checkpoints.save(position.step, {"weights": weights, "optimizer": averages}, state)
             self._saved_step, self._saved_at = position.step, self._clock()
 
+    def _whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the tensors in the first process, and nothing in the others, whose parts it may need."""
+        kept = {}
+        for name, tensor in tensors.items():
+            values = whole(tensor.detach())
+            if self._group.first:
+                kept[name] = values
+        return kept
+
     def _check_room(self) -> None:
-        weights = sum(p.numel() * p.element_size() for p in self._model.parameters())
-        trained = sum(p.numel() * p.element_size() for p in self._model.parameters() if p.requires_grad)
+        own = parameters(self._spread.trained).values()
+        weights = sum(p.numel() * p.element_size() for p in own)
+        trained = sum(p.numel() * p.element_size() for p in own if p.requires_grad)
         # The checkpoints that are kept and one being written, with AdamW's two averages; the model, and DVC's copy.
         needed = (KEPT + 1) * (weights + 2 * trained) + 2 * weights - self._checkpoints.size()
         place = next(
@@ -121,7 +147,7 @@ def fill(model: nn.Module, tensors: dict[str, Tensor]) -> None:
         raise InputError(f"checkpoint: expected the parameters {', '.join(own)}, found {', '.join(tensors)}")
     with torch.no_grad():
         for name, parameter in own.items():
-            parameter.copy_(tensors[name])
+            parameter.copy_(part(tensors[name], like=parameter))
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -130,10 +156,12 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def _fill_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    own = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         number, _, name = key.partition(".")
-        state.setdefault(int(number), {})[name] = value
+        parameter = own[int(number)]
+        state.setdefault(int(number), {})[name] = part(value, parameter) if value.shape == parameter.shape else value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

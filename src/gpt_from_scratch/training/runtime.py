@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from gpt_from_scratch.cores import usable_cores
 from gpt_from_scratch.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,10 +36,14 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def prepare(runtime: Runtime) -> torch.device:
-    """Set threads and determinism for this process, and return the device to work on."""
-    if runtime.threads:
-        torch.set_num_threads(runtime.threads)
+def prepare(runtime: Runtime, processes: int = 1) -> torch.device:
+    """Set threads and determinism for this process, and return the device to work on.
+
+    Args:
+        processes: how many share this machine's cores.
+    """
+    if runtime.threads or processes > 1:
+        torch.set_num_threads(runtime.threads or max(1, usable_cores() // processes))
     # cuBLAS needs a fixed workspace for reproducible sums, and reads it when its first handle is made.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(runtime.deterministic)

@@ -10,8 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Batch = tuple[Tensor, Tensor]
-"""Inputs, token ids `[batch, tokens]`, and targets: token ids `[batch, tokens]` or class numbers `[batch]`."""
+from gpt_from_scratch.model.sequences import Sequences
+from gpt_from_scratch.training.cross_entropy import cross_entropy
+from gpt_from_scratch.training.packing import pack
+from gpt_from_scratch.training.processes import ALONE, Group
+
+Batch = tuple[Tensor | Sequences, Tensor]
+"""Inputs, token ids `[batch, tokens]`, and targets: token ids `[batch, tokens]` or class numbers `[batch]`.
+
+With class numbers, inputs may be sequences of different lengths, of token ids or of kept states (`frozen_prefix`).
+"""
 
 IGNORED = -100
 """A target that is not learnt: what PyTorch's cross-entropy leaves out."""
@@ -36,6 +44,7 @@ class Task(Protocol):
         val_loader: Iterable[Batch],
         device: torch.device,
         num_batches: int | None,
+        group: Group = ALONE,
     ) -> Iterator[tuple[str, float]]:
         """Yield what is measured after every epoch, as names and values; the model is in evaluation mode."""
 
@@ -43,12 +52,21 @@ class Task(Protocol):
 class LanguageModelling:
     """Predicting the next token: pretraining (chapter 5) and instruction tuning (chapter 7).
 
-    Targets of −100 are not learnt.
+    Targets of −100 are not learnt. A model with `kernels="fused"` computes on a CPU only what its loss depends on:
+    no padding, and logits for learnt targets alone; not where it is compiled, since how much that is differs from
+    batch to batch.
     """
 
     def loss(self, model: nn.Module, batch: Batch, device: torch.device) -> Tensor:
         inputs, targets = (part.to(device) for part in batch)
-        return F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
+        whole = torch.compiler.is_compiling() or inputs.device.type != "cpu"
+        if whole or getattr(_bare(model), "kernels", "explicit") != "fused":
+            return F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
+        lengths, learnt = None, targets != IGNORED
+        if not learnt.all():
+            inputs, targets, lengths = pack(inputs, targets, IGNORED)
+            learnt = targets != IGNORED
+        return cross_entropy(model(inputs, lengths=lengths, wanted=learnt), targets[learnt])
 
     def count(self, batch: Batch) -> int:
         return batch[0].numel()
@@ -63,15 +81,32 @@ class LanguageModelling:
         val_loader: Iterable[Batch],
         device: torch.device,
         num_batches: int | None,
+        group: Group = ALONE,
     ) -> Iterator[tuple[str, float]]:
         yield from ()
 
 
 class Classification:
-    """Deciding a class from the logits at the last position (chapter 6)."""
+    """Deciding a class from the logits at the last position (chapter 6).
 
-    def logits(self, model: nn.Module, inputs: Tensor) -> Tensor:
-        """Return class logits `[batch, classes]` for token ids `[batch, tokens]`."""
+    For `Sequences`, the last block computes that position alone; for token ids it does under `kernels="fused"`, unless
+    dropout is to draw as many random numbers as for all of them.
+
+    Args:
+        first_block: block that the inputs enter, if they are kept states; 0: they are token ids.
+    """
+
+    def __init__(self, first_block: int = 0) -> None:
+        self._first_block = first_block
+
+    def logits(self, model: nn.Module, inputs: Tensor | Sequences) -> Tensor:
+        """Return class logits `[batch, classes]` for token ids `[batch, tokens]`, or for `Sequences`."""
+        if isinstance(inputs, Sequences):
+            lengths, first_block = inputs.lengths, self._first_block
+            return model(inputs.values, lengths=lengths, last_only=True, first_block=first_block)[0]
+        bare = _bare(model)
+        if getattr(bare, "kernels", "explicit") == "fused" and not (model.training and bare.config.drop_rate):
+            return model(inputs, last_only=True)[:, -1, :]
         return model(inputs)[:, -1, :]
 
     def loss(self, model: nn.Module, batch: Batch, device: torch.device) -> Tensor:
@@ -79,10 +114,10 @@ class Classification:
         return F.cross_entropy(self.logits(model, inputs), labels)
 
     def count(self, batch: Batch) -> int:
-        return batch[0].shape[0]
+        return len(batch[1])
 
     def weight(self, batch: Batch) -> int:
-        return batch[0].shape[0]
+        return len(batch[1])
 
     def scores(
         self,
@@ -91,20 +126,35 @@ class Classification:
         val_loader: Iterable[Batch],
         device: torch.device,
         num_batches: int | None,
+        group: Group = ALONE,
     ) -> Iterator[tuple[str, float]]:
-        yield "train_accuracy", accuracy(self, model, train_loader, device, num_batches)
-        yield "validation_accuracy", accuracy(self, model, val_loader, device, num_batches)
+        yield "train_accuracy", accuracy(self, model, train_loader, device, num_batches, group)
+        yield "validation_accuracy", accuracy(self, model, val_loader, device, num_batches, group)
+
+
+def _bare(model: nn.Module) -> nn.Module:
+    """Return the model inside DistributedDataParallel, which keeps it as `module`."""
+    return getattr(model, "module", model)
 
 
 @torch.no_grad()
 def mean_loss(
-    task: Task, model: nn.Module, loader: Iterable[Batch], device: torch.device, num_batches: int | None = None
+    task: Task,
+    model: nn.Module,
+    loader: Iterable[Batch],
+    device: torch.device,
+    num_batches: int | None = None,
+    group: Group = ALONE,
 ) -> float:
     """Return the mean of the batches' losses over the first `num_batches` batches (all if None); NaN without any.
 
-    The model's mode is the caller's business.
+    The model's mode is the caller's business. Of several processes each takes some of the batches.
     """
-    losses = [task.loss(model, batch, device).item() for batch in islice(loader, num_batches)]
+
+    def measure(batch: Batch) -> tuple[float]:
+        return (task.loss(model, batch, device).item(),)
+
+    losses = [loss for (loss,) in group.each(islice(loader, num_batches), measure)]
     return sum(losses) / len(losses) if losses else float("nan")
 
 
@@ -115,11 +165,15 @@ def accuracy(
     loader: Iterable[Batch],
     device: torch.device,
     num_batches: int | None = None,
+    group: Group = ALONE,
 ) -> float:
     """Return the fraction of correctly classified examples in the first `num_batches` batches; NaN without any."""
-    correct = examples = 0
-    for inputs, labels in islice(loader, num_batches):
-        predicted = task.logits(model, inputs.to(device)).argmax(dim=-1)
-        correct += int((predicted == labels.to(device)).sum())
-        examples += labels.shape[0]
+
+    def measure(batch: Batch) -> tuple[float, float]:
+        inputs, labels = (part.to(device) for part in batch)
+        predicted = task.logits(model, inputs).argmax(dim=-1)
+        return (predicted == labels).sum().item(), len(labels)
+
+    results = group.each(islice(loader, num_batches), measure)
+    correct, examples = (sum(column) for column in zip(*results, strict=True)) if results else (0, 0)
     return correct / examples if examples else float("nan")

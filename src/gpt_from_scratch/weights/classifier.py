@@ -3,7 +3,8 @@
 Hugging Face's classification head has no bias, the book's has, so the layout is our own: `config.json` and the
 tokenizer's files as for a language model; `model.safetensors` with the body under Hugging Face's names
 (`transformers.GPT2Model` reads it) and the head as `score.weight` `[classes, emb_dim]` and `score.bias` `[classes]`;
-`classifier.json` with the names of the classes, the length that texts are padded to and the token they are padded with.
+`classifier.json` with the names of the classes, the length that texts are padded to, the token they are padded with and
+which token decides.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -24,6 +25,8 @@ from gpt_from_scratch.weights.config_file import load_config, load_facts, write_
 from gpt_from_scratch.weights.layout import GPT2Tensor, empty_model, fill_model, gpt2_tensors, named_parameters
 from gpt_from_scratch.weights.tensor_file import TensorFile, write_tensors
 
+DecidingToken = Literal["last", "last_real"]
+
 
 @dataclass(frozen=True)
 class ClassifierInfo:
@@ -33,12 +36,15 @@ class ClassifierInfo:
         labels: names of the classes, in the order of the head's outputs.
         max_length: tokens that every text is padded or cut to.
         pad_id: id of the token that it is padded with.
+        deciding_token: at which token the head decides: `last`, the last after padding; `last_real`, the text's own
+            last, so that no padding is needed.
         facts: what else is known about the weights.
     """
 
     labels: tuple[str, ...]
     max_length: int
     pad_id: int
+    deciding_token: DecidingToken = "last"
     facts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -50,6 +56,7 @@ def save_classifier(
     labels: Sequence[str],
     max_length: int,
     pad_id: int,
+    deciding_token: DecidingToken,
     facts: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a classifier and its tokenizer into an existing folder.
@@ -62,7 +69,8 @@ def save_classifier(
     """
     end_of_text = write_tokenizer(tokenizer_folder, folder, model.config)
     write_config(folder, model.config, "GPT2Model", end_of_text, facts)
-    write_json(folder / "classifier.json", {"labels": list(labels), "max_length": max_length, "pad_id": pad_id})
+    info = {"labels": list(labels), "max_length": max_length, "pad_id": pad_id, "deciding_token": deciding_token}
+    write_json(folder / "classifier.json", info)
     parameters = named_parameters(model)
     tensors = chain(gpt2_tensors(model.config), _head(len(labels), model.config.emb_dim))
     write_tensors(folder, ((tensor, tensor.from_parameters(parameters)) for tensor in tensors))
@@ -94,7 +102,9 @@ def _head(n_classes: int, emb_dim: int) -> Iterator[GPT2Tensor]:
 def _load_info(folder: Path, context_length: int, vocab_size: int) -> ClassifierInfo:
     path = folder / "classifier.json"
     content = read_json(path)
-    keys = {"labels", "max_length", "pad_id"}
+    keys = {"deciding_token", "labels", "max_length", "pad_id"}
+    if isinstance(content, dict):
+        content = {"deciding_token": "last", **content}  # folders written before there was a choice
     if not isinstance(content, dict) or set(content) != keys:
         raise InputError(f"{path}: expected a JSON object with the keys {', '.join(sorted(keys))}")
     labels, max_length, pad_id = content["labels"], content["max_length"], content["pad_id"]
@@ -103,4 +113,7 @@ def _load_info(folder: Path, context_length: int, vocab_size: int) -> Classifier
     for key, value, low, high in (("max_length", max_length, 1, context_length), ("pad_id", pad_id, 0, vocab_size - 1)):
         if type(value) is not int or not low <= value <= high:
             raise InputError(f"{path}: {key}: expected a whole number from {low} to {high}, found {shown(value)}")
-    return ClassifierInfo(tuple(labels), max_length, pad_id, load_facts(folder))
+    deciding = content["deciding_token"]
+    if deciding not in get_args(DecidingToken):
+        raise InputError(f"{path}: deciding_token: expected last or last_real, found {shown(deciding)}")
+    return ClassifierInfo(tuple(labels), max_length, pad_id, deciding, load_facts(folder))

@@ -1,27 +1,26 @@
-"""OpenAI's GPT-2 checkpoints: TensorFlow's format, read tensor by tensor.
+"""OpenAI's GPT-2 checkpoints: TensorFlow's format, read tensor by tensor, without TensorFlow.
 
-Nothing is trusted: the checkpoint must hold exactly the tensors that `hparams.json` implies, and TensorFlow compares
-every tensor's bytes with the CRC32C in the index.
+Nothing is trusted: the checkpoint must hold exactly the tensors that `hparams.json` implies, and every tensor's bytes
+are compared with the CRC-32C in the index.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
-from gpt_from_scratch.errors import InputError, named, reason, shown
+from gpt_from_scratch.errors import InputError, named, shown
 from gpt_from_scratch.files import read_json
 from gpt_from_scratch.model.config import GPT2_SIZES, GPTConfig
 from gpt_from_scratch.model.gpt import GPTModel
 from gpt_from_scratch.weights.layout import GPT2Tensor, check_finite, empty_model, fill_model, gpt2_tensors
-from gpt_from_scratch.weights.openai_index import check_places, read_index
+from gpt_from_scratch.weights.openai_entry import Entry
+from gpt_from_scratch.weights.openai_index import check_places, masked_crc32c, read_index
 
 CHECKPOINT = "model.ckpt"
 HPARAMS = {
@@ -67,46 +66,71 @@ def read_tensors(folder: Path) -> Iterator[tuple[GPT2Tensor, Tensor]]:
     Raises:
         InputError: when a file is missing or damaged, or a tensor's name, shape or type is not the expected one.
     """
-    cfg = read_hparams(folder)
-    prefix = Path(folder) / CHECKPOINT
-    index, data = Path(f"{prefix}.index"), Path(f"{prefix}.data-00000-of-00001")
-    for file in (index, data):
+    cfg, prefix = read_hparams(folder), Path(folder) / CHECKPOINT
+    return _read(prefix, checked_entries(prefix, lambda _: cfg), gpt2_tensors(cfg))
+
+
+def checked_entries(prefix: Path, shape_of: Callable[[Mapping[str, Entry]], GPTConfig]) -> dict[str, Entry]:
+    """Return what a checkpoint's index says of its tensors, held against a model's and against the data file.
+
+    Args:
+        prefix: the checkpoint's files up to `.index`.
+        shape_of: returns the shape of the model, which it may take from what the index says.
+
+    Raises:
+        InputError: when a file is missing or damaged, or a tensor's name, shape or type is not the expected one.
+    """
+    index = Path(f"{prefix}.index")
+    for file in (index, data_file(prefix)):
         if not file.is_file():
             raise InputError(f"{file}: file not found")
-    tf = import_tensorflow()
     entries = read_index(index)
-    shapes = {name: tuple(dim.size for dim in entry.shape.dim) for name, entry in entries.items()}
-    types = {name: _type_name(tf, entry.dtype) for name, entry in entries.items()}
-    check_tensors(str(index), gpt2_tensors(cfg), shapes, types)
-    check_places(index, entries, data.stat().st_size)
-    with _readable(str(index)):
-        reader = tf.train.load_checkpoint(str(prefix))
-    return _read(prefix, reader, gpt2_tensors(cfg))
+    check_tensors(str(index), gpt2_tensors(shape_of(entries)), entries)
+    check_places(index, entries, data_file(prefix).stat().st_size)
+    return entries
 
 
-def check_tensors(
-    path: str, expected: Iterable[GPT2Tensor], shapes: dict[str, tuple[int, ...]], types: dict[str, str]
-) -> None:
+def data_file(prefix: Path) -> Path:
+    """Return the one file with the tensors' bytes of the checkpoint whose index is `prefix` with `.index`."""
+    return Path(f"{prefix}.data-00000-of-00001")
+
+
+def read_values(file: BinaryIO, name: str, entry: Entry) -> Tensor:
+    """Read one tensor of float32, in the shape that the checkpoint gives it.
+
+    Raises:
+        InputError: when its bytes have another checksum, or a value is not finite.
+    """
+    values = torch.empty(entry.shape)
+    content = values.numpy().reshape(-1).view("uint8")
+    file.seek(entry.offset)
+    place = f"{file.name}: tensor {name}"
+    if file.readinto(content.data) != entry.size or masked_crc32c(content) != entry.crc32c:
+        raise InputError(f"{place}: expected a whole TensorFlow checkpoint, found: another checksum than the index has")
+    return check_finite(values, place)
+
+
+def check_tensors(path: str, expected: Iterable[GPT2Tensor], entries: Mapping[str, Entry]) -> None:
     """Hold the tensors that an index lists against those of a model.
 
     Args:
         path: the index, for messages.
-        shapes: shape of each tensor by name.
-        types: name of TensorFlow's type of each tensor.
+        entries: as `read_index` returns them.
 
     Raises:
         InputError: naming file, tensor, what was expected and what was found.
     """
-    unexpected = set(shapes)
+    unexpected = set(entries)
     for tensor in expected:
         name, shape = tensor.openai, tensor.openai_shape
-        if name not in shapes:
+        if name not in entries:
             raise InputError(f"{path}: tensor {name}: expected shape {list(shape)}, found no such tensor")
         unexpected.remove(name)
-        if (shapes[name], types[name]) != (shape, "float32"):
+        entry = entries[name]
+        if (entry.shape, entry.type) != (shape, "float32"):
             raise InputError(
                 f"{path}: tensor {name}: expected float32 of shape {list(shape)}, "
-                f"found {types[name]} of shape {shown(list(shapes[name]))}"
+                f"found {entry.type} of shape {shown(list(entry.shape))}"
             )
     if unexpected:
         raise InputError(
@@ -114,43 +138,13 @@ def check_tensors(
         )
 
 
-def import_tensorflow() -> Any:
-    """Import TensorFlow, quietly; it takes seconds and some 700 MB."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # else it announces them; only its files are used here
-    try:
-        import tensorflow
-    except ImportError:
-        raise InputError(
-            "TensorFlow: expected it installed to read OpenAI's format, found no such package; "
-            "install tensorflow-cpu (or tensorflow), or set download_gpt2.source to huggingface"
-        ) from None
-    return tensorflow
-
-
-def _read(prefix: Path, reader: Any, tensors: Iterable[GPT2Tensor]) -> Iterator[tuple[GPT2Tensor, Tensor]]:
-    for tensor in tensors:
-        with _readable(f"{prefix}.data-00000-of-00001", f"tensor {tensor.openai}: "):
-            values = reader.get_tensor(tensor.openai)
-        place = f"{prefix}.data-00000-of-00001: tensor {tensor.openai}"
-        yield tensor, check_finite(torch.from_numpy(values).view(tensor.shape), place)
-
-
-@contextmanager
-def _readable(path: str, place: str = "") -> Iterator[None]:
-    """Turn what TensorFlow raises for a damaged file, which may be anything down to IndexError, into one sentence."""
-    try:
-        yield
-    except Exception as error:
-        raise InputError(f"{path}: {place}expected a whole TensorFlow checkpoint, found: {reason(error)}") from error
+def _read(
+    prefix: Path, entries: Mapping[str, Entry], tensors: Iterable[GPT2Tensor]
+) -> Iterator[tuple[GPT2Tensor, Tensor]]:
+    with data_file(prefix).open("rb") as file:
+        for tensor in tensors:
+            yield tensor, read_values(file, tensor.openai, entries[tensor.openai]).view(tensor.shape)
 
 
 def _keys(content: Any) -> str:
     return named(", ".join(content) or "none") if isinstance(content, dict) else type(content).__name__
-
-
-def _type_name(tf: Any, number: int) -> str:
-    try:
-        return tf.dtypes.as_dtype(number).name
-    except TypeError:
-        return f"type {number}"

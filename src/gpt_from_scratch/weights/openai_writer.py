@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files import write_text
 from gpt_from_scratch.model.config import GPTConfig
 from gpt_from_scratch.tokenizer.bpe import tokenizer_files
 from gpt_from_scratch.weights.layout import GPT2Tensor
-from gpt_from_scratch.weights.openai import CHECKPOINT, HPARAMS, import_tensorflow
+from gpt_from_scratch.weights.openai import CHECKPOINT, HPARAMS
 
 
 def write_checkpoint(
@@ -25,6 +28,9 @@ def write_checkpoint(
         cfg: the sizes for `hparams.json`.
         tensors: every tensor with its float32 values as stored; all are held in memory once.
         tokenizer_folder: where the tokenizer's two files lie.
+
+    Raises:
+        InputError: when TensorFlow is missing.
     """
     tf = import_tensorflow()
     # Through DLPack TensorFlow shares the arrays' memory, where it would copy them otherwise.
@@ -47,3 +53,17 @@ def write_checkpoint(
     write_text(folder / "hparams.json", json.dumps(hparams, indent=2) + "\n")
     for source, name in zip(tokenizer_files(tokenizer_folder), ("encoder.json", "vocab.bpe"), strict=True):
         shutil.copyfile(source, folder / name)
+
+
+def import_tensorflow() -> Any:
+    """Import TensorFlow, quietly; it takes seconds and some 600 MB."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # else it announces them; only its files are used here
+    try:
+        import tensorflow
+    except ImportError:
+        raise InputError(
+            "TensorFlow: expected it installed to write synthetic weights in OpenAI's format, found no such package; "
+            "install tensorflow-cpu (or tensorflow), or set download_gpt2.source to openai or huggingface"
+        ) from None
+    return tensorflow

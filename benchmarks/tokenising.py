@@ -1,0 +1,128 @@
+"""Tokenising 100 MB of text into the memory map, beside tiktoken in one thread.
+
+The text is drawn from a seed: sentences of the sample text in random order, some with a number. The tokenizer is the
+sample's, which lies in the repository. `python -m benchmarks.tokenising` measures the memory for growing texts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.row import Row, in_turn
+from gpt_from_scratch.data.large_corpus import LargeCorpus, open_corpus
+from gpt_from_scratch.tokenizer.bpe import load_tokenizer
+
+SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample"
+MEGABYTES = 100
+SIZES = (50, 100, 200, 400)
+
+
+def write_text(path: Path, megabytes: int, seed: int = 123) -> None:
+    """Write a text of some 10⁶ · `megabytes` bytes."""
+    text = (SAMPLE / "the-lighthouse.txt").read_text(encoding="utf-8")
+    sentences = re.findall(r"[^.!?]+[.!?]+[\"’”_]?\s*", text)
+    generator, size = random.Random(seed), 0
+    with path.open("w", encoding="utf-8") as file:
+        while size < megabytes * 10**6:
+            part = "".join(generator.choices(sentences, k=1000)) + f"{generator.random()}\n\n"
+            size += len(part.encode())
+            file.write(part)
+
+
+def rows() -> Iterator[Row]:
+    """Yield the one row.
+
+    Raises:
+        AssertionError: when any token differs from tiktoken's.
+    """
+    encoding = load_tokenizer(SAMPLE / "bpe")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source, kept, target = folder / "text.txt", folder / "kept", folder / "tiktoken.u16"
+        write_text(source, MEGABYTES)
+        found: list[LargeCorpus] = []
+
+        def ours() -> None:
+            shutil.rmtree(kept, ignore_errors=True)
+            found[:] = [open_corpus(source, ["*.txt"], False, SAMPLE / "bpe", kept)]
+
+        def as_a_list() -> None:
+            ids = encoding.encode_ordinary(source.read_text(encoding="utf-8"))
+            np.array(ids, np.uint16).tofile(target)
+
+        def as_an_array() -> None:
+            ids = encoding.encode_to_numpy(source.read_text(encoding="utf-8"), disallowed_special=())
+            ids.astype(np.uint16).tofile(target)
+
+        tiktoken = f"tiktoken {version('tiktoken')}"
+        works = {
+            "ours": ours,
+            f"{tiktoken} encode_ordinary": as_a_list,
+            f"{tiktoken} encode_to_numpy": as_an_array,
+        }
+        seconds = in_turn(works, repeats=3)
+        assert np.array_equal(np.fromfile(target, np.uint16), found[0].tokens[:]), "tokens differ from tiktoken's"
+        yield Row(
+            work=f"tokenising {MEGABYTES} MB of text into the memory map, {os.cpu_count()} cores",
+            ours=seconds.pop("ours"),
+            peers=seconds,
+            agreement=f"all {len(found[0].tokens):,} tokens equal",
+            at_least=1.6,
+        )
+
+
+def memory() -> Iterator[tuple[int, float, float]]:
+    """Yield megabytes of text, and the peak memory of tokenising it in MB, and seconds.
+
+    The memory is that of all processes together, each page that several share counted once (PSS), every 50 ms.
+    """
+    code = (
+        "import sys; from pathlib import Path; from gpt_from_scratch.data.large_corpus import open_corpus; "
+        "open_corpus(Path(sys.argv[1]), ['*.txt'], False, Path(sys.argv[2]), Path(sys.argv[3]))"
+    )
+    for megabytes in SIZES:
+        with tempfile.TemporaryDirectory() as name:
+            source = Path(name) / "text.txt"
+            write_text(source, megabytes)
+            began = time.perf_counter()
+            command = [sys.executable, "-c", code, str(source), str(SAMPLE / "bpe"), f"{name}/kept"]
+            process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+            peak = 0
+            while process.poll() is None:
+                peak = max(peak, _proportional(process.pid))
+                time.sleep(0.05)
+            yield megabytes, peak / 1e6, time.perf_counter() - began
+
+
+def _proportional(pid: int) -> int:
+    """Return the bytes of a process and of those that it has started."""
+    import psutil
+
+    total = 0
+    with contextlib.suppress(psutil.Error):  # one may end while it is looked at
+        parent = psutil.Process(pid)
+        for process in (parent, *parent.children(recursive=True)):
+            total += process.memory_full_info().pss
+    return total
+
+
+if __name__ == "__main__":
+    measured = list(memory())
+    for megabytes, peak, seconds in measured:
+        print(f"{megabytes} MB of text: peak {peak:.0f} MB, {seconds:.1f} s")
+    sizes, peaks, _ = (np.array(column) for column in zip(*measured, strict=True))
+    slope, start = np.polyfit(sizes, peaks, 1)
+    print(f"{start:.0f} MB and {slope:.3f} MB more per MB of text")

@@ -1,0 +1,51 @@
+"""Token ids on disk, read through a memory map: what is not looked at takes no memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+TYPE = np.dtype("<u2")
+"""Two bytes an id, enough for GPT-2's 50,257."""
+
+
+class TokenMap:
+    """The ids in several files, one after another, or a part of them.
+
+    Args:
+        paths: files of ids as `TYPE`, none of them empty.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._files = [np.memmap(path, TYPE, mode="r") for path in paths]
+        self._ends = np.cumsum([len(file) for file in self._files])
+        self._range = range(int(self._ends[-1]))
+
+    def __len__(self) -> int:
+        return len(self._range)
+
+    def __getitem__(self, place: slice) -> NDArray[np.uint16]:
+        """Return a copy of the ids from `place.start` to before `place.stop`, an array `[ids]`."""
+        ids = self._range[place]
+        number = int(np.searchsorted(self._ends, ids.start, side="right"))
+        pieces, start = [], ids.start
+        while start < ids.stop:
+            file = self._files[number]
+            first = int(self._ends[number]) - len(file)
+            pieces.append(file[start - first : ids.stop - first])
+            start += len(pieces[-1])
+            number += 1
+        return np.concatenate(pieces) if pieces else np.empty(0, TYPE)
+
+    def split(self, fraction: float) -> tuple[TokenMap, TokenMap]:
+        """Return the first `fraction` of the ids, and the rest."""
+        end = int(fraction * len(self))
+        return self._part(slice(0, end)), self._part(slice(end, None))
+
+    def _part(self, place: slice) -> TokenMap:
+        part = object.__new__(TokenMap)
+        part._files, part._ends, part._range = self._files, self._ends, self._range[place]
+        return part

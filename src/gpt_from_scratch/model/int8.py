@@ -1,0 +1,100 @@
+"""A model with 8-bit weights: a quarter of the bytes to read for every token that is written, on x86-64 processors.
+
+Each output of a linear layer has its own scale, such that its largest weight is 127. What comes in is split into two
+digits of 7 bits under a scale of its own row: that leaves the rounding of the weights as the only error that counts,
+whatever outliers there are, and makes a row's result independent of the rows beside it. Sums of products of such
+numbers fit the 16 bits that processors without VNNI add them in, so all processors give the same whole numbers.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.model.attention import MultiHeadAttention
+from gpt_from_scratch.model.fast import with_one_projection
+from gpt_from_scratch.model.gpt import GPTModel
+
+LARGEST_WEIGHT = 127
+LARGEST_DIGIT = 63
+_ZERO = LARGEST_DIGIT + 1  # FBGEMM's left factor is unsigned: digits travel as 1 to 127
+
+
+_product = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32.default
+
+
+class Int8Linear(nn.Module):
+    """A linear layer in 8 bits. `[..., in]` → `[..., out]`; there are no gradients.
+
+    Args:
+        linear: the layer whose weights are taken over.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        weight = linear.weight.detach()
+        scales = weight.abs().amax(dim=1) / LARGEST_WEIGHT
+        scales[scales == 0] = 1
+        self._packed = _pack((weight / scales[:, None]).round().to(torch.int8), scales)
+        bias = torch.zeros(len(weight)) if linear.bias is None else linear.bias.detach().clone()
+        # Constants as tensors: PyTorch takes longer to wrap a number than to multiply a row by it.
+        for name, value in (
+            ("_bias", bias),
+            ("_smallest", torch.tensor(1e-30)),
+            ("_per_unit", torch.tensor(1 / LARGEST_DIGIT)),
+            ("_second", torch.tensor(2.0 * LARGEST_DIGIT)),
+        ):
+            self.register_buffer(name, value, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.flatten(0, -2)
+        largest = torch.linalg.vector_norm(rows, math.inf, dim=1, keepdim=True)
+        # A row of zeros has digits of zeros under any scale.
+        scales = torch.maximum(largest, self._smallest).mul_(self._per_unit)
+        digits = rows / scales
+        high = digits.round()
+        both = torch.cat([high, digits.sub_(high).mul_(self._second)])
+        first, second = _product(both, 1.0, _ZERO, self._packed).view(2, len(rows), -1).unbind()
+        return torch.addcmul(self._bias, first.add_(second.div_(self._second)), scales).view(*x.shape[:-1], -1)
+
+
+def to_int8(model: GPTModel) -> GPTModel:
+    """Replace the model's linear layers, the output head included, by 8-bit ones, and return it; embeddings stay.
+
+    The model is for evaluation only: attention is computed by the fused kernel from then on, and nothing learns.
+
+    Raises:
+        InputError: where the processor, or the device that the model lies on, cannot do it.
+    """
+    if "fbgemm" not in torch.backends.quantized.supported_engines:
+        raise InputError(
+            "evaluate.weights: int8 needs an x86-64 processor, found another, for which PyTorch lacks FBGEMM"
+        )
+    if model.device.type != "cpu":
+        raise InputError(f"evaluate.weights: int8 needs runtime.device cpu, found {model.device.type}")
+    for block in model.trf_blocks:
+        if isinstance(block.att, MultiHeadAttention):
+            block.att = with_one_projection(block.att)  # what comes in is split into digits once instead of thrice
+    for module in list(model.modules()):
+        for name, part in module.named_children():
+            if isinstance(part, nn.Linear):
+                setattr(module, name, Int8Linear(part))
+    return model.requires_grad_(False)
+
+
+def _pack(weight: Tensor, scales: Tensor) -> torch.ScriptObject:
+    engine = torch.backends.quantized.engine
+    torch.backends.quantized.engine = "fbgemm"  # the default, x86, takes oneDNN for some shapes: slow without VNNI
+    try:
+        with warnings.catch_warnings():
+            # PyTorch means to move these tensors to another package, which has no product as fast without VNNI yet.
+            warnings.filterwarnings("ignore", message=".*quantized tensor creation functions.*", category=UserWarning)
+            zeros = torch.zeros(len(scales), dtype=torch.long)
+            tensor = torch._make_per_channel_quantized_tensor(weight, scales, zeros, 0)
+            return torch.ops.quantized.linear_prepack(tensor, None)
+    finally:
+        torch.backends.quantized.engine = engine

@@ -1,0 +1,71 @@
+"""The linear layer: PyTorch's, and under `kernels="fused"` its matrix products by oneDNN where those are faster.
+
+PyTorch multiplies fp32 matrices on x86-64 by MKL, which gives AMD's processors its AVX2 code even where they have
+AVX-512; oneDNN, which PyTorch ships as well, takes the widest instructions that it finds. It also has all cores read
+the weights where there is a single row, as in decoding.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from gpt_from_scratch.model.config import Kernels
+
+
+class Linear(nn.Linear):
+    """`nn.Linear`, with the same parameters under the same names. `[..., in]` → `[..., out]`."""
+
+    kernels: Kernels = "explicit"
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.kernels == "fused" and suits_onednn(x, self.weight):
+            if torch.is_grad_enabled():
+                return _Product.apply(x, self.weight, self.bias)
+            return _times_transposed(x, self.weight, self.bias)
+        return super().forward(x)
+
+
+def suits_onednn(x: Tensor, weight: Tensor) -> bool:
+    """Return whether oneDNN multiplies `x` `[..., in]` by `weight` faster than PyTorch does by itself."""
+    return (
+        # First: the compiler cannot look at the rest, and would cut the model in two at every layer.
+        not torch.compiler.is_compiling()
+        and x.device.type == weight.device.type == "cpu"
+        and not torch.is_autocast_enabled("cpu")
+        and x.dtype == weight.dtype == torch.float32
+        and x.dim() > 1
+        and x.numel() > 0
+        # Not so with AVX2: there MKL is at least as fast.
+        and torch.backends.cpu.get_cpu_capability() == "AVX512"
+        and torch.backends.mkldnn.is_available()
+    )
+
+
+def _times_transposed(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return `a bᵀ + bias` for `a` `[..., k]` and `b` `[n, k]`, in any memory order."""
+    return torch.ops.mkldnn._linear_pointwise.default(a, b, bias, "none", [], "")
+
+
+class _Product(torch.autograd.Function):
+    """`x Wᵀ + bias` and its derivatives, all three products by oneDNN."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return _times_transposed(x.flatten(0, -2), weight, bias).view(*x.shape[:-1], -1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        needs_x, needs_weight, needs_bias = ctx.needs_input_grad
+        rows = gradient.flatten(0, -2)
+        return (
+            _times_transposed(rows, weight.t()).view_as(x) if needs_x else None,
+            _times_transposed(rows.t(), x.flatten(0, -2).t()) if needs_weight else None,
+            rows.sum(0) if needs_bias else None,
+        )

@@ -1,0 +1,55 @@
+"""Sequences of different lengths without padding: one behind the other, as `lengths` tells the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """What a batch of sequences is to a model.
+
+    Attributes:
+        values: token ids `[1, tokens]`, or states `[1, tokens, emb_dim]`.
+        lengths: tokens of each sequence.
+    """
+
+    values: Tensor
+    lengths: list[int]
+
+    @classmethod
+    def of(cls, sequences: Sequence[Tensor]) -> Sequences:
+        """Return sequences of token ids `[tokens]`, or of states `[tokens, emb_dim]`, one behind the other."""
+        return cls(torch.cat(tuple(sequences)).unsqueeze(0), [len(sequence) for sequence in sequences])
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, rows: slice) -> Sequences:
+        starts = [0, *accumulate(self.lengths)]
+        first, end, _ = rows.indices(len(self))
+        return Sequences(self.values[:, starts[first] : starts[end]], self.lengths[rows])
+
+    def to(self, device: torch.device) -> Sequences:
+        """Return the same on a device."""
+        return replace(self, values=self.values.to(device))
+
+
+def last_tokens(x: Tensor, lengths: Sequence[int] | None) -> Tensor:
+    """Return the last token of each sequence.
+
+    Args:
+        x: `[batch, tokens, width]`; with `lengths`, `[1, tokens, width]`.
+        lengths: tokens of each of the sequences that stand one behind the other; without it each row is one.
+
+    Returns:
+        `[batch, 1, width]`; with `lengths`, `[1, sequences, width]`.
+    """
+    if lengths is None:
+        return x[:, -1:]
+    return x[:, torch.tensor(lengths, device=x.device).cumsum(0) - 1]

@@ -1,0 +1,128 @@
+"""The leading part of a model that a training leaves as it is: computed once for every example, and kept.
+
+Embeddings and frozen blocks give the same states for the same tokens in every epoch and every evaluation. In chapter 6
+they are 11 of 12 blocks of the work.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from gpt_from_scratch.model.gpt import GPTModel
+from gpt_from_scratch.model.sequences import Sequences
+
+log = logging.getLogger(__name__)
+
+Examples = Dataset[tuple[Tensor, Tensor]]
+"""Token ids `[tokens]`, or states `[tokens, emb_dim]`, each with a label, a scalar."""
+
+PASS_TOKENS = 1024
+"""Tokens that go through the blocks together, as many as stay in a processor's cache meanwhile."""
+
+
+def frozen_blocks(model: GPTModel) -> int:
+    """Return how many leading blocks no training changes; 0 as well where an embedding is trained."""
+    if _trained(model.tok_emb) or _trained(model.pos_emb):
+        return 0
+    return next((number for number, block in enumerate(model.trf_blocks) if _trained(block)), len(model.trf_blocks))
+
+
+def keep_frozen_prefix(
+    model: GPTModel, sets: Sequence[Examples], room: float, tell: Callable[[int], object] = lambda examples: None
+) -> tuple[list[Examples], int]:
+    """Compute what the frozen blocks make of every example, where that is the same each time.
+
+    It is not where dropout is at work. Draws no random numbers.
+
+    Args:
+        model: wherever its weights lie; the states are kept in the CPU's memory.
+        sets: token ids and labels.
+        room: bytes that the states may take.
+        tell: is told after every pass how many examples it held.
+
+    Returns:
+        The sets with states in the place of token ids, and the block that these enter: `Classification(first_block)`
+        takes them as `Sequences`. Or the sets as they were, and 0.
+    """
+    blocks = frozen_blocks(model)
+    if blocks == 0 or model.config.drop_rate:
+        return list(sets), 0
+    lengths = [[len(ids) for ids, _ in _each(examples)] for examples in sets]
+    if blocks == len(model.trf_blocks):
+        lengths = [[1] * len(part) for part in lengths]
+    size = sum(map(sum, lengths)) * model.config.emb_dim * model.pos_emb.weight.element_size()
+    if size > room:
+        log.info(
+            "the states after the %d frozen blocks would take %.1f GB, more than %.1f GB: computing them every time",
+            blocks,
+            size / 1e9,
+            room / 1e9,
+        )
+        return list(sets), 0
+    parts = zip(sets, lengths, strict=True)
+    return [
+        KeptStates(_states(model, examples, blocks, sum(part), tell), part, examples) for examples, part in parts
+    ], blocks
+
+
+class KeptStates(Examples):
+    """Examples as the states that enter the first trained block.
+
+    Where all blocks are frozen, a state is kept of the last token alone.
+
+    Args:
+        states: those of all examples, one behind the other, `[all tokens, emb_dim]`.
+        lengths: how many states each example has.
+        examples: where the labels come from.
+    """
+
+    def __init__(self, states: Tensor, lengths: Sequence[int], examples: Examples) -> None:
+        self._states = states.split(list(lengths))
+        self._labels = [label for _, label in _each(examples)]
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Return states `[tokens, emb_dim]` and the label, a scalar."""
+        return self._states[index], self._labels[index]
+
+
+@torch.no_grad()
+def _states(model: GPTModel, examples: Examples, blocks: int, tokens: int, tell: Callable[[int], object]) -> Tensor:
+    weight = model.pos_emb.weight
+    kept = torch.empty(tokens, model.config.emb_dim, dtype=weight.dtype)
+    end = 0
+    for group in _passes(examples):
+        batch = Sequences.of(group).to(weight.device)
+        x = model.embed(batch.values, lengths=batch.lengths)
+        x = model.run_blocks(x, range(blocks), lengths=batch.lengths, last_only=True)[0]
+        start, end = end, end + len(x)
+        kept[start:end] = x
+        tell(len(batch))
+    return kept
+
+
+def _passes(examples: Examples) -> Iterator[list[Tensor]]:
+    group: list[Tensor] = []
+    for ids, _ in _each(examples):
+        if group and sum(map(len, group)) + len(ids) > PASS_TOKENS:
+            yield group
+            group = []
+        group.append(ids)
+    if group:
+        yield group
+
+
+def _each(examples: Examples) -> Iterator[tuple[Tensor, Tensor]]:
+    # Not by a DataLoader, which draws a random number.
+    return (examples[index] for index in range(len(examples)))
+
+
+def _trained(part: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in part.parameters())

@@ -1,0 +1,104 @@
+"""The GPU's benchmarks at a tiny size on the CPU: their logic, since no GPU is asked for here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+import yaml
+
+from benchmarks import gpu
+from benchmarks.book_run import BOOK, TRAININGS, BookSizes
+from benchmarks.row import LeftOut
+from benchmarks.updates import training_flops
+from gpt_from_scratch.model import GPTConfig
+from gpt_from_scratch.model.config import GPT2_SIZES
+
+CFG = GPTConfig(vocab_size=64, context_length=32, emb_dim=16, n_heads=2, n_layers=2, drop_rate=0.0, qkv_bias=True)
+CFG = replace(CFG, tie_weights=True, kernels="fused")
+TINY = gpu.Scale(
+    sizes={"tiny": (CFG, 2, 1e3), "tiny too": (replace(CFG, n_layers=1), 2, 1e3)},
+    product=64,
+    compiled=False,
+    updates=2,
+    prompt=4,
+    new_tokens=8,
+    tokens_per_second=1e3,
+    book=BookSizes(
+        pretrained=replace(CFG, context_length=8, drop_rate=0.1),
+        base=CFG,
+        text=(60, 20),
+        messages=(24, 8, 8),
+        message_tokens=10,
+        entries=(24, 8, 8),
+        shortest=4,
+        longest=12,
+        sample=4,
+        answer=6,
+    ),
+)
+
+
+def test_every_row_at_a_tiny_size():
+    rows = list(gpu.rows_at(TINY, torch.device("cpu"), aims=True))
+    first, second, decoding, book = rows
+    assert first.work == "training tiny in bf16, an update of 2 x 32 tokens"
+    assert list(first.peers) == ["transformers", "llms-from-scratch (fast, untied)"]
+    assert first.figures["tokens per second"] == pytest.approx(64 / first.ours)
+    assert "from that of transformers on the same weights" in first.agreement
+    assert first.at_most == pytest.approx(0.064)
+    assert second.peers == {}
+    assert decoding.at_most == pytest.approx(0.008)
+    assert book.ours == pytest.approx(sum(time for name, time in book.figures.items() if "seconds" in name))
+    assert 0.1 < book.figures["last training loss of classification"] < 5
+    assert all(row.ours > 0 and row.reached is not None for row in rows)
+
+
+def test_other_losses_are_an_error(monkeypatch):
+    honest = gpu.OurUpdates.__call__
+    seen = []
+
+    def wrong(self):
+        seen.append(honest(self))
+        return seen[-1] * (1.02 if len(seen) > 5 else 1)
+
+    monkeypatch.setattr(gpu.OurUpdates, "__call__", wrong)
+    with pytest.raises(AssertionError, match="losses: expected"):
+        next(gpu.rows_at(TINY, torch.device("cpu"), aims=False))
+
+
+def test_without_a_gpu_it_is_left_out(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(LeftOut, match="no CUDA device"):
+        next(gpu.rows())
+
+
+def test_the_count_of_operations():
+    # 6 x 123.7 million weights, and attention: 12 x 12 x 768 x 1024.
+    assert training_flops(GPT2_SIZES["124M"]) == pytest.approx(0.855e9, rel=1e-3)
+
+
+def test_the_numbers_are_those_of_the_profile(root):
+    profile = yaml.safe_load((root / "profiles/book.yaml").read_text())
+    for name, values in TRAININGS.items():
+        section = profile[name]
+        expected = {key: section[key] for key in ("batch_size", "epochs", "eval_every")}
+        assert values == {**expected, "lr": section["optimizer"]["lr"]}
+        assert section["eval_batches"] == 5
+        assert section["optimizer"]["weight_decay"] == 0.1
+    shape = profile["pretrain"]["model"]
+    assert (BOOK.pretrained.context_length, BOOK.pretrained.drop_rate) == (shape["context_length"], shape["drop_rate"])
+    assert profile["evaluate"]["batch_size"] == 8
+    assert BOOK.answer == profile["evaluate"]["response_tokens"]
+
+
+def test_it_needs_no_more_than_a_bare_machine_has(root):
+    absent = ("dvc", "llms_from_scratch", "matplotlib", "mlflow", "pandas", "pydantic", "sklearn", "tqdm", "yaml")
+    block = "".join(f"sys.modules[{name!r}] = None; " for name in absent)
+    code = f"import sys; {block}import benchmarks.__main__, benchmarks.gpu; print(benchmarks.gpu.FULL.prompt)"
+    environment = {"PYTHONPATH": f"{root}:{root / 'src'}"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout == "32\n", done.stderr

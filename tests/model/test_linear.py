@@ -1,0 +1,129 @@
+"""The linear layer's two ways to its products: the same numbers, values and gradients."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from gpt_from_scratch.model.linear import Linear, suits_onednn
+from gpt_from_scratch.model.lora import LinearWithLoRA
+
+here = pytest.mark.skipif(
+    not suits_onednn(torch.zeros(1, 8), torch.zeros(4, 8)), reason="oneDNN is not the faster one here"
+)
+
+
+@pytest.fixture
+def layers():
+    torch.manual_seed(1)
+    plain = nn.Linear(24, 40)
+    ours = Linear(24, 40)
+    ours.load_state_dict(plain.state_dict())
+    ours.kernels = "fused"
+    return plain, ours
+
+
+@here
+@pytest.mark.parametrize("shape", [(1, 24), (6, 24), (3, 17, 24), (2, 4, 9, 24)])
+def test_values_and_gradients(layers, shape):
+    found = []
+    x = torch.randn(shape)
+    for layer in layers:
+        own = x.clone().requires_grad_()
+        out = layer(own)
+        (out.square() * torch.linspace(-1, 1, 40)).sum().backward()
+        found.append((out, own.grad, layer.weight.grad, layer.bias.grad))
+    assert type(found[1][0].grad_fn).__name__ == "_ProductBackward"
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@here
+def test_gradients_are_computed_only_where_they_are_asked_for(layers):
+    _, ours = layers
+    ours.requires_grad_(False)
+    x = torch.randn(1, 24, requires_grad=True)
+    ours(x).sum().backward()
+    assert x.grad is not None
+    assert ours.weight.grad is ours.bias.grad is None
+    ours.requires_grad_(True)
+    ours(x.detach()).sum().backward()
+    assert ours.weight.grad is not None
+
+
+@here
+def test_without_bias_and_with_memory_in_another_order(layers):
+    _, ours = layers
+    ours.bias = None
+    x = torch.randn(24, 50).t()
+    assert not x.is_contiguous()
+    torch.testing.assert_close(ours(x), x @ ours.weight.t(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("x", "weight"),
+    [
+        (torch.zeros(8), torch.zeros(4, 8)),
+        (torch.zeros(64, 8, dtype=torch.float64), torch.zeros(4, 8, dtype=torch.float64)),
+        (torch.zeros(64, 8, dtype=torch.bfloat16), torch.zeros(4, 8)),
+        (torch.zeros(64, 8, device="meta"), torch.zeros(4, 8, device="meta")),
+    ],
+    ids=["a vector", "float64", "bf16", "no cpu"],
+)
+def test_the_rest_is_left_to_pytorch(x, weight, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    assert not suits_onednn(x, weight)
+
+
+def test_under_autocast_products_are_bf16s(layers):
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layers[1](torch.randn(6, 24)).dtype == torch.bfloat16
+
+
+def test_no_rows_at_all(layers):
+    x = torch.zeros(2, 0, 24, requires_grad=True)
+    found = layers[1](x)
+    found.sum().backward()
+    assert found.shape == (2, 0, 40)
+    assert x.grad.shape == x.shape
+    assert not layers[1].weight.grad.any()
+
+
+def test_the_compiler_sees_one_graph(layers):
+    plain, ours = layers
+    x = torch.randn(6, 24)
+    torch._dynamo.reset()
+    assert torch.equal(torch.compile(ours, backend="eager", fullgraph=True)(x), plain(x))
+
+
+def test_portable_bits_never_come_from_it(monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    assert not suits_onednn(torch.zeros(64, 8), torch.zeros(4, 8))
+
+
+def test_the_explicit_way_is_pytorchs(layers):
+    plain, ours = layers
+    ours.kernels = "explicit"
+    x = torch.randn(64, 24)
+    assert torch.equal(ours(x), plain(x))
+
+
+def test_it_is_a_linear_layer_to_everybody(layers):
+    plain, ours = layers
+    assert isinstance(ours, nn.Linear)
+    assert ours.state_dict().keys() == plain.state_dict().keys()
+    assert LinearWithLoRA(ours, 2, 1.0)(torch.randn(40, 24)).shape == (40, 40)
+    torch.manual_seed(3)
+    fresh = nn.Linear(5, 6)
+    torch.manual_seed(3)
+    assert torch.equal(Linear(5, 6).weight, fresh.weight)
+
+
+@here
+@pytest.mark.parametrize("shape", [(1, 24), (2, 4, 9, 24)])
+def test_the_same_values_without_gradients(layers, shape):
+    x = torch.randn(shape)
+    with torch.no_grad():
+        plain, ours = (layer(x) for layer in layers)
+    torch.testing.assert_close(ours, plain, rtol=1e-5, atol=1e-5)

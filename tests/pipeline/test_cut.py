@@ -1,0 +1,53 @@
+"""A prompt of the samples that is longer than the model's context: the trainings say once that it is cut."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import shutil
+from unittest.mock import Mock
+
+import pytest
+import torch
+import yaml
+
+from gpt_from_scratch.files import sha256
+from gpt_from_scratch.params import Params
+from gpt_from_scratch.training_stage import TrainingStage
+
+TINY = {"context_length": 16, "emb_dim": 8, "n_heads": 2, "n_layers": 1}
+SHORT = {"epochs": 2, "eval_every": 1000, "eval_batches": 1, "batch_size": 64}
+SAID = "1 prompt of the samples longer than allowed: cut"
+EVERY = "Every effort moves you"
+
+
+@pytest.fixture
+def train(root, tmp_path, caplog):
+    """Run the body of a training's script on the sample data, and return what it says."""
+    raw = tmp_path / "data/raw"
+    shutil.copytree(root / "data/sample", raw)
+    shutil.copy(raw / "the-lighthouse.txt", raw / "text.txt")
+    hashes = {str(path.relative_to(raw)): sha256(path) for path in raw.rglob("*") if path.is_file()}
+    (raw / "sources.json").write_text(json.dumps({"data": "sample", "sha256": hashes}))
+
+    def train(stage, prompt):
+        params = yaml.safe_load((root / "profiles/quick.yaml").read_text(encoding="utf-8"))
+        params["pretrain"] |= SHORT | {"stride": 64}
+        params["pretrain"]["model"] |= TINY
+        params["pretrain"]["sample"] |= {"prompt": prompt, "tokens": 3}
+        params["instruct"] |= SHORT | {"base": "pretrain", "max_length": 16, "sample_tokens": 3}
+        body = runpy.run_path(str(root / f"stages/{stage}.py"))[stage]
+        caplog.clear()
+        body(TrainingStage(stage, tmp_path, Params.model_validate(params), Mock(), None))
+        return caplog.messages
+
+    deterministic, threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    yield train
+    torch.use_deterministic_algorithms(deterministic)
+    torch.set_num_threads(threads)
+
+
+def test_both_trainings_with_samples_say_it_once(train):
+    assert train("pretrain", EVERY).count(SAID) == 0
+    assert train("pretrain", EVERY * 10).count(SAID) == 1
+    assert train("finetune_instruct", EVERY).count(SAID) == 1
