@@ -77,7 +77,7 @@ lock: ## renew requirements.lock with the newest versions that fit; the environm
 	@$(call check_python)
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && set -eo pipefail && \
 	"$(PYTHON)" -m venv "$$folder/venv" && \
-	"$$folder/venv/bin/python" -m pip install -e ".[pipeline,dev]" | $(PROGRESS) && \
+	"$$folder/venv/bin/python" -m pip install -e ".[pipeline,app,dev]" | $(PROGRESS) && \
 	"$$folder/venv/bin/python" -m pip install --quiet --no-deps --ignore-requires-python $(REFERENCE) && \
 	"$$folder/venv/bin/python" -m pip freeze --exclude-editable > "$$folder/frozen" && \
 	printf '\043 Written by make lock: the versions that are tested together, as constraints for pip.\n' > requirements.lock && \
@@ -87,7 +87,7 @@ lock: ## renew requirements.lock with the newest versions that fit; the environm
 $(STAMP):
 	@$(call environment,$(VENV))
 	@echo "Installing what requirements.lock pins (some minutes at the first time)"
-	@set -o pipefail; $(BIN)/python -m pip install -c requirements.lock -e ".[pipeline,dev]" | $(PROGRESS)
+	@set -o pipefail; $(BIN)/python -m pip install -c requirements.lock -e ".[pipeline,app,dev]" | $(PROGRESS)
 	@$(call reference,$(VENV))
 	@touch $@
 

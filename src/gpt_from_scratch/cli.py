@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.project import find_project
 
 
 class _OneLine(TyperGroup):
@@ -40,7 +41,7 @@ def results() -> None:
     """Print the results of the last evaluation, those of the book beside them."""
     from gpt_from_scratch.evaluation.results import results_table
 
-    typer.echo(results_table(_project() / "metrics"))
+    typer.echo(results_table(find_project() / "metrics"))
 
 
 @app.command()
@@ -49,7 +50,7 @@ def summary() -> None:
     from gpt_from_scratch.tracking.summary import write_summary
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    if run := write_summary(_project()):
+    if run := write_summary(find_project()):
         typer.echo(f"MLflow: this state of the pipeline is the summary run {run}")
 
 
@@ -58,7 +59,7 @@ def use_profile(name: Annotated[str, typer.Argument(help="A file in profiles/, w
     """Make params.yaml a copy of a profile; edited parameters are never overwritten."""
     from gpt_from_scratch import profiles
 
-    changed = profiles.use_profile(_project(), name)
+    changed = profiles.use_profile(find_project(), name)
     typer.echo(f"params.yaml {'is now' if changed else 'was already'} the profile {name}")
 
 
@@ -67,7 +68,7 @@ def clean() -> None:
     """Free what can be made again: data, models, DVC's cache, downloads. Runs and parameters stay."""
     from gpt_from_scratch.cleaning import report
 
-    typer.echo(report(_project()))
+    typer.echo(report(find_project()))
 
 
 @app.command()
@@ -79,7 +80,7 @@ def checkpoints(
     """List the trainings that were interrupted and that `dvc repro` goes on with; or delete their checkpoints."""
     from gpt_from_scratch import unfinished
 
-    found = unfinished.unfinished(_project()) if remove is None else unfinished.remove(_project(), remove)
+    found = unfinished.unfinished(find_project()) if remove is None else unfinished.remove(find_project(), remove)
     for one in found:
         typer.echo(f"{'' if remove is None else 'removed '}{one}")
     if not found:
@@ -91,7 +92,7 @@ def doctor(offline: Annotated[bool, typer.Option(help="Do not try to reach the h
     """Say what may keep the pipeline from running or from giving the committed results again, with the cures."""
     from gpt_from_scratch.portable import pin_instructions
 
-    root = _project()
+    root = find_project()
     pin_instructions(root)  # what is examined is the environment that the stages see
     from gpt_from_scratch.doctor import examine
 
@@ -112,7 +113,7 @@ def profile(
     """Show where a stage's time goes: a trace for a browser, and the costliest operators. No result is touched."""
     from gpt_from_scratch.portable import pin_instructions
 
-    root = _project()
+    root = find_project()
     pin_instructions(root)  # what is looked at is what the stage does
     from gpt_from_scratch.profiling import profile_stage
 
@@ -127,7 +128,7 @@ def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="Of the address 
     """Open MLflow's UI over the runs, for this machine only."""
     from gpt_from_scratch.tracking.server import is_server, tracking_uri, without_password
 
-    root = _project()
+    root = find_project()
     uri = tracking_uri(root)
     if is_server(uri):
         typer.echo(f"The runs are on the server {without_password(uri)} (MLFLOW_TRACKING_URI); open it in a browser.")
@@ -138,12 +139,3 @@ def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="Of the address 
     # One worker starts in half the time of MLflow's four, and one person needs no more.
     address = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, *address])
-
-
-def _project() -> Path:
-    """Return the project's folder: the present one, or the nearest above it with a dvc.yaml."""
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "dvc.yaml").is_file():
-            return folder
-    raise InputError(f"{here}: expected a folder inside the project, found no dvc.yaml here or above")
