@@ -39,6 +39,7 @@ repro: $(STAMP) ## run the pipeline; PROFILE=book (or another file in profiles/)
 	@$(BIN)/dvc repro
 	@$(BIN)/gpt summary
 	@$(BIN)/gpt results
+	@$(BIN)/gpt report
 	@echo "Compare the runs in MLflow's UI:  make ui"
 
 reproduce-check: $(STAMP) ## run the profile quick in two fresh folders and compare every hash

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from gpt_from_scratch.commands.report import compare, report
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.project import find_project
 
@@ -34,6 +35,10 @@ app = typer.Typer(cls=_OneLine, no_args_is_help=True, add_completion=False, pret
 @app.callback()
 def _gpt(debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False) -> None:
     """GPT-2 from scratch: results, runs and profiles of the pipeline that `dvc repro` runs."""
+
+
+app.command()(report)
+app.command()(compare)
 
 
 @app.command()

@@ -70,6 +70,23 @@ def test_a_state_is_written_once_and_another_beside_it(pipeline, found) -> None:
     assert sorted(run.data.params["pretrain.optimizer.lr"] for run in found()) == ["0.0003", "0.0003", "0.0004"]
 
 
+def test_the_report_goes_into_the_run_of_its_state(pipeline, found, tmp_path, caplog) -> None:
+    report = tmp_path / "report.html"
+    report.write_text("first")
+    summary.attach_report(pipeline, report)  # no run yet, and no error
+    summary.write_summary(pipeline)
+    summary.attach_report(pipeline, report)
+    report.write_text("second")
+    summary.attach_report(pipeline, report)
+    (run,) = found()
+    client = connect(pipeline).client
+    assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["report.html"]
+    assert Path(client.download_artifacts(run.info.run_id, "report.html")).read_text() == "second"
+    report.unlink()
+    summary.attach_report(pipeline, report)
+    assert "could not be put into the summary run" in caplog.text
+
+
 def test_without_an_evaluation_there_is_nothing_to_say(tmp_path) -> None:
     assert summary.write_summary(tmp_path) is None
 

@@ -22,7 +22,7 @@ def results_table(metrics_folder: Path) -> str:
     evaluation = read_json(metrics_folder / "evaluation.json")
     lines = [f"data: {evaluation['data']}    pretrained: {evaluation['pretrained']}", ""]
     lines += [_line("", "figure", "ours", "published", "difference"), "-" * sum(_WIDTHS)]
-    lines += [_line(*row) for row in _own_rows(evaluation)]
+    lines += [_line(*row) for row in own_rows(evaluation)]
     lines += ["", "beside the book's figures:"]
     notes: list[str] = []
     for row in evaluation["published"]:
@@ -33,31 +33,33 @@ def results_table(metrics_folder: Path) -> str:
             if row["note"] not in notes:
                 notes.append(row["note"])
             mark = f" [{notes.index(row['note']) + 1}]"
-        values = (_number(row[key]) for key in ("ours", "published", "difference"))
+        values = (figure_text(row[key]) for key in ("ours", "published", "difference"))
         lines.append(_line(row["training"], row["figure"] + mark, *values))
     for number, note in enumerate(notes, start=1):
         lines += textwrap.wrap(f"[{number}] not comparable: {note}", _LONGEST_LINE, subsequent_indent="    ")
     return "\n".join(lines)
 
 
-def _own_rows(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+def own_rows(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Yield our own figures: the training, the figure's name, its value as text."""
     language, classifier = evaluation["language_model"], evaluation["classifier"]
     for name in ("train_loss", "validation_loss", "validation_perplexity"):
-        yield "pretraining", name.replace("_", " "), _number(language[name])
+        yield "pretraining", name.replace("_", " "), figure_text(language[name])
     for name, metrics in classifier.items():
         if name != "baseline":
             label = f"{name.replace('_', ' ')} accuracy ({metrics['messages']} messages)"
-            yield "classification", label, _number(metrics["accuracy"])
+            yield "classification", label, figure_text(metrics["accuracy"])
     yield (
         "classification",
         "test accuracy, TF-IDF + logistic regression",
-        _number(classifier["baseline"]["test"]["accuracy"]),
+        figure_text(classifier["baseline"]["test"]["accuracy"]),
     )
     for name, value in evaluation["instructions"].items():
-        yield "instructions", f"test {name.replace('_', ' ')}", _number(value)
+        yield "instructions", f"test {name.replace('_', ' ')}", figure_text(value)
 
 
-def _number(value: float | int | None) -> str:
+def figure_text(value: float | int | None) -> str:
+    """Return a figure as the tables show it."""
     if value is None:
         return "-"
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if abs(value) >= 1000 else f"{value:.4f}"

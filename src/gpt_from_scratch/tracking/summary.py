@@ -48,17 +48,30 @@ def write_summary(root: Path) -> str | None:
     if not (root / "metrics/evaluation.json").is_file():
         log.info("MLflow: no summary: metrics/evaluation.json is not there yet")
         return None
-    params = load_params(root / "params.yaml").model_dump(mode="json")
+    key, params, metrics = _state(root)
     if reason := _out_of_date(root, params):
         log.warning("MLflow: no summary: %s; run dvc repro first", reason)
         return None
-    metrics = {path.stem: read_json(path) for path in sorted((root / "metrics").glob("*.json"))}
-    key = hashlib.sha256(json.dumps([params, metrics], sort_keys=True).encode()).hexdigest()
     try:
         return _write_once(root, key, params, metrics["evaluation"])
     except Exception as error:
         log.warning("MLflow: no summary could be written; the next dvc repro tries again: %s", one_line(error))
         return None
+
+
+def attach_report(root: Path, path: Path) -> None:
+    """Put the report into the summary run of the pipeline's present state, if there is one; an older one goes.
+
+    What is wrong with the tracking is warned of and never raised.
+    """
+    try:
+        tracking = connect(root)
+        key, *_ = _state(root)
+        found = tracking.client.search_runs([tracking.experiment_id], f"tags.pipeline_state = '{key}'", max_results=1)
+        for run in found:
+            tracking.client.log_artifact(run.info.run_id, str(path))
+    except Exception as error:
+        log.warning("MLflow: the report could not be put into the summary run: %s", one_line(error))
 
 
 def headline(evaluation: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, str]]:
@@ -90,6 +103,13 @@ def _write_once(root: Path, key: str, params: Mapping[str, Any], evaluation: Map
         outbox.status, outbox.end = "FINISHED", int(time.time() * 1000)
         outbox.deliver(tracking)
         return outbox.run_id
+
+
+def _state(root: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Return what tells the pipeline's present state from others, its parameters and its metrics by file."""
+    params = load_params(root / "params.yaml").model_dump(mode="json")
+    metrics = {path.stem: read_json(path) for path in sorted((root / "metrics").glob("*.json"))}
+    return hashlib.sha256(json.dumps([params, metrics], sort_keys=True).encode()).hexdigest(), params, metrics
 
 
 def _out_of_date(root: Path, params: Mapping[str, Any]) -> str | None:

@@ -1,0 +1,1 @@
+"""The results as one page that needs no server: `report.html`."""

@@ -1,0 +1,76 @@
+"""What changed in the metrics against the commit before."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gpt_from_scratch.files import read_json
+from gpt_from_scratch.report.git import git_output
+
+
+@dataclass(frozen=True)
+class Change:
+    """A figure that is another one than before; None where it was not there, or is not any more."""
+
+    file: str
+    figure: str
+    before: float | None
+    now: float | None
+
+    @property
+    def difference(self) -> float | None:
+        """How much larger it is now."""
+        return None if self.before is None or self.now is None else self.now - self.before
+
+
+@dataclass(frozen=True)
+class Changes:
+    """All figures that changed.
+
+    Attributes:
+        against: the commit compared with, as `git log` names it in short; empty where there is none.
+    """
+
+    against: str
+    rows: list[Change]
+
+
+def metric_changes(root: Path) -> Changes:
+    """Compare `metrics/*.json` with the last commit; with the one before, where they still are the last one's."""
+    files = sorted((root / "metrics").glob("*.json"))
+    now = {path.name: dict(_figures(read_json(path))) for path in files}
+    for revision in ("HEAD", "HEAD~1"):
+        commit = git_output(root, "log", "-1", "--format=%h %s", revision)
+        if commit is None:
+            break
+        before = {name: _committed(root, revision, name) for name in now}
+        rows = [
+            Change(name, figure, before[name].get(figure), now[name].get(figure))
+            for name in now
+            for figure in sorted(before[name].keys() | now[name].keys())
+            if before[name].get(figure) != now[name].get(figure)
+        ]
+        if rows or revision == "HEAD~1":
+            return Changes(commit, rows)
+    return Changes("", [])
+
+
+def _committed(root: Path, revision: str, name: str) -> dict[str, float]:
+    text = git_output(root, "show", f"{revision}:./metrics/{name}")
+    try:
+        return dict(_figures(json.loads(text or "{}")))
+    except ValueError:
+        return {}
+
+
+def _figures(content: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Yield the numbers of nested objects by their path; lists hold texts and tables, not figures."""
+    if isinstance(content, Mapping):
+        for key, value in content.items():
+            yield from _figures(value, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(content, int | float) and not isinstance(content, bool):
+        yield prefix, content

@@ -1,0 +1,50 @@
+"""What a pull request shows."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.report.comparison import comparison
+
+
+@pytest.fixture
+def project(root, tmp_path, monkeypatch):
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(root / name, tmp_path)
+    shutil.copytree(root / "metrics", tmp_path / "metrics")
+    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
+    for command in (
+        ["git", "init", "-q"],
+        [sys.executable, "-m", "dvc", "init", "-q"],
+        ["git", "add", "."],
+        ["git", *identity, "commit", "-qm", "before"],
+    ):
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, env=os.environ)
+    return tmp_path
+
+
+def test_it_names_what_differs_and_draws_both_curves(project) -> None:
+    with pytest.raises(InputError, match="expected a commit that git knows, found 'nowhere'"):
+        comparison(project, "nowhere")
+    params = project / "params.yaml"
+    params.write_text(params.read_text().replace("lr: 0.002", "lr: 0.003", 1))
+    metrics = project / "metrics/pretrain.json"
+    metrics.write_text(re.sub(r'("validation_loss": )\d+\.\d+', r"\g<1>3.5", metrics.read_text(), count=1))
+    plot = project / "metrics/plots/pretrain.csv"
+    lines = plot.read_text().splitlines()
+    plot.write_text("\n".join([*lines[:-1], lines[-1].rpartition(",")[0] + ",1.25"]) + "\n")
+    text = comparison(project, "HEAD")
+    assert re.search(r"pretrain\.json +\| \w+\.validation_loss +\| [\d.]+ +\| 3\.5 ", text)
+    assert re.search(r"pretrain\.optimizer\.lr +\| 0\.002 +\| 0\.003", text)
+    (chart,) = re.findall(r"```mermaid\n(.*?)\n```", text, re.S)
+    before, now = re.findall(r"line \[(.*?)\]", chart)
+    assert before != now
+    assert now.endswith(", 1.25")
+    assert len(now.split(", ")) == len(lines) - 1
+    assert before.split(", ")[0] == now.split(", ")[0] == f"{float(lines[1].rpartition(',')[2]):.4g}"
