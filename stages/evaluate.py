@@ -22,10 +22,17 @@ from tqdm import tqdm
 
 from gpt_from_scratch.data.corpus import TokenWindows
 from gpt_from_scratch.data.instructions import Entry, Instructions, read_entries, split_entries
+from gpt_from_scratch.data.labelled import as_words, read_class_names
 from gpt_from_scratch.data.messages import Messages, read_split
 from gpt_from_scratch.data.raw import raw_file
-from gpt_from_scratch.data.spam import LABELS, fold
-from gpt_from_scratch.evaluation.classification import baseline, classification_metrics, probabilities, roc_points
+from gpt_from_scratch.data.spam import fold
+from gpt_from_scratch.evaluation.classification import (
+    baseline,
+    chosen,
+    classification_metrics,
+    probabilities,
+    roc_points,
+)
 from gpt_from_scratch.evaluation.figures import confusion_figure, loss_figure
 from gpt_from_scratch.evaluation.instructions import answer_metrics, answers, cut_prompts, response_loss
 from gpt_from_scratch.evaluation.language import language_metrics, perplexity, samples
@@ -136,7 +143,9 @@ def evaluate_classifier(stage: Stage, device: Any) -> dict[str, Any]:
     """Measure the classifier on every set, on the test messages unlike any trained on, and the baseline beside it."""
     model, info = load_classifier(stage.models / "classifier", device=device)
     tokenizer = load_tokenizer(stage.models / "classifier")
-    frames = {path.stem: read_split(path) for path in sorted((stage.root / "data" / "spam").glob("*.csv"))}
+    labels = info.labels
+    files = sorted((stage.root / "data" / "spam").glob("*.csv"))
+    frames = {path.stem: read_split(path, len(labels)) for path in files}
     seen = set(frames["train"]["Text"].map(fold))
     results: dict[str, Any] = {}
     for name in ("train", "validation", "test", "test_natural"):
@@ -146,17 +155,17 @@ def evaluate_classifier(stage: Stage, device: Any) -> dict[str, Any]:
         padded = info.deciding_token == "last"
         messages = Messages(frame, tokenizer, pad_id=info.pad_id, max_length=info.max_length, padded=padded)
         stage.say_cut(messages.cut, f"messages of {name}")
-        spam = probabilities(model, messages.token_ids, stage.params.evaluate.batch_size)[:, 1]
-        results[name] = classification_metrics(frame["Label"], spam)
+        found = probabilities(model, messages.token_ids, stage.params.evaluate.batch_size)
+        results[name] = classification_metrics(frame["Label"], found, labels)
         if name == "test":
             unseen = ~frame["Text"].map(fold).isin(seen).to_numpy()
-            results["test_unseen"] = classification_metrics(frame["Label"][unseen], spam[unseen])
-            predicted = [LABELS[int(probability > 0.5)] for probability in spam]
-            rows = [{"actual": LABELS[a], "predicted": p} for a, p in zip(frame["Label"], predicted, strict=True)]
+            results["test_unseen"] = classification_metrics(frame["Label"][unseen], found[unseen], labels)
+            words, pairs = as_words(labels), zip(frame["Label"], chosen(found), strict=True)
+            rows = [{"actual": words[actual], "predicted": words[predicted]} for actual, predicted in pairs]
             write_csv(stage.metrics / "plots" / "confusion.csv", rows)
-            write_csv(stage.metrics / "plots" / "roc.csv", roc_points(frame["Label"], spam))
-    pairs = {name: (frame["Text"], frame["Label"]) for name, frame in frames.items()}
-    results["baseline"] = baseline(pairs.pop("train"), pairs)
+            write_csv(stage.metrics / "plots" / "roc.csv", roc_points(frame["Label"], found))
+    texts = {name: (frame["Text"], frame["Label"]) for name, frame in frames.items()}
+    results["baseline"] = baseline(texts.pop("train"), texts, labels)
     stage.run.metrics({f"classifier/{name}/accuracy": results[name]["accuracy"] for name in results if name in frames})
     return results
 
@@ -191,7 +200,8 @@ def draw(stage: Stage, classifier: dict[str, Any]) -> None:
             with (stage.metrics / "plots" / f"{training}.csv").open(encoding="utf-8") as file:
                 rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
             loss_figure(rows, folder / f"{training}.png", training)
-        confusion_figure(classifier["test"]["confusion"], folder / "confusion.png", "test messages")
+        labels = read_class_names(stage.root / "data" / "spam")
+        confusion_figure(classifier["test"]["confusion"], labels, folder / "confusion.png", "test messages")
         for path in sorted(folder.iterdir()):
             stage.run.artifact(path, "plots")
 

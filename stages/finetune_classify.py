@@ -1,4 +1,4 @@
-"""Stage `finetune_classify`: a GPT becomes a spam classifier (chapter 6) → `models/classifier`."""
+"""Stage `finetune_classify`: a GPT becomes a classifier, of spam or else (chapter 6) → `models/classifier`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import torch
 from tqdm import tqdm
 
 from gpt_from_scratch.data.batching import message_loaders
-from gpt_from_scratch.data.messages import Messages, read_split
-from gpt_from_scratch.data.spam import LABELS
+from gpt_from_scratch.data.labelled import read_class_names
+from gpt_from_scratch.data.messages import Messages, balanced_weights, read_split
 from gpt_from_scratch.files import new_folder
 from gpt_from_scratch.model.heads import set_classification_head, train_only
 from gpt_from_scratch.progress import TrainingProgress
@@ -38,20 +38,23 @@ def finetune_classify(stage: TrainingStage) -> None:
     device = prepare(stage.params.runtime, stage.group.local_size)
     base = stage.models / params.base
     tokenizer = load_tokenizer(base)
-    files = [stage.root / "data" / "spam" / f"{part}.csv" for part in ("train", "validation")]
+    folder = stage.root / "data" / "spam"
+    labels = read_class_names(folder)
+    files = [folder / f"{part}.csv" for part in ("train", "validation")]
     for file in files:
         stage.use_dataset(file, file.stem)
 
     torch.manual_seed(params.seed)
     model, facts = starting_model(base, params.initial_weights, params.drop_rate, params.kernels)
     kind = {"tokenizer": tokenizer, "pad_id": tokenizer.eot_token, "padded": params.deciding_token == "last"}
-    train_set = Messages(read_split(files[0]), limit=model.config.context_length, **kind)
-    val_set = Messages(read_split(files[1]), max_length=train_set.max_length, **kind)
+    train_set = Messages(read_split(files[0], len(labels)), limit=model.config.context_length, **kind)
+    val_set = Messages(read_split(files[1], len(labels)), max_length=train_set.max_length, **kind)
+    weights = balanced_weights(train_set.labels, len(labels)) if params.class_weights == "balanced" else None
     cut = train_set.cut + val_set.cut
     stage.say_cut(cut, "messages")
 
     torch.manual_seed(params.seed)
-    set_classification_head(model, len(LABELS))
+    set_classification_head(model, len(labels))
     train_only(model, params.trainable)
     model.to(device)
     number = len(train_set) + len(val_set)
@@ -65,7 +68,7 @@ def finetune_classify(stage: TrainingStage) -> None:
     with TrainingProgress(stage.name, total_steps(loaders[0], params), "examples", shown=stage.group.first) as progress:
         result = fit(
             model,
-            Classification(first_block),
+            Classification(first_block, weights),
             loaders,
             params,
             device,
@@ -76,13 +79,13 @@ def finetune_classify(stage: TrainingStage) -> None:
         )
     if not stage.group.first:
         return
-    facts = {**stage.data_facts(), **facts}
+    facts = {**stage.message_facts(), **facts}
     with new_folder(stage.models / "classifier") as folder:
         save_classifier(
             model,
             folder,
             base,
-            labels=LABELS,
+            labels=labels,
             max_length=train_set.max_length,
             pad_id=tokenizer.eot_token,
             deciding_token=params.deciding_token,

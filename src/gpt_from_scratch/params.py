@@ -43,8 +43,11 @@ _NAME_PART = r"\w[\w .()+,=@-]*"
 _GLOB_PART = r"[\w*?\[][\w .()+,=@*?!\[\]-]*"
 DataPath = Annotated[str, Field(pattern=rf"^data(/{_NAME_PART})+$", max_length=300)]
 DataGlob = Annotated[str, Field(pattern=rf"^{_GLOB_PART}(/{_GLOB_PART})*$", max_length=300)]
+Column = Annotated[str, Field(min_length=1, max_length=200)]
 BOOK_TEXT = "data/raw/text.txt"
 """The text that `fetch_data` provides, the book's."""
+BOOK_MESSAGES = "data/raw/SMSSpamCollection"
+"""The labelled messages that `fetch_data` provides, the book's."""
 
 
 class Section(BaseModel):
@@ -95,7 +98,7 @@ class SplitSpam(Section):
     )
     train: Fraction = Field(description="fraction for training")
     validation: Fraction = Field(description="fraction for validation; the rest is the test set")
-    balance: bool = Field(strict=True, description="sample ham down to the number of spam")
+    balance: bool = Field(strict=True, description="sample every class down to the smallest one")
     seed: Seed = Field(description="seed of the sampling and the shuffling")
 
     @model_validator(mode="after")
@@ -238,9 +241,39 @@ class Finetune(Training):
     kernels: Literal["explicit", "fused"] = Field(description="the book's arithmetic, or PyTorch's kernels for it")
 
 
-class Classify(Finetune):
-    """Fine-tuning as a spam classifier (chapter 6)."""
+class LabelledData(Section):
+    """What the classifier is trained on: the book's messages, or labelled texts with any number of classes."""
 
+    path: DataPath = Field(
+        description=f"a .csv or .tsv file under data/ with a line of column names; {BOOK_MESSAGES}: the book's messages"
+    )
+    text: Column | None = Field(description="column of the texts; null for the book's messages, which have no names")
+    label: Column | None = Field(description="column of their labels; null for the book's messages")
+
+    @model_validator(mode="after")
+    def _names_what_there_is(self) -> LabelledData:
+        names = [name for name in (self.text, self.label) if name is not None]
+        if self.is_book and names:
+            raise ValueError(f"{BOOK_MESSAGES} has no named columns: expected null for text and label, found {names}")
+        if not self.is_book and not self.path.endswith((".csv", ".tsv")):
+            raise ValueError(f"path: expected a .csv or .tsv file, or {BOOK_MESSAGES}, found {shown(self.path)}")
+        if not self.is_book and len(set(names)) < 2:
+            raise ValueError(f"expected two columns of {self.path} under text and label, found {names}")
+        return self
+
+    @property
+    def is_book(self) -> bool:
+        """Whether it is what `fetch_data` provides."""
+        return self.path == BOOK_MESSAGES
+
+
+class Classify(Finetune):
+    """Fine-tuning as a classifier (chapter 6)."""
+
+    data: LabelledData
+    class_weights: Literal["none", "balanced"] = Field(
+        description="balanced: a class counts the more in the loss, the rarer it is among the training texts"
+    )
     trainable: Literal["last_layer", "last_block", "last_two_blocks", "all"] = Field(
         description="what is trained: the head; head, final norm and last block; the last two blocks with them; all"
     )

@@ -83,6 +83,11 @@ class Stage:
         """Return which data are used, as every result says it: `{"data": "sample"}` or `upstream`."""
         return {"data": read_json(self.raw / "sources.json")["data"]}
 
+    def message_facts(self) -> dict[str, str]:
+        """Return the same for the labelled messages: the path of the file, where it is the user's own."""
+        data = self.params.classify.data
+        return self.data_facts() if data.is_book else {"data": data.path}
+
     def use_dataset(self, path: Path, context: str) -> None:
         """Note a file as an input of the run, by its hash."""
         self.run.dataset(path.name, path.relative_to(self.root), sha256(path), context)

@@ -16,6 +16,7 @@ from gpt_from_scratch.training import Classification
 from gpt_from_scratch.training.tasks import accuracy
 
 # Multiples of a sixteenth: many ties, one half among them, and exact sums.
+NAMES = ("ham", "spam")
 SCORED = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 16)), min_size=1, max_size=40)
 
 
@@ -23,11 +24,16 @@ def arrays(scored: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
     return np.array([label for label, _ in scored]), np.array([score / 16 for _, score in scored])
 
 
+def both(spam: np.ndarray) -> np.ndarray:
+    """Return the probabilities of both classes."""
+    return np.stack([1 - spam, spam], axis=1)
+
+
 @settings(deadline=None, max_examples=40)
 @given(SCORED)
 def test_metrics_are_what_counting_gives(scored):
     labels, spam = arrays(scored)
-    found = classification_metrics(labels, spam)
+    found = classification_metrics(labels, both(spam), NAMES)
     counts = {
         f"{actual}_as_{predicted}": sum(
             (label == 1) == (actual == "spam") and (score > 8) == (predicted == "spam") for label, score in scored
@@ -49,7 +55,7 @@ def test_metrics_are_what_counting_gives(scored):
 @given(SCORED)
 def test_roc_auc_is_how_often_spam_ranks_above_ham(scored):
     labels, spam = arrays(scored)
-    found = classification_metrics(labels, spam)["roc_auc"]
+    found = classification_metrics(labels, both(spam), NAMES)["roc_auc"]
     pairs = [(s > h) + (s == h) / 2 for s in spam[labels == 1] for h in spam[labels == 0]]
     assert found == (pytest.approx(np.mean(pairs)) if pairs else None)
 
@@ -58,12 +64,12 @@ def test_roc_auc_is_how_often_spam_ranks_above_ham(scored):
 @given(SCORED.filter(lambda scored: len({label for label, _ in scored}) == 2))
 def test_the_area_under_the_roc_points_is_the_roc_auc(scored):
     labels, spam = arrays(scored)
-    points = roc_points(labels, spam)
+    points = roc_points(labels, both(spam))
     x, y = ([point[name] for point in points] for name in ("false_positive_rate", "true_positive_rate"))
     assert (x[0], y[0], x[-1], y[-1]) == (0, 0, 1, 1)
     assert x == sorted(x)
     assert y == sorted(y)
-    assert np.trapezoid(y, x) == pytest.approx(classification_metrics(labels, spam)["roc_auc"])
+    assert np.trapezoid(y, x) == pytest.approx(classification_metrics(labels, both(spam), NAMES)["roc_auc"])
 
 
 @pytest.fixture(scope="module")
@@ -97,10 +103,10 @@ def test_probabilities_do_not_depend_on_the_batch_size(classifier, token_ids, ba
 
 def test_the_accuracy_is_the_trainings_own(classifier, token_ids):
     labels = torch.arange(23) % 2
-    spam = probabilities(classifier, token_ids, 6)[:, 1]
-    assert 0 < (spam > 0.5).sum() < 23
+    found = probabilities(classifier, token_ids, 6)
+    assert 0 < (found[:, 1] > 0.5).sum() < 23
     expected = accuracy(Classification(), classifier, [(token_ids, labels)], torch.device("cpu"))
-    assert classification_metrics(labels.numpy(), spam)["accuracy"] == pytest.approx(expected)
+    assert classification_metrics(labels.numpy(), found, NAMES)["accuracy"] == pytest.approx(expected)
 
 
 HAM = ["see you at home", "are you coming home", "call me when home", "see you soon mum"]
@@ -110,11 +116,11 @@ SPAM = ["win a free prize", "free cash prize now", "claim your free cash", "win 
 def test_the_baseline_learns_from_the_training_texts_alone():
     train = (HAM + SPAM, [0] * 4 + [1] * 4)
     others = {"test": (["free prize", "see you home"], [1, 0]), "wrong": (["free prize", "see you home"], [0, 1])}
-    found = baseline(train, others)
+    found = baseline(train, others, NAMES)
     assert list(found) == ["train", "test", "wrong"]
     assert [found[name]["accuracy"] for name in found] == [1, 1, 0]
-    assert found == baseline(train, others)
-    alone = baseline(train, {})
+    assert found == baseline(train, others, NAMES)
+    alone = baseline(train, {}, NAMES)
     assert alone == {"train": found["train"]}
 
 
@@ -132,6 +138,6 @@ def test_the_baseline_weighs_words_as_tf_idf_does():
         raw = np.array([[text.split().count(word) for word in vocabulary] for text in of]) * weight
         return raw / np.maximum(np.linalg.norm(raw, axis=1, keepdims=True), 1e-12)
 
-    spam = LogisticRegression(max_iter=1000).fit(vectors(texts), labels).predict_proba(vectors(unknown))[:, 1]
-    expected = classification_metrics([1, 0, 0, 1], spam)
-    assert baseline((texts, labels), {"test": (unknown, [1, 0, 0, 1])})["test"] == expected
+    spam = LogisticRegression(max_iter=1000).fit(vectors(texts), labels).predict_proba(vectors(unknown))
+    expected = classification_metrics([1, 0, 0, 1], spam, NAMES)
+    assert baseline((texts, labels), {"test": (unknown, [1, 0, 0, 1])}, NAMES)["test"] == expected

@@ -33,7 +33,10 @@ def book(root):
 
 
 def test_a_set_without_messages_has_no_figures():
-    assert classification_metrics(np.array([], int), np.array([])) == {"messages": 0, "accuracy": None}
+    assert classification_metrics(np.array([], int), np.empty((0, 2)), ("ham", "spam")) == {
+        "messages": 0,
+        "accuracy": None,
+    }
 
 
 def test_no_room_for_any_response_is_one_clear_error(random_model, tokenizer):

@@ -76,6 +76,16 @@ def test_a_malformed_message(project):
     assert not (project / "metrics").exists()
 
 
+def test_a_column_that_is_not_there(project):
+    (project / "data/reviews.csv").write_text("text,label\ngood,1\nbad,0\n")
+    path = project / "params.yaml"
+    book = "path: data/raw/SMSSpamCollection\n    text: null\n    label: null"
+    assert book in path.read_text()
+    path.write_text(path.read_text().replace(book, "path: data/reviews.csv\n    text: review\n    label: label"))
+    refused(run(project, "split_spam"), "data/reviews.csv", "a column 'review'", "found the columns ['text', 'label']")
+    assert not (project / "data/spam").exists()
+
+
 def test_a_file_that_was_changed_after_it_was_fetched(project):
     assert run(project, "fetch_data").returncode == 0
     path = project / "data/raw/text.txt"

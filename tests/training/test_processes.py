@@ -32,7 +32,7 @@ CFG = {
     "qkv_bias": False,  # a bias of the keys has no gradient but rounding, which AdamW makes large
     "kernels": "fused",
 }
-TASKS = ("language", "messages", "kept", "instructions")
+TASKS = ("language", "messages", "weighed", "kept", "instructions")
 
 
 class Losses:
@@ -74,7 +74,8 @@ def small_training(root, name, epochs=1, accumulation_steps=1):
         sets, first_block = [TensorDataset(ids, ids[:, 3] % 2), TensorDataset(ids[:9], ids[:9, 3] % 2)], 0
         if name == "kept":
             sets, first_block = keep_frozen_prefix(model, sets, 1e9)
-        task, loaders = Classification(first_block), message_loaders(*sets, 5, padded=not first_block)
+        weights = torch.tensor([0.3, 2.0]) if name == "weighed" else None
+        task, loaders = Classification(first_block, weights), message_loaders(*sets, 5, padded=not first_block)
     changes = {"epochs": epochs, "eval_every": 2, "batch_size": 5, "accumulation_steps": accumulation_steps}
     params = load_params(root / "profiles/quick.yaml").pretrain
     schedule = params.schedule.model_copy(update={"kind": "constant"})

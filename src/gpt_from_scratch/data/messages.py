@@ -1,8 +1,9 @@
-"""Labelled messages as token ids (chapter 6, section 6.3)."""
+"""Labelled messages as token ids, and what each class of them weighs (chapter 6, section 6.3)."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -15,8 +16,11 @@ from gpt_from_scratch.errors import InputError, reason, shown
 from gpt_from_scratch.reading import read_bytes
 
 
-def read_split(path: Path) -> pd.DataFrame:
+def read_split(path: Path, classes: int = 2) -> pd.DataFrame:
     """Read a set that `split_spam` wrote, columns `Label` (0, 1) and `Text`; a message `NA` stays a message.
+
+    Args:
+        classes: how many there are; labels are numbers below.
 
     Raises:
         InputError: when the file is missing, empty or has other columns.
@@ -33,12 +37,30 @@ def read_split(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: expected messages, found none")
     if not isinstance(frame.index, pd.RangeIndex):
         raise InputError(f"{path}: expected two cells a row, found more")
+    known = {str(number) for number in range(classes)}
+    expected = "0 or 1" if classes == 2 else f"a number from 0 to {classes - 1}"
     for number, (label, text) in enumerate(zip(frame["Label"], frame["Text"], strict=True), start=1):
-        if label not in ("0", "1"):
-            raise InputError(f"{path}, row {number}, column Label: expected 0 or 1, found {shown(label)}")
+        if label not in known:
+            raise InputError(f"{path}, row {number}, column Label: expected {expected}, found {shown(label)}")
         if text == "":
             raise InputError(f"{path}, row {number}, column Text: expected a message, found none")
     return frame.astype({"Label": int})
+
+
+def balanced_weights(labels: Sequence[int] | Tensor, classes: int) -> Tensor:
+    """Return a weight for each class, `[classes]`: in all, each then weighs the same, and a message 1 on average.
+
+    Args:
+        labels: of all training messages, `[messages]`.
+
+    Raises:
+        InputError: when a class has no message.
+    """
+    counts = torch.bincount(torch.as_tensor(labels), minlength=classes)
+    if not counts.all():
+        missing = int((counts == 0).int().argmax())
+        raise InputError(f"class_weights: expected training messages of every class, found none of number {missing}")
+    return len(labels) / (classes * counts)
 
 
 class Messages(Dataset[tuple[Tensor, Tensor]]):

@@ -1,21 +1,22 @@
-"""The SMS Spam Collection: reading it, and splitting it for training (chapter 6, section 6.2).
+"""The SMS Spam Collection: reading it, and splitting it or other labelled texts for training (chapter 6, section 6.2).
 
 Two recipes. `book` gives row for row the book's sets, with what is wrong with them: pandas' default quoting takes a
 message that begins with an unclosed quote for the start of a field of several lines, which swallows the messages up to
 the next quote, and messages that occur several times stand in the training and in the test set. `clean` reads every
-line as it is and keeps equal messages on one side.
+line as it is and keeps equal messages on one side. Other texts (see `labelled`) are read in one way and split in both.
 """
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
-from gpt_from_scratch.errors import InputError, reason, shown
+from gpt_from_scratch.errors import InputError, named, reason, shown
 from gpt_from_scratch.reading import read_bytes
 
 LABELS = ("ham", "spam")
@@ -24,7 +25,7 @@ Recipe = Literal["book", "clean"]
 
 @dataclass(frozen=True)
 class SpamSplit:
-    """Frames with the columns `Label` (0 ham, 1 spam) and `Text`.
+    """Frames with the columns `Label` (the class's number: 0 ham, 1 spam) and `Text`.
 
     Attributes:
         test_natural: the test messages before balancing; None under the recipe `book`, which has no such set.
@@ -103,40 +104,51 @@ def fold(text: str) -> str:
 
 
 def split_messages(
-    messages: pd.DataFrame, recipe: Recipe, train: float, validation: float, balance: bool, seed: int
+    messages: pd.DataFrame,
+    recipe: Recipe,
+    train: float,
+    validation: float,
+    balance: bool,
+    seed: int,
+    labels: Sequence[str] = LABELS,
 ) -> SpamSplit:
     """Split messages into training, validation and test sets.
 
     Args:
-        messages: as `read_messages` returns them.
+        messages: as `read_messages` or `read_table` returns them.
         recipe: see the module's docstring.
         train, validation: fractions; the rest is the test set.
-        balance: sample ham down to the number of spam: before the split (`book`), or in each set (`clean`).
+        balance: sample every class down to the smallest one: before the split (`book`), or in each set (`clean`).
         seed: of sampling and shuffling; the book's is 123.
+        labels: names of the classes, in the order of their numbers.
 
     Raises:
         InputError: when a set is empty or lacks a label.
     """
     cut = _split_book if recipe == "book" else _split_clean
-    split = cut(messages, train, validation, balance, seed)
+    split = cut(messages, labels, train, validation, balance, seed)
     for name, part in split.parts().items():
-        for number, label in enumerate(LABELS):
-            if not (part["Label"] == number).any():
+        present = set(part["Label"])
+        for number, label in enumerate(labels):
+            if number not in present:
                 raise InputError(
-                    f"split_spam: the {name} set has no {label}: expected some of each label, found {len(part)} "
-                    f"messages from a source of {len(messages)}"
+                    f"split_spam: the {name} set has no {named(label)}: expected some of each label, found {len(part)} "
+                    f"messages from a source of {len(messages)}, {(messages['Label'] == label).sum()} of them "
+                    f"{named(label)}"
                 )
     return split
 
 
 def balanced(messages: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return as many ham, sampled, as there are spam, and then all spam (section 6.2).
+    """Return as many messages of each label, sampled, as there are of the rarest, label by label (section 6.2).
 
-    With less ham than spam all ham stays.
+    The rarest (with spam as many as ham: spam) stays as it is.
     """
-    spam = messages[messages["Label"] == "spam"]
-    ham = messages[messages["Label"] == "ham"]
-    return pd.concat([ham.sample(min(len(spam), len(ham)), random_state=seed), spam])
+    groups = [part for _, part in messages.groupby("Label")]
+    rarest = min(reversed(groups), key=len, default=messages)
+    return pd.concat(
+        [part if part is rarest else part.sample(len(rarest), random_state=seed) for part in groups] or [messages]
+    )
 
 
 def shuffled_cut(
@@ -149,50 +161,61 @@ def shuffled_cut(
     return rows[:train_end], rows[train_end:validation_end], rows[validation_end:]
 
 
-def _numbered(messages: pd.DataFrame) -> pd.DataFrame:
-    return messages.assign(Label=messages["Label"].map({label: number for number, label in enumerate(LABELS)}))
+def _numbered(messages: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
+    return messages.assign(Label=messages["Label"].map({label: number for number, label in enumerate(labels)}))
 
 
-def _split_book(messages: pd.DataFrame, train: float, validation: float, balance: bool, seed: int) -> SpamSplit:
+def _split_book(
+    messages: pd.DataFrame, labels: Sequence[str], train: float, validation: float, balance: bool, seed: int
+) -> SpamSplit:
     chosen = balanced(messages, seed) if balance else messages
-    return SpamSplit(*shuffled_cut(_numbered(chosen), train, validation, seed), test_natural=None)
+    return SpamSplit(*shuffled_cut(_numbered(chosen, labels), train, validation, seed), test_natural=None)
 
 
-def _split_clean(messages: pd.DataFrame, train: float, validation: float, balance: bool, seed: int) -> SpamSplit:
+def _split_clean(
+    messages: pd.DataFrame, labels: Sequence[str], train: float, validation: float, balance: bool, seed: int
+) -> SpamSplit:
     """Allot groups of equal folded text, label by label; a group's label is that of its first message."""
     groups = messages.assign(Group=messages["Text"].map(fold))
     heads = groups.drop_duplicates("Group")
     side: dict[str, int] = {}
-    for label in LABELS:
-        for number, part in enumerate(shuffled_cut(heads[heads["Label"] == label], train, validation, seed)):
+    for _, rows in heads.groupby("Label"):
+        for number, part in enumerate(shuffled_cut(rows, train, validation, seed)):
             side.update(dict.fromkeys(part["Group"], number))
     sides = groups["Group"].map(side)
     parts = [messages[sides == number] for number in range(3)]
     chosen = [balanced(part, seed) if balance else part for part in parts]
-    shuffled = [_numbered(part.sample(frac=1, random_state=seed)).reset_index(drop=True) for part in chosen]
-    return SpamSplit(*shuffled, test_natural=_numbered(parts[2]).reset_index(drop=True))
+    shuffled = [_numbered(part.sample(frac=1, random_state=seed), labels).reset_index(drop=True) for part in chosen]
+    return SpamSplit(*shuffled, test_natural=_numbered(parts[2], labels).reset_index(drop=True))
 
 
-def split_statistics(messages: pd.DataFrame, split: SpamSplit) -> dict[str, Any]:
+def split_statistics(messages: pd.DataFrame, split: SpamSplit, labels: Sequence[str] = LABELS) -> dict[str, Any]:
     """Return what is to be known about the sets: counts per label, duplicates in the source, overlap with training.
 
     A duplicate is a message that equals an earlier one; `overlap` counts the messages of a set that stand in the
-    training set too, as they are (`exact`) and after `fold` (`folded`).
+    training set too, as they are (`exact`) and after `fold` (`folded`). The counts of ham and spam stand beside the
+    others, those of other labels, whose names may be anything, under `labels`.
     """
+
+    def counts(column: pd.Series, classes: Sequence[Any]) -> dict[str, Any]:
+        found = column.value_counts()
+        by_label = {label: int(found.get(one, 0)) for label, one in zip(labels, classes, strict=True)}
+        return by_label if tuple(labels) == LABELS else {"labels": by_label}
+
     train_exact = set(split.train["Text"])
     train_folded = set(split.train["Text"].map(fold))
     parts = split.parts()
     return {
         "source": {
             "messages": len(messages),
-            **{label: int((messages["Label"] == label).sum()) for label in LABELS},
+            **counts(messages["Label"], labels),
             "duplicates_exact": int(messages["Text"].duplicated().sum()),
             "duplicates_folded": int(messages["Text"].map(fold).duplicated().sum()),
         },
         "splits": {
             name: {
                 "messages": len(part),
-                **{label: int((part["Label"] == number).sum()) for number, label in enumerate(LABELS)},
+                **counts(part["Label"], range(len(labels))),
             }
             for name, part in parts.items()
         },

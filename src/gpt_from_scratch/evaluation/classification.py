@@ -31,58 +31,107 @@ def probabilities(model: GPTModel, token_ids: Tensor | Sequence[Tensor], batch_s
     return torch.cat(parts).double().numpy()
 
 
-def classification_metrics(labels: Sequence[int] | np.ndarray, spam_probability: np.ndarray) -> dict[str, Any]:
-    """Return the usual figures for labels (1: spam) and the probability of spam, each `[messages]`.
+def classification_metrics(
+    labels: Sequence[int] | np.ndarray, probability: np.ndarray, names: Sequence[str]
+) -> dict[str, Any]:
+    """Return the usual figures for labels, `[messages]`, and the probability of every class, `[messages, classes]`.
 
-    A message counts as spam from a probability above one half. `roc_auc` is None where there is one label only, and
-    no set but an empty one lacks the other figures.
+    Of two classes the second is what is looked for: a message counts as it from a probability above one half, and
+    precision, recall, F1 and ROC-AUC are that class'. Of more, the most probable counts; these figures are means over
+    the classes, each against all others, and `per_class` has them one by one. `confusion` counts by
+    `<label>_as_<label>`, of more than two classes by actual and then by predicted label. `roc_auc` is None where a
+    class has no message, and no set but an empty one lacks the other figures.
     """
     from sklearn import metrics
 
-    labels = np.asarray(labels)
+    labels, classes = np.asarray(labels), range(len(names))
     if not len(labels):
         return {"messages": 0, "accuracy": None}
-    predicted = (spam_probability > 0.5).astype(int)
-    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
-        labels, predicted, average="binary", zero_division=0.0
+    two = len(names) == 2
+    predicted = chosen(probability)
+    precision, recall, f1, counts = metrics.precision_recall_fscore_support(
+        labels, predicted, labels=classes, zero_division=0.0
     )
-    both = len(np.unique(labels)) == 2
-    (true_ham, false_spam), (false_ham, true_spam) = metrics.confusion_matrix(labels, predicted, labels=[0, 1]).tolist()
-    return {
+    complete = all(counts)
+    areas = [metrics.roc_auc_score(labels == one, probability[:, one]) if complete else None for one in classes]
+    table = metrics.confusion_matrix(labels, predicted, labels=classes).tolist()
+
+    def overall(values: Sequence[float]) -> float:
+        return float(values[1] if two else np.mean(values))
+
+    figures = {
         "messages": len(labels),
         "accuracy": float(np.mean(labels == predicted)),
-        "precision": float(precision),
-        "recall": float(recall),
-        "f1": float(f1),
-        "roc_auc": float(metrics.roc_auc_score(labels, spam_probability)) if both else None,
-        "confusion": {
-            "ham_as_ham": true_ham,
-            "ham_as_spam": false_spam,
-            "spam_as_ham": false_ham,
-            "spam_as_spam": true_spam,
+        "precision": overall(precision),
+        "recall": overall(recall),
+        "f1": overall(f1),
+        "roc_auc": overall(areas) if complete else None,
+    }
+    if two:
+        pairs = {f"{actual}_as_{said}": table[i][j] for i, actual in enumerate(names) for j, said in enumerate(names)}
+        return {**figures, "confusion": pairs}
+    return {
+        **figures,
+        "confusion": {name: dict(zip(names, row, strict=True)) for name, row in zip(names, table, strict=True)},
+        "per_class": {
+            name: {
+                "messages": int(counts[one]),
+                "precision": float(precision[one]),
+                "recall": float(recall[one]),
+                "f1": float(f1[one]),
+                "roc_auc": float(areas[one]) if complete else None,
+            }
+            for one, name in enumerate(names)
         },
     }
 
 
-def baseline(train: TextsAndLabels, others: Mapping[str, TextsAndLabels]) -> dict[str, dict[str, Any]]:
-    """Train TF-IDF with logistic regression, scikit-learn's own settings, and return its figures on every set."""
+def chosen(probability: np.ndarray) -> np.ndarray:
+    """Return the class of each message, `[messages]`, by its probabilities `[messages, classes]`."""
+    return (probability[:, 1] > 0.5).astype(int) if probability.shape[1] == 2 else probability.argmax(axis=1)
+
+
+def baseline(
+    train: TextsAndLabels, others: Mapping[str, TextsAndLabels], names: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Train TF-IDF with logistic regression, scikit-learn's own settings, and return its figures on every set.
+
+    Args:
+        train: with messages of every class.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
     classifier = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000)).fit(*train)
     return {
-        name: classification_metrics(labels, classifier.predict_proba(texts)[:, 1])
+        name: classification_metrics(labels, classifier.predict_proba(texts), names)
         for name, (texts, labels) in {"train": train, **others}.items()
     }
 
 
-def roc_points(labels: Sequence[int] | np.ndarray, spam_probability: np.ndarray) -> list[dict[str, float]]:
-    """Return the ROC curve as rows of `false_positive_rate` and `true_positive_rate`."""
+def roc_points(labels: Sequence[int] | np.ndarray, probability: np.ndarray) -> list[dict[str, float]]:
+    """Return the ROC curve as rows of `false_positive_rate` and `true_positive_rate`.
+
+    Of two classes it is the second one's; of more, the mean of all, each against the others, at each false-positive
+    rate: the area below it is the mean of the areas.
+
+    Args:
+        probability: of every class, `[messages, classes]`.
+    """
     from sklearn import metrics
 
-    false_rate, true_rate, _ = metrics.roc_curve(labels, spam_probability)
-    return [
-        {"false_positive_rate": float(x), "true_positive_rate": float(y)}
-        for x, y in zip(false_rate, true_rate, strict=True)
-    ]
+    labels, classes = np.asarray(labels), probability.shape[1]
+    wanted = [1] if classes == 2 else range(classes)
+    curves = [metrics.roc_curve(labels == one, probability[:, one])[:2] for one in wanted]
+    x, y = curves[0] if len(curves) == 1 else _mean_curve(curves)
+    return [{"false_positive_rate": float(a), "true_positive_rate": float(b)} for a, b in zip(x, y, strict=True)]
+
+
+def _mean_curve(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean of curves from (0, 0) to (1, 1) that never fall; where any of them jumps, so does it."""
+    at = np.unique(np.concatenate([x for x, _ in curves]))
+    # Where a curve goes straight up, np.interp gives its upper end, and of the curve turned round its lower one.
+    low = np.mean([-np.interp(-at, -x[::-1], -y[::-1]) for x, y in curves], axis=0)
+    high = np.mean([np.interp(at, x, y) for x, y in curves], axis=0)
+    return np.repeat(at, 2), np.stack([low, high], axis=1).ravel()

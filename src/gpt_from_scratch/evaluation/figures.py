@@ -18,18 +18,24 @@ def loss_figure(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> No
     _save(figure, path)
 
 
-def confusion_figure(confusion: Mapping[str, int], path: Path, title: str) -> None:
-    """Draw a confusion matrix, counts by `<label>_as_<label>`."""
+def confusion_figure(confusion: Mapping[str, Any], labels: Sequence[str], path: Path, title: str) -> None:
+    """Draw a confusion matrix, counts as `classification_metrics` has them."""
     figure, axes = _new(title)
-    labels = ("ham", "spam")
-    counts = [[confusion[f"{actual}_as_{predicted}"] for predicted in labels] for actual in labels]
+    if len(labels) == 2:
+        counts = [[confusion[f"{actual}_as_{predicted}"] for predicted in labels] for actual in labels]
+    else:
+        counts = [[confusion[actual][predicted] for predicted in labels] for actual in labels]
     axes.imshow(counts, cmap="Blues")
     for row, line in enumerate(counts):
         for column, count in enumerate(line):
             axes.text(
                 column, row, str(count), ha="center", va="center", color="white" if count > max(line) / 2 else "black"
             )
-    axes.set(xticks=(0, 1), yticks=(0, 1), xticklabels=labels, yticklabels=labels, xlabel="predicted", ylabel="actual")
+    # A dollar sign would begin a formula.
+    ticks, names = range(len(labels)), [label.replace("$", r"\$") for label in labels]
+    axes.set(xticks=ticks, yticks=ticks, xticklabels=names, yticklabels=names, xlabel="predicted", ylabel="actual")
+    if len(labels) > 4:
+        axes.tick_params("x", rotation=90)
     _save(figure, path)
 
 

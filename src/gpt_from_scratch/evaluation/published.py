@@ -92,6 +92,8 @@ _BOOK_SETTINGS: dict[str, dict[str, Any]] = {
         },
     },
     "classify": {
+        "data": {"path": "data/raw/SMSSpamCollection"},
+        "class_weights": "none",
         "seed": 123,
         "batch_size": 8,
         "epochs": 5,

@@ -34,8 +34,8 @@ class Task(Protocol):
     def count(self, batch: Batch) -> int:
         """Return how much of what this training counts (tokens, examples) a batch holds."""
 
-    def weight(self, batch: Batch) -> int:
-        """Return how many targets the mean loss of a batch is over."""
+    def weight(self, batch: Batch) -> float:
+        """Return how many targets the mean loss of a batch is over, or what they weigh together."""
 
     def scores(
         self,
@@ -94,10 +94,12 @@ class Classification:
 
     Args:
         first_block: block that the inputs enter, if they are kept states; 0: they are token ids.
+        class_weights: what an example of each class weighs in the mean loss, `[classes]`; all the same if None.
     """
 
-    def __init__(self, first_block: int = 0) -> None:
+    def __init__(self, first_block: int = 0, class_weights: Tensor | None = None) -> None:
         self._first_block = first_block
+        self._class_weights = class_weights
 
     def logits(self, model: nn.Module, inputs: Tensor | Sequences) -> Tensor:
         """Return class logits `[batch, classes]` for token ids `[batch, tokens]`, or for `Sequences`."""
@@ -111,13 +113,15 @@ class Classification:
 
     def loss(self, model: nn.Module, batch: Batch, device: torch.device) -> Tensor:
         inputs, labels = (part.to(device) for part in batch)
-        return F.cross_entropy(self.logits(model, inputs), labels)
+        weights = None if self._class_weights is None else self._class_weights.to(device)
+        return F.cross_entropy(self.logits(model, inputs), labels, weights)
 
     def count(self, batch: Batch) -> int:
         return len(batch[1])
 
-    def weight(self, batch: Batch) -> int:
-        return len(batch[1])
+    def weight(self, batch: Batch) -> float:
+        labels = batch[1]
+        return len(labels) if self._class_weights is None else self._class_weights[labels.cpu()].sum().item()
 
     def scores(
         self,
