@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from gpt_from_scratch.commands import data
 from gpt_from_scratch.commands.report import compare, report
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.project import find_project
@@ -30,6 +31,7 @@ class _OneLine(TyperGroup):
 
 
 app = typer.Typer(cls=_OneLine, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(data.app, name="data")
 
 
 @app.callback()
