@@ -31,6 +31,7 @@ from gpt_from_scratch.evaluation.classification import (
     chosen,
     classification_metrics,
     probabilities,
+    reliability_points,
     roc_points,
 )
 from gpt_from_scratch.evaluation.figures import confusion_figure, loss_figure
@@ -164,6 +165,7 @@ def evaluate_classifier(stage: Stage, device: Any) -> dict[str, Any]:
             rows = [{"actual": words[actual], "predicted": words[predicted]} for actual, predicted in pairs]
             write_csv(stage.metrics / "plots" / "confusion.csv", rows)
             write_csv(stage.metrics / "plots" / "roc.csv", roc_points(frame["Label"], found))
+            write_csv(stage.metrics / "plots" / "reliability.csv", reliability_points(frame["Label"], found))
     texts = {name: (frame["Text"], frame["Label"]) for name, frame in frames.items()}
     results["baseline"] = baseline(texts.pop("train"), texts, labels)
     stage.run.metrics({f"classifier/{name}/accuracy": results[name]["accuracy"] for name in results if name in frames})

@@ -10,7 +10,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt_from_scratch.evaluation.classification import baseline, classification_metrics, probabilities, roc_points
+from gpt_from_scratch.evaluation.classification import (
+    baseline,
+    classification_metrics,
+    probabilities,
+    reliability_points,
+    roc_points,
+)
 from gpt_from_scratch.model.heads import set_classification_head
 from gpt_from_scratch.training import Classification
 from gpt_from_scratch.training.tasks import accuracy
@@ -70,6 +76,20 @@ def test_the_area_under_the_roc_points_is_the_roc_auc(scored):
     assert x == sorted(x)
     assert y == sorted(y)
     assert np.trapezoid(y, x) == pytest.approx(classification_metrics(labels, both(spam), NAMES)["roc_auc"])
+
+
+def test_reliability_is_how_often_a_probability_comes_true():
+    spam = np.array([0.05, 0.05, 0.31, 0.33, 0.38, 0.96, 1.0])
+    labels = np.array([0, 1, 0, 0, 1, 1, 1])
+    rows = reliability_points(labels, both(spam))
+    assert [row["predicted_probability"] for row in rows] == pytest.approx([0.05, 0.34, 0.98])
+    assert [row["observed_frequency"] for row in rows] == pytest.approx([1 / 2, 1 / 3, 1.0])
+    three = np.array([[0.82, 0.1, 0.08], [0.1, 0.86, 0.04], [0.2, 0.16, 0.64]])
+    rows = reliability_points(np.array([0, 2, 2]), three)
+    assert [(row["predicted_probability"], row["observed_frequency"]) for row in rows] == [
+        (pytest.approx(0.64), 1.0),
+        (pytest.approx(0.84), 0.5),
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -128,6 +128,26 @@ def roc_points(labels: Sequence[int] | np.ndarray, probability: np.ndarray) -> l
     return [{"false_positive_rate": float(a), "true_positive_rate": float(b)} for a, b in zip(x, y, strict=True)]
 
 
+def reliability_points(labels: Sequence[int] | np.ndarray, probability: np.ndarray) -> list[dict[str, float]]:
+    """Return how often what was found probable is so: `predicted_probability` and `observed_frequency`, in tenths.
+
+    Of two classes it is the probability of the second; of more, that of the class that was chosen. Tenths of the
+    probability that hold no message are left out.
+
+    Args:
+        probability: of every class, `[messages, classes]`.
+    """
+    from sklearn.calibration import calibration_curve
+
+    labels = np.asarray(labels)
+    two = probability.shape[1] == 2
+    right = labels == (1 if two else chosen(probability))
+    said = probability[:, 1] if two else probability.max(axis=1)
+    observed, predicted = calibration_curve(right, said.clip(0.0, 1.0), n_bins=10)
+    rows = zip(predicted, observed, strict=True)
+    return [{"predicted_probability": float(x), "observed_frequency": float(y)} for x, y in rows]
+
+
 def _mean_curve(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean of curves from (0, 0) to (1, 1) that never fall; where any of them jumps, so does it."""
     at = np.unique(np.concatenate([x for x, _ in curves]))
