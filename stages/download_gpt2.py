@@ -1,4 +1,4 @@
-"""Stage `download_gpt2`: OpenAI's weights, or synthetic ones in their format (chapter 5) → `models/gpt2`."""
+"""Stage `download_gpt2`: OpenAI's weights, synthetic ones in their format (chapter 5), a folder → `models/gpt2`."""
 
 from __future__ import annotations
 
@@ -39,6 +39,9 @@ def download_gpt2(stage: Stage) -> None:
                 with tempfile.TemporaryDirectory(dir=models) as checkpoint:
                     write_synthetic(stage, size, Path(checkpoint))
                     convert_checkpoint(Path(checkpoint), destination, facts={"pretrained": source})
+            elif source == "path":
+                folder = stage.root / stage.params.download_gpt2.path
+                convert_huggingface(folder, destination, {"pretrained": source}, raw_file(stage.raw, "bpe"))
             else:
                 convert_download(stage, source, size, destination)
 

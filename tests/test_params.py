@@ -56,6 +56,15 @@ def test_a_base_is_downloaded_though_no_size_names_it(values, load):
     assert load(values).gpt2_sizes == ["tiny", "355M"]
 
 
+def test_a_folder_of_ones_own_is_the_size_custom_alone(values, load):
+    values["download_gpt2"] |= {"source": "path", "path": "data/bases/my model", "sizes": ["custom"]}
+    with pytest.raises(InputError, match=r"path gives the size custom alone, found 'tiny'; set .*gpt2/custom"):
+        load(values)
+    values["classify"]["base"] = "pretrain"
+    values["instruct"]["base"] = "gpt2/custom"
+    assert load(values).gpt2_sizes == ["custom"]
+
+
 @pytest.mark.parametrize("number", ["3e-4", "3.0e-4", "0.0003"])
 def test_numbers_as_people_type_them(root, load, number):
     text = (root / "profiles/quick.yaml").read_text().replace("lr: 0.002", f"lr: {number}", 1)
@@ -93,6 +102,11 @@ def test_numbers_as_people_type_them(root, load, number):
         ("classify.class_weights", "auto", "classify.class_weights: .*'balanced', found 'auto'"),
         ("classify.base", "../../etc", "classify.base: .*found '../../etc'"),
         ("download_gpt2.source", "openai", "'tiny' exists as a synthetic model only"),
+        ("download_gpt2.source", "path", "download_gpt2.path: expected a folder under data/bases/"),
+        ("download_gpt2.path", "../mine", "download_gpt2.path: .*found '../mine'"),
+        ("download_gpt2.path", "data/bases/../raw", "download_gpt2.path: .*found"),
+        ("download_gpt2.sizes", ["custom"], "the size 'custom' is a folder of your own; set source to path"),
+        ("classify.base", "gpt2/custom", "the size 'custom' is a folder of your own; set source to path"),
     ],
 )
 def test_wrong_values_are_named(values, load, key, value, complaint):

@@ -70,8 +70,10 @@ def examine(root: Path, *, offline: bool = False) -> Iterator[Finding]:
     yield Finding("ok", f"fingerprint {short(facts)}: " + ", ".join(f"{name} {value}" for name, value in facts.items()))
     yield from _results(root, params)
     yield from _versions(root)
-    yield from _disk(root, params)
-    yield from _memory(params, on_gpu=on_gpu)
+    try:
+        yield from (*_disk(root, params), *_memory(root, params, on_gpu=on_gpu))
+    except InputError as error:
+        yield Finding("broken", str(error), "data/bases/README.md says what goes there")
     yield from _leftovers(root)
     if offline or params.runtime.offline:
         yield Finding("note", "hosts not asked: offline")
@@ -131,18 +133,18 @@ def _versions(root: Path) -> Iterator[Finding]:
 
 
 def _disk(root: Path, params: Params) -> Iterator[Finding]:
-    free, needed = shutil.disk_usage(root).free / 1e9, disk_need(params) / 1e9
+    free, needed = shutil.disk_usage(root).free / 1e9, disk_need(params, root) / 1e9
     if free >= needed:
         yield Finding("ok", f"{free:.0f} GB of disk free, {needed:.1f} are needed")
     else:
         yield Finding("differs", f"{free:.1f} GB of disk free, {needed:.1f} are needed", ROOM)
 
 
-def _memory(params: Params, *, on_gpu: bool) -> Iterator[Finding]:
+def _memory(root: Path, params: Params, *, on_gpu: bool) -> Iterator[Finding]:
     """Hold what the stages need against the memory; on a GPU the trainings need its memory instead."""
     import psutil
 
-    needs, memory = memory_needs(params), psutil.virtual_memory().available
+    needs, memory = memory_needs(params, root), psutil.virtual_memory().available
     if on_gpu:
         import torch
 
@@ -177,7 +179,7 @@ def _leftovers(root: Path) -> Iterator[Finding]:
 
 def _hosts(params: Params) -> Iterator[Finding]:
     sources = list(UPSTREAM.values()) if params.fetch_data.source == "upstream" else []
-    if params.download_gpt2.source != "synthetic":
+    if params.download_gpt2.source in ("openai", "huggingface"):
         of = gpt2_checkpoint if params.download_gpt2.source == "openai" else gpt2_huggingface
         sources += [source for size in params.gpt2_sizes for source in of(size)]
     hosts = sorted({urlsplit(url).netloc for source in sources for url in source.urls})

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from gpt_from_scratch.model.config import GPT2_SIZES, GPTConfig
 from gpt_from_scratch.params import Finetune, Params, Training
 from gpt_from_scratch.training.checkpoint import KEPT
+from gpt_from_scratch.weights.config_file import load_config
 from gpt_from_scratch.weights.layout import gpt2_tensors
 
 LIBRARIES = 1.0e9
@@ -20,6 +22,7 @@ SAMPLE_VOCABULARY = 1536
 """Tokens of the tokenizer in data/sample."""
 ENVIRONMENT = 0.2e9
 """Bytes of disk for data, curves and the tracking database."""
+HERE = Path()
 
 
 @dataclass(frozen=True)
@@ -74,33 +77,40 @@ def parameter_count(cfg: GPTConfig) -> int:
     return head + sum(math.prod(tensor.shape) for tensor in gpt2_tensors(cfg) if tensor.parameters)
 
 
-def memory_needs(params: Params) -> dict[str, Need]:
+def memory_needs(params: Params, root: Path = HERE) -> dict[str, Need]:
     """Return what each stage with a full model takes of memory, by the stage's name.
+
+    Args:
+        root: the project's folder, for a base that lies in `data/bases`.
+
+    Raises:
+        InputError: when there is no usable base there.
 
     Messages and instructions are taken for as long as the longest in the data that come with the profiles.
     """
-    largest = max(parameter_count(_gpt2(params, size)) for size in params.gpt2_sizes)
+    largest = max(parameter_count(_gpt2(params, size, root)) for size in params.gpt2_sizes)
     return {
         "download_gpt2": Need(LIBRARIES + 8 * largest),
-        **{name: work.need for name, work in _trainings(params).items()},
+        **{name: work.need for name, work in _trainings(params, root).items()},
     }
 
 
-def disk_need(params: Params) -> float:
-    """Return the bytes of disk that a run takes beside the environment.
+def disk_need(params: Params, root: Path = HERE) -> float:
+    """Return the bytes of disk that a run takes beside the environment; arguments as in `memory_needs`.
 
     A fetched model lies there as its host gives it, as a model folder and in DVC's cache; a trained one as the two
     last; and the checkpoints of one training at a time.
     """
-    works = _trainings(params).values()
-    fetched = sum(parameter_count(_gpt2(params, size)) for size in params.gpt2_sizes)
+    works = _trainings(params, root).values()
+    fetched = sum(parameter_count(_gpt2(params, size, root)) for size in params.gpt2_sizes)
     trained = sum(parameter_count(work.cfg) for work in works)
     return ENVIRONMENT + 4.0 * (3 * fetched + 2 * trained) + max(work.disk for work in works)
 
 
-def _trainings(params: Params) -> dict[str, _Work]:
+def _trainings(params: Params, root: Path) -> dict[str, _Work]:
     own, classify, instruct = params.pretrain, params.classify, params.instruct
-    pretrained, classifier, assistant = _pretrained(params), _base(params, classify), _base(params, instruct)
+    pretrained = _pretrained(params)
+    classifier, assistant = (_base(params, section, root) for section in (classify, instruct))
     block = _block_weights(classifier)
     blocks, trained = {
         "last_layer": (0, 0),
@@ -133,13 +143,15 @@ def _vocabulary(params: Params) -> int:
     return SAMPLE_VOCABULARY if params.fetch_data.source == "sample" else GPTConfig().vocab_size
 
 
-def _base(params: Params, section: Finetune) -> GPTConfig:
+def _base(params: Params, section: Finetune, root: Path) -> GPTConfig:
     size = section.base.removeprefix("gpt2/")
-    cfg = _pretrained(params) if size == "pretrain" else _gpt2(params, size)
+    cfg = _pretrained(params) if size == "pretrain" else _gpt2(params, size, root)
     return replace(cfg, drop_rate=section.drop_rate, kernels=section.kernels)
 
 
-def _gpt2(params: Params, size: str) -> GPTConfig:
+def _gpt2(params: Params, size: str, root: Path) -> GPTConfig:
+    if size == "custom":
+        return load_config(root / params.download_gpt2.path)
     if size == "tiny":
         return GPTConfig(_vocabulary(params), **params.download_gpt2.tiny.model_dump(), qkv_bias=True, tie_weights=True)
     return GPT2_SIZES[size]

@@ -35,13 +35,14 @@ Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 Fraction = Annotated[Number, Field(gt=0.0, lt=1.0)]
 Count = Annotated[int, Field(ge=1, lt=2**31, strict=True)]
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
-Size = Annotated[str, Field(pattern=r"^(124M|355M|774M|1558M|tiny)$")]
-Base = Annotated[str, Field(pattern=r"^(pretrain|gpt2/(124M|355M|774M|1558M|tiny))$")]
+Size = Annotated[str, Field(pattern=r"^(124M|355M|774M|1558M|tiny|custom)$")]
+Base = Annotated[str, Field(pattern=r"^(pretrain|gpt2/(124M|355M|774M|1558M|tiny|custom))$")]
 
 
 _NAME_PART = r"\w[\w .()+,=@-]*"
 _GLOB_PART = r"[\w*?\[][\w .()+,=@*?!\[\]-]*"
 DataPath = Annotated[str, Field(pattern=rf"^data(/{_NAME_PART})+$", max_length=300)]
+BasePath = Annotated[str, Field(pattern=rf"^(data/bases(/{_NAME_PART})+)?$", max_length=300)]
 DataGlob = Annotated[str, Field(pattern=rf"^{_GLOB_PART}(/{_GLOB_PART})*$", max_length=300)]
 Column = Annotated[str, Field(min_length=1, max_length=200)]
 BOOK_TEXT = "data/raw/text.txt"
@@ -124,13 +125,19 @@ class ModelShape(Section):
 
 
 class DownloadGpt2(Section):
-    """OpenAI's weights."""
+    """The weights of GPT-2 that the fine-tunings start from: OpenAI's, synthetic ones, or a folder's."""
 
-    source: Literal["openai", "huggingface", "synthetic"] = Field(
-        description="openai: TensorFlow checkpoints; huggingface: safetensors; synthetic: random weights, same format"
+    source: Literal["openai", "huggingface", "synthetic", "path"] = Field(
+        description="openai: TensorFlow checkpoints; huggingface: safetensors; synthetic: random weights, same format; "
+        "path: a model folder of your own"
+    )
+    path: BasePath = Field(
+        description="where source is path: a folder under data/bases/ in Hugging Face's layout, for the size custom"
     )
     sizes: list[Size] = Field(
-        min_length=1, description="models to fetch, besides those a fine-tuning starts from; tiny is synthetic only"
+        min_length=1,
+        description="models to provide, besides those a fine-tuning starts from; tiny is synthetic only, and custom is "
+        "what source path gives",
     )
     seed: Seed = Field(description="seed of the synthetic weights")
     tiny: ModelShape = Field(description="shape of the synthetic model called tiny")
@@ -341,9 +348,24 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _tiny_is_synthetic(self) -> Params:
-        if self.download_gpt2.source != "synthetic" and "tiny" in self.gpt2_sizes:
+        if self.download_gpt2.source in ("openai", "huggingface") and "tiny" in self.gpt2_sizes:
             raise ValueError(
                 "download_gpt2.source: the size 'tiny' exists as a synthetic model only; choose another size or source"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _custom_is_a_folder(self) -> Params:
+        download, custom = self.download_gpt2, "custom" in self.gpt2_sizes
+        if download.source != "path" and custom:
+            raise ValueError("download_gpt2.source: the size 'custom' is a folder of your own; set source to path")
+        if download.source == "path" and not download.path:
+            raise ValueError("download_gpt2.path: expected a folder under data/bases/ (source is path), found none")
+        if download.source == "path" and self.gpt2_sizes != ["custom"]:
+            others = [size for size in self.gpt2_sizes if size != "custom"]
+            raise ValueError(
+                f"download_gpt2.source: path gives the size custom alone, found {shown(others[0])}; set "
+                "download_gpt2.sizes to [custom], and classify.base and instruct.base to gpt2/custom or pretrain"
             )
         return self
 

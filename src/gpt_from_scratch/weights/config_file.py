@@ -32,6 +32,13 @@ _FIXED: dict[str, tuple[Any, ...]] = {
     "add_cross_attention": (False,),
 }
 """What `GPTModel` computes and cannot compute otherwise: the accepted values, GPT-2's own first."""
+_OFF: dict[str, tuple[Any, ...]] = {
+    "auto_map": (None, {}),
+    "pruned_heads": (None, {}),
+    "quantization_config": (None,),
+    "reorder_and_upcast_attn": (None, False),
+}
+"""What a `config.json` may say besides and `GPTModel` cannot do: the values that switch it off."""
 
 
 def write_config(
@@ -70,6 +77,9 @@ def load_config(folder: Path) -> GPTConfig:
     for key, accepted in _FIXED.items():
         if content.get(key, accepted[0]) not in accepted:
             raise InputError(f"{path}: {key}: expected {accepted[0]!r}, found {shown(content[key])}")
+    for key, accepted in _OFF.items():
+        if content.get(key) not in accepted:
+            raise InputError(f"{path}: {key}: expected none, found {shown(content[key])}")
     sizes = {}
     for theirs, ours in _SHAPE.items():
         if type(content.get(theirs)) is not int or abs(content[theirs]) >= 2**63:

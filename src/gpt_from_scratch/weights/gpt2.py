@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gpt_from_scratch.weights.foreign_tokenizer import tokenizer_of
 from gpt_from_scratch.weights.huggingface import read_model_folder, write_model_folder
 from gpt_from_scratch.weights.openai import read_hparams, read_tensors
 
@@ -36,17 +37,25 @@ def convert_checkpoint(
     write_model_folder(destination, cfg, tensors, tokenizer_folder or checkpoint_folder, facts)
 
 
-def convert_huggingface(source_folder: Path, destination: Path, facts: Mapping[str, Any] | None = None) -> None:
+def convert_huggingface(
+    source_folder: Path,
+    destination: Path,
+    facts: Mapping[str, Any] | None = None,
+    default_tokenizer: Path | None = None,
+) -> None:
     """Turn a GPT-2 as Hugging Face publishes it into a model folder: checked, float32, without leftover buffers.
 
     Args:
-        source_folder: `config.json`, `model.safetensors`, `vocab.json`, `merges.txt`.
+        source_folder: `config.json`, `model.safetensors` or its shards, and the tokenizer: `vocab.json` and
+            `merges.txt`, or `tokenizer.json`.
         destination: an existing folder.
         facts: as in `save_model`.
+        default_tokenizer: folder of the tokenizer that a source without one gets, if their sizes are the same.
 
     Raises:
-        InputError: as `load_model` and `load_tokenizer` do.
+        InputError: as `load_model`, `load_tokenizer` and `tokenizer_of` do.
     """
     cfg, tensors = read_model_folder(source_folder)
     as_float32 = ((tensor, stored.float()) for tensor, stored in tensors)
-    write_model_folder(destination, replace(cfg, drop_rate=0.0), as_float32, source_folder, facts)
+    with tokenizer_of(source_folder, cfg.vocab_size, default_tokenizer) as tokenizer:
+        write_model_folder(destination, replace(cfg, drop_rate=0.0), as_float32, tokenizer, facts)

@@ -1,4 +1,4 @@
-"""`model.safetensors`: tensors by name, checked before any of them is read."""
+"""`model.safetensors`, whole or in shards: tensors by name, checked before any of them is read."""
 
 from __future__ import annotations
 
@@ -12,16 +12,21 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from gpt_from_scratch.errors import InputError, named, reason, shown
+from gpt_from_scratch.files import read_json
 from gpt_from_scratch.reading import parse_json
 from gpt_from_scratch.weights.layout import GPT2Tensor, check_finite
 
 FILE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+"""Where large models lie in several files: which of them holds each tensor."""
+
 PREFIX = "transformer."
 """What Hugging Face puts before the body's tensors in a model with a head; its oldest files lack it."""
 
 _HEADS = ("lm_head.", "score.")
 _MASKS = re.compile(r"h\.\d+\.attn\.(masked_)?bias")
 _FLOATS = ("F32", "F16", "BF16", "F64")
+_SHARD = re.compile(r"[\w][\w.-]*\.safetensors", re.ASCII)
 _LARGEST_HEADER = 2**24  # bytes; the largest GPT-2's has some 60,000
 
 
@@ -33,33 +38,43 @@ def write_tensors(folder: Path, tensors: Iterable[tuple[GPT2Tensor, Tensor]]) ->
 
 
 class TensorFile:
-    """The tensors of a model folder.
+    """The tensors of a model folder, from `FILE` or from the files that `INDEX` lists.
 
     Names count without `PREFIX`, and the causal masks that older files of Hugging Face hold are passed over.
 
     Raises:
-        InputError: when the file is missing, cut off or not in the safetensors format, or names a tensor twice.
+        InputError: when a file is missing, cut off or not in the safetensors format, names a tensor twice, or does
+            not hold what the index says.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = Path(folder) / FILE
-        if not self.path.is_file():
-            raise InputError(f"{self.path}: file not found")
-        self._check_header()
-        try:
-            self._file: Any = safe_open(self.path, framework="pt", device="cpu")
-            names = list(self._file.keys())
-        except (SafetensorError, OSError, ValueError) as error:
-            raise InputError(f"{self.path}: expected a whole safetensors file, found: {reason(error)}") from None
-        self._names: dict[str, str] = {}
-        for name in names:
+        self._files: dict[str, tuple[Any, str]] = {}
+        if self.path.is_file() or not (self.path.parent / INDEX).is_file():
+            self._add(self.path, _open(self.path))
+            return
+        self.path = self.path.parent / INDEX
+        for shard, names in _shards(self.path).items():
+            path = self.path.parent / shard
+            file = _open(path)
+            if different := names ^ set(file.keys()):
+                name = min(different)
+                said, found = ("one", "none") if name in names else ("none", "one")
+                raise InputError(
+                    f"{self.path.parent / shard}: tensor {named(name)}: the index says {said}, found {found}"
+                )
+            self._add(path, file)
+
+    def _add(self, path: Path, file: Any) -> None:
+        for name in file.keys():  # noqa: SIM118, the file is no dictionary
             short = name.removeprefix(PREFIX)
-            if self._names.setdefault(short, name) != name:
-                raise InputError(f"{self.path}: tensor {named(short)}: expected one of this name, found two")
-        self._names = {short: name for short, name in self._names.items() if not _MASKS.fullmatch(short)}
+            if short in self._files:
+                raise InputError(f"{path}: tensor {named(short)}: expected one of this name, found two")
+            if not _MASKS.fullmatch(short):
+                self._files[short] = file, name
 
     def __contains__(self, name: str) -> bool:
-        return name in self._names
+        return name in self._files
 
     def check(self, expected: Iterable[GPT2Tensor]) -> None:
         """Hold names, shapes and types against what the model needs, reading none of the values.
@@ -69,15 +84,16 @@ class TensorFile:
         Raises:
             InputError: naming file, tensor, what was expected and what was found.
         """
-        unexpected = set(self._names)
+        unexpected = set(self._files)
         for tensor in expected:
             name = tensor.huggingface
-            if name not in self._names:
+            if name not in self._files:
                 raise InputError(
                     f"{self.path}: tensor {name}: expected shape {list(tensor.shape)}, found no such tensor"
                 )
             unexpected.remove(name)
-            found = self._file.get_slice(self._names[name])
+            file, stored = self._files[name]
+            found = file.get_slice(stored)
             if tuple(found.get_shape()) != tensor.shape:
                 raise InputError(
                     f"{self.path}: tensor {name}: expected shape {list(tensor.shape)}, found {shown(found.get_shape())}"
@@ -107,17 +123,43 @@ class TensorFile:
         Raises:
             InputError: when one is not finite.
         """
-        return check_finite(self._file.get_tensor(self._names[name]), f"{self.path}: tensor {name}")
+        file, stored = self._files[name]
+        return check_finite(file.get_tensor(stored), f"{self.path}: tensor {name}")
 
-    def _check_header(self) -> None:
-        """Refuse what safetensors would read: a header of any size, and of two tensors of one name the last."""
-        with self.path.open("rb") as file:
-            size = int.from_bytes(file.read(8), "little")
-            header = file.read(min(size, _LARGEST_HEADER + 1))
-        if len(header) > _LARGEST_HEADER:
-            raise InputError(f"{self.path}: expected a header of at most {_LARGEST_HEADER:,} bytes, found {size:,}")
-        if len(header) == size > 0:
-            parse_json(header.decode("utf-8", errors="replace"), f"{self.path}, header")
+
+def _open(path: Path) -> Any:
+    if not path.is_file():
+        raise InputError(f"{path}: file not found")
+    _check_header(path)
+    try:
+        return safe_open(path, framework="pt", device="cpu")
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"{path}: expected a whole safetensors file, found: {reason(error)}") from None
+
+
+def _shards(index: Path) -> dict[str, set[str]]:
+    """Return the names of the tensors in each file that an index lists; the files lie beside it."""
+    content = read_json(index)
+    places = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(places, dict) or not places:
+        raise InputError(f"{index}: expected a weight_map that gives each tensor its file, found none")
+    shards: dict[str, set[str]] = {}
+    for name, shard in places.items():
+        if not isinstance(shard, str) or not _SHARD.fullmatch(shard):
+            raise InputError(f"{index}: tensor {named(name)}: expected a .safetensors file here, found {shown(shard)}")
+        shards.setdefault(shard, set()).add(name)
+    return shards
+
+
+def _check_header(path: Path) -> None:
+    """Refuse what safetensors would read: a header of any size, and of two tensors of one name the last."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = file.read(min(size, _LARGEST_HEADER + 1))
+    if len(header) > _LARGEST_HEADER:
+        raise InputError(f"{path}: expected a header of at most {_LARGEST_HEADER:,} bytes, found {size:,}")
+    if len(header) == size > 0:
+        parse_json(header.decode("utf-8", errors="replace"), f"{path}, header")
 
 
 def _written_name(name: str) -> str:
