@@ -11,32 +11,49 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from gpt_from_scratch.commands import data
+from gpt_from_scratch.commands import classify, converse, data, export, look, write
 from gpt_from_scratch.commands.report import compare, report
-from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.errors import InputError, reason
 from gpt_from_scratch.project import find_project
 
 
 class _OneLine(TyperGroup):
-    """Shows what a user can mend as one line, and a traceback only on demand."""
+    """Shows an error as one line, and its traceback only on demand; `--debug` may stand anywhere."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        options = args[: args.index("--")] if "--" in args else args
+        if "--debug" in options:
+            args = ["--debug", *(arg for arg in options if arg != "--debug"), *args[len(options) :]]
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except InputError as error:
-            if ctx.params["debug"]:
+        except (InputError, OSError, MemoryError, RuntimeError) as error:
+            ends_otherwise = isinstance(error, BrokenPipeError | typer.Exit | typer.Abort)
+            if ctx.params["debug"] or ends_otherwise:
                 raise
-            typer.echo(f"error: {error}", err=True)
+            typer.echo(f"error: {_said(error)}", err=True)
             raise typer.Exit(1) from None
 
 
-app = typer.Typer(cls=_OneLine, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+def _said(error: Exception) -> str:
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return f"{reason(error) or type(error).__name__} (gpt --debug shows where)"
+
+
+app = typer.Typer(cls=_OneLine, no_args_is_help=True, pretty_exceptions_enable=False)
+for group in (write.app, converse.app, classify.app, look.app, export.app):
+    app.add_typer(group)
 app.add_typer(data.app, name="data")
 
 
 @app.callback()
 def _gpt(debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False) -> None:
-    """GPT-2 from scratch: results, runs and profiles of the pipeline that `dvc repro` runs."""
+    """GPT-2 from scratch: use the models, and see the results, runs and profiles of the pipeline that made them."""
 
 
 app.command()(report)

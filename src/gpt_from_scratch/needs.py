@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from gpt_from_scratch.model.config import GPT2_SIZES, GPTConfig
 from gpt_from_scratch.params import Finetune, Params, Training
 from gpt_from_scratch.training.checkpoint import KEPT
 from gpt_from_scratch.weights.config_file import load_config
-from gpt_from_scratch.weights.layout import gpt2_tensors
+from gpt_from_scratch.weights.layout import parameter_count
 
 LIBRARIES = 1.0e9
 """Bytes of memory that a stage's process takes before it holds a model; as measured, the most of any stage."""
@@ -69,12 +68,6 @@ class _Work:
     def disk(self) -> float:
         """Bytes of the checkpoints while it goes on."""
         return (KEPT + 1) * 4.0 * (parameter_count(self.cfg) + 2 * self.trained)
-
-
-def parameter_count(cfg: GPTConfig) -> int:
-    """Return the number of a model's parameters, a shared matrix once."""
-    head = 0 if cfg.tie_weights else cfg.vocab_size * cfg.emb_dim
-    return head + sum(math.prod(tensor.shape) for tensor in gpt2_tensors(cfg) if tensor.parameters)
 
 
 def memory_needs(params: Params, root: Path = HERE) -> dict[str, Need]:

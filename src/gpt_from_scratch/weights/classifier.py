@@ -19,7 +19,7 @@ import torch
 
 from gpt_from_scratch.errors import InputError, shown
 from gpt_from_scratch.files import read_json, write_json
-from gpt_from_scratch.model.config import Kernels
+from gpt_from_scratch.model.config import GPTConfig, Kernels
 from gpt_from_scratch.model.gpt import GPTModel
 from gpt_from_scratch.weights.config_file import load_config, load_facts, write_config, write_tokenizer
 from gpt_from_scratch.weights.layout import GPT2Tensor, empty_model, fill_model, gpt2_tensors, named_parameters
@@ -85,7 +85,7 @@ def load_classifier(
         InputError: as `load_model` does, and when `classifier.json` is missing or does not fit the model.
     """
     cfg = replace(load_config(folder), drop_rate=drop_rate, kernels=kernels)
-    info = _load_info(Path(folder), cfg.context_length, cfg.vocab_size)
+    info = load_info(folder, cfg)
     head = list(_head(len(info.labels), cfg.emb_dim))
     file = TensorFile(folder)
     file.check(chain(gpt2_tensors(cfg), head))
@@ -99,8 +99,13 @@ def _head(n_classes: int, emb_dim: int) -> Iterator[GPT2Tensor]:
     yield GPT2Tensor("", "score.bias", (n_classes,), ("out_head.bias",))
 
 
-def _load_info(folder: Path, context_length: int, vocab_size: int) -> ClassifierInfo:
-    path = folder / "classifier.json"
+def load_info(folder: Path, cfg: GPTConfig) -> ClassifierInfo:
+    """Read what a classifier's folder says besides its weights.
+
+    Raises:
+        InputError: when `classifier.json` is missing or does not fit the model's shape.
+    """
+    path = Path(folder) / "classifier.json"
     content = read_json(path)
     keys = {"deciding_token", "labels", "max_length", "pad_id"}
     if isinstance(content, dict):
@@ -110,7 +115,10 @@ def _load_info(folder: Path, context_length: int, vocab_size: int) -> Classifier
     labels, max_length, pad_id = content["labels"], content["max_length"], content["pad_id"]
     if not isinstance(labels, list) or len(labels) < 2 or not all(isinstance(label, str) for label in labels):
         raise InputError(f"{path}: labels: expected at least two names, found {shown(labels)}")
-    for key, value, low, high in (("max_length", max_length, 1, context_length), ("pad_id", pad_id, 0, vocab_size - 1)):
+    for key, value, low, high in (
+        ("max_length", max_length, 1, cfg.context_length),
+        ("pad_id", pad_id, 0, cfg.vocab_size - 1),
+    ):
         if type(value) is not int or not low <= value <= high:
             raise InputError(f"{path}: {key}: expected a whole number from {low} to {high}, found {shown(value)}")
     deciding = content["deciding_token"]

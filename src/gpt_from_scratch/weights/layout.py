@@ -6,6 +6,7 @@ projection as `[inputs, outputs]`, the transpose of PyTorch's `Linear`, and quer
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -82,6 +83,14 @@ def gpt2_tensors(cfg: GPTConfig) -> Iterator[GPT2Tensor]:
         yield from _projection(theirs, "mlp/c_proj", (f"{ours}.ff.layers.2",), (4 * width, width))
     yield GPT2Tensor("model/ln_f/g", "ln_f.weight", (width,), ("final_norm.scale",))
     yield GPT2Tensor("model/ln_f/b", "ln_f.bias", (width,), ("final_norm.shift",))
+
+
+def parameter_count(cfg: GPTConfig, n_outputs: int | None = None) -> int:
+    """Return the number of a language model's parameters, a shared matrix once; `n_outputs` as in `empty_model`."""
+    head = 0 if cfg.tie_weights else cfg.vocab_size * cfg.emb_dim
+    if n_outputs is not None:
+        head = (cfg.emb_dim + 1) * n_outputs
+    return head + sum(math.prod(tensor.shape) for tensor in gpt2_tensors(cfg) if tensor.parameters)
 
 
 def empty_model(cfg: GPTConfig, device: torch.device | str = "cpu", n_outputs: int | None = None) -> GPTModel:

@@ -67,6 +67,20 @@ def load_pth(path: Path, cfg: GPTConfig, n_outputs: int | None = None) -> GPTMod
     return model.eval()
 
 
+def save_pth(model: GPTModel, path: Path) -> None:
+    """Write a model's state under the book's names, for `torch.load(path, weights_only=True)` of its code.
+
+    With it go the causal masks, which the book's attention keeps as buffers: `GPTModel(cfg).load_state_dict(...)`
+    then finds every name that it looks for, and none besides. A shared head is written under both of its names.
+    """
+    state = {name: values.detach().cpu() for name, values in model.state_dict().items()}
+    length = model.config.context_length
+    mask = torch.triu(torch.ones(length, length), diagonal=1)  # one in the file, whatever number of names it has
+    for layer in range(model.config.n_layers):
+        state[f"trf_blocks.{layer}.att.mask"] = mask
+    torch.save(state, path)
+
+
 def _check_archive(path: Path) -> None:
     """Refuse an archive that is damaged or holds more than its size, and a pickle that refers to more than tensors."""
     if not path.is_file():

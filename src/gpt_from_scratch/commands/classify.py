@@ -1,0 +1,121 @@
+"""`gpt classify`: a classifier labels texts."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from gpt_from_scratch.commands import models
+from gpt_from_scratch.errors import InputError, reason, shown
+
+if TYPE_CHECKING:
+    import numpy as np
+
+app = typer.Typer()
+
+_EXAMPLES = """Examples:
+
+gpt classify "You have won a prize, call now"
+
+gpt classify --file messages.txt > labels.csv
+
+gpt classify --file messages.csv --column Text --format jsonl --out labels.jsonl
+
+cat messages.txt | gpt classify --file - --precision bf16"""
+
+
+@app.command(epilog=_EXAMPLES)
+def classify(
+    text: Annotated[str | None, typer.Argument(help="What to classify.")] = None,
+    file: Annotated[str | None, typer.Option(help="File with a text a line, or a CSV; - for standard input.")] = None,
+    column: Annotated[str | None, typer.Option(help="Column of the texts in a CSV with a header line.")] = None,
+    form: Annotated[Literal["csv", "jsonl"], typer.Option("--format", help="Of what --file gives.")] = "csv",
+    out: Annotated[Path | None, typer.Option(help="File to write it to; standard output if not given.")] = None,
+    model: Annotated[str, models.model_option("a classifier")] = "models/classifier",
+    precision: Annotated[
+        Literal["fp32", "bf16"],
+        typer.Option(
+            help="bf16: probabilities are good to two digits; fast where the processor has bf16 instructions."
+        ),
+    ] = "fp32",
+    device: models.DeviceOption = "auto",
+    threads: models.ThreadsOption = 0,
+) -> None:
+    """Print a text's label and its probability; or label every text of a file, as CSV or JSON lines."""
+    if (text is None) == (file is None):
+        raise InputError("expected a text, or --file with a file of them, and not both")
+    if file is None and (column is not None or out is not None):
+        raise InputError("--column and --out: expected --file with them")
+    texts = [text or ""] if file is None else read_texts(file, column)
+    from tqdm import tqdm
+
+    from gpt_from_scratch.evaluation.labelling import class_probabilities
+    from gpt_from_scratch.tokenizer.bpe import load_tokenizer
+    from gpt_from_scratch.weights.classifier import load_classifier
+
+    folder = models.find_model(model)
+    if not (folder / "classifier.json").is_file():
+        raise InputError(f"{folder}: expected a classifier, found a model without classifier.json; try gpt generate")
+    classifier, info = load_classifier(folder, device=models.use_device(device, threads))
+    every = 0.2 if sys.stderr.isatty() else 30.0
+    with tqdm(total=len(texts), desc="texts", unit="text", mininterval=every, disable=file is None) as bar:
+        found = class_probabilities(
+            classifier, info, load_tokenizer(folder), texts, precision=precision, progress=bar.update
+        )
+    if file is None:
+        best = int(found[0].argmax())
+        typer.echo(f"{info.labels[best]}  {found[0, best]:.4f}")
+    else:
+        models.write_output(labelled(texts, info.labels, found, form), out)
+
+
+def read_texts(name: str, column: str | None) -> list[str]:
+    """Return the texts of a file: its lines, or a column of a CSV.
+
+    Raises:
+        InputError: when there is none, or no such column, or one is empty.
+    """
+    if column is None:
+        texts = models.read_lines(name)
+    else:
+        reader = csv.DictReader(io.StringIO(models.read_input(name).removeprefix("\ufeff"), newline=""), strict=True)
+        try:
+            if column not in (reader.fieldnames or ()):
+                columns = ", ".join(reader.fieldnames or ()) or "none"
+                raise InputError(
+                    f"{name}: --column: expected one of its columns, found {shown(column)}; it has {columns}"
+                )
+            texts = [row[column] or "" for row in reader]
+        except csv.Error as error:
+            raise InputError(f"{name}, line {reader.line_num}: not valid CSV: {reason(error)}") from None
+    if not texts:
+        raise InputError(f"{name}: expected texts, found none")
+    for number, text in enumerate(texts, start=1):
+        if not text.strip():
+            raise InputError(f"{name}, text {number}: expected a text, found an empty one")
+    return texts
+
+
+def labelled(texts: list[str], labels: tuple[str, ...], found: np.ndarray, form: Literal["csv", "jsonl"]) -> str:
+    """Return texts with their labels and the probabilities of these; as JSON lines also of all labels."""
+    best = found.argmax(axis=1).tolist()
+    rows = [
+        (text, labels[k], round(float(found[n, k]), 6)) for n, (text, k) in enumerate(zip(texts, best, strict=True))
+    ]
+    buffer = io.StringIO()
+    if form == "csv":
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(("text", "label", "probability"))
+        writer.writerows(rows)
+        return buffer.getvalue()
+    for (text, label, probability), row in zip(rows, found.tolist(), strict=True):
+        every = {name: round(value, 6) for name, value in zip(labels, row, strict=True)}
+        content = {"text": text, "label": label, "probability": probability, "probabilities": every}
+        buffer.write(json.dumps(content, ensure_ascii=False) + "\n")
+    return buffer.getvalue()

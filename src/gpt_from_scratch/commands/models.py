@@ -1,0 +1,174 @@
+"""What the commands that use a model share: finding it, the device, and text on a terminal."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.project import find_project
+
+if TYPE_CHECKING:
+    import torch
+    from tiktoken import Encoding
+
+    from gpt_from_scratch.model import GPTModel
+
+LARGEST_INPUT = 2**30
+"""Bytes of a file of prompts or messages."""
+
+
+def model_names() -> list[str]:
+    """Return the project's model folders, as `--model` takes them; none outside of a project."""
+    try:
+        root = find_project()
+    except InputError:
+        return []
+    return sorted(str(path.parent.relative_to(root)) for path in (root / "models").glob("**/config.json"))
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Return the model folders that begin like what is typed, for the shell."""
+    return [name for name in model_names() if name.startswith(incomplete)]
+
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+DeviceOption = Annotated[Device, typer.Option(help="auto: CUDA, else MPS, else the CPU.")]
+ThreadsOption = Annotated[int, typer.Option(min=0, max=1024, help="CPU threads; 0: as many as PyTorch takes.")]
+Int8Option = Annotated[bool, typer.Option("--int8", help="Weights in 8 bits: faster on an x86-64 CPU, rounded.")]
+TokensOption = Annotated[int, typer.Option(min=1, max=100_000, help="Most tokens to write.")]
+TemperatureOption = Annotated[
+    float, typer.Option(min=0.0, help="0: always the most likely token; 1: as the model says; more: bolder.")
+]
+TopKOption = Annotated[
+    int | None, typer.Option(min=1, help="Draw among this many most likely tokens; all if not given.")
+]
+SeedOption = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of what is drawn: the same seed, the same text.")]
+
+
+def model_option(kind: str) -> typer.models.OptionInfo:
+    """Return the option `--model`; `kind` says which folders will do."""
+    return typer.Option(
+        "--model", "-m", help=f"Folder of {kind}, from here or from the project.", autocompletion=complete_model
+    )
+
+
+def find_model(name: str) -> Path:
+    """Return a model's folder: as named from the present folder, from the project, or from its models/.
+
+    Raises:
+        InputError: when there is none, with those there are.
+    """
+    places = [Path(name).expanduser()]
+    try:
+        root = find_project()
+    except InputError:
+        pass
+    else:
+        places += [root / name, root / "models" / name]
+    for place in places:
+        if (place / "config.json").is_file():
+            return place
+    known = model_names()
+    cure = f"there are {', '.join(known)}" if known else "make repro trains the project's models"
+    raise InputError(f"{name}: expected a model folder, found none with a config.json; {cure}")
+
+
+def use_device(name: Device, threads: int = 0) -> torch.device:
+    """Set the threads, and return the device to work on.
+
+    Raises:
+        InputError: when it cannot be used here.
+    """
+    import torch
+
+    from gpt_from_scratch.training import runtime
+
+    runtime.log.setLevel(logging.ERROR)  # that there is no GPU is news for a training, not for a sentence
+    if threads:
+        torch.set_num_threads(threads)
+    with _own_words({"runtime.device": "--device"}):
+        return runtime.choose_device(name)
+
+
+def load_writer(folder: Path, device: torch.device, *, int8: bool = False) -> tuple[GPTModel, Encoding]:
+    """Read a language model and its tokenizer.
+
+    Raises:
+        InputError: as `load_model` does, and for a classifier's folder.
+    """
+    from gpt_from_scratch.model.int8 import to_int8
+    from gpt_from_scratch.tokenizer.bpe import load_tokenizer
+    from gpt_from_scratch.weights.huggingface import load_model
+
+    if (folder / "classifier.json").is_file():
+        raise InputError(f"{folder}: expected a language model, found a classifier; try gpt classify")
+    tokenizer = load_tokenizer(folder)
+    model = load_model(folder, device=device)
+    with _own_words({"evaluate.weights: int8": "--int8", "runtime.device": "--device"}):
+        return (to_int8(model) if int8 else model), tokenizer
+
+
+def read_lines(name: str) -> list[str]:
+    """Return the lines of a UTF-8 file, or of standard input for `-`, without their ends."""
+    return read_input(name).splitlines()
+
+
+def read_input(name: str) -> str:
+    """Return the text of a UTF-8 file, or of standard input for `-`."""
+    from gpt_from_scratch.reading import read_text
+
+    if name != "-":
+        return read_text(Path(name).expanduser(), LARGEST_INPUT)
+    try:
+        return sys.stdin.buffer.read(LARGEST_INPUT).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"standard input: expected UTF-8 text, found the byte {error.object[error.start]:#04x}"
+        ) from None
+
+
+def write_output(text: str, out: Path | None) -> None:
+    """Write to a file, whole or not at all, or to standard output."""
+    from gpt_from_scratch.files import write_text
+
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        write_text(out.expanduser(), text)
+
+
+def printable(text: str) -> str:
+    """Return a model's text without what would steer a terminal; as it is where standard output is none."""
+    if not sys.stdout.isatty():
+        return text
+    return "".join(character for character in text if character.isprintable() or character in "\n\t")
+
+
+def show(pieces: Iterator[str]) -> str:
+    """Print pieces of text as they come, with a line end after the last; return them joined."""
+    whole = []
+    for piece in pieces:
+        whole.append(piece)
+        typer.echo(printable(piece), nl=False)
+        sys.stdout.flush()
+    typer.echo()
+    return "".join(whole)
+
+
+@contextmanager
+def _own_words(words: dict[str, str]) -> Iterator[None]:
+    """Say in an error what the command calls a parameter."""
+    try:
+        yield
+    except InputError as error:
+        text = str(error)
+        for theirs, ours in words.items():
+            text = text.replace(theirs, ours)
+        raise InputError(text) from None

@@ -1,0 +1,135 @@
+"""A model card: what a model folder holds, for people and for Hugging Face's pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from gpt_from_scratch.model.config import GPT2_SIZES, GPTConfig
+from gpt_from_scratch.weights.layout import parameter_count
+
+_REPOSITORIES = {"124M": "gpt2", "355M": "gpt2-medium", "774M": "gpt2-large", "1558M": "gpt2-xl"}
+_WEIGHTS = {
+    "openai": "OpenAI's GPT-2, from its TensorFlow checkpoint.",
+    "huggingface": "OpenAI's GPT-2, as Hugging Face publishes it.",
+    "synthetic": "**synthetic**: random numbers in GPT-2's format, never trained on any text.",
+    "path": "a model folder of the user's own (`download_gpt2.source: path`); its licence and data are not known here.",
+    "none": "random; everything it knows it learnt from the data below.",
+}
+_DATA = {
+    "sample": "the sample texts that come with the project, written for it and in the public domain (CC0 1.0).",
+    "upstream": "the book's data: *The Verdict* by Edith Wharton (public domain), the SMS Spam Collection by "
+    "Almeida and Gómez Hidalgo (UCI), or 1,100 instructions (rasbt/LLMs-from-scratch, Apache 2.0), by what it is for.",
+}
+_LOAD_TEXT = """from transformers import AutoTokenizer, GPT2LMHeadModel
+
+tokenizer = AutoTokenizer.from_pretrained("{folder}")
+model = GPT2LMHeadModel.from_pretrained("{folder}")
+ids = tokenizer({prompt!r}, return_tensors="pt").input_ids
+print(tokenizer.decode(model.generate(ids, max_new_tokens=40, do_sample=False)[0]))"""
+_LOAD_CLASSIFIER = """import torch
+from safetensors.torch import load_file
+from transformers import AutoTokenizer, GPT2Model
+
+tokenizer = AutoTokenizer.from_pretrained("{folder}")
+model = GPT2Model.from_pretrained("{folder}").eval()  # it says that it has no use for score.weight and score.bias
+head = load_file("{folder}/model.safetensors")
+ids = tokenizer("You have won a prize").input_ids[:{max_length}]
+{padding}
+with torch.no_grad():
+    last = model(torch.tensor([ids])).last_hidden_state[0, -1]
+print(dict(zip({labels}, torch.softmax(head["score.weight"] @ last + head["score.bias"], -1).tolist())))"""
+
+
+def model_card(
+    name: str,
+    cfg: GPTConfig,
+    facts: Mapping[str, Any],
+    *,
+    classifier: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, float] | None = None,
+    instructed: bool = False,
+) -> str:
+    """Return the text of a README.md.
+
+    Args:
+        name: the exported folder's name.
+        facts: what the folder says of its weights; see `load_facts`.
+        classifier: content of `classifier.json`, for a classifier.
+        metrics: figures by name, measured on this very model.
+        instructed: whether it was tuned to follow instructions.
+    """
+    front = yaml.safe_dump(_metadata(cfg, facts, classifier), sort_keys=False, allow_unicode=True)
+    kind = "classifier" if classifier else "model that follows instructions" if instructed else "language model"
+    data = facts.get("data")
+    weights = parameter_count(cfg, None if classifier is None else len(classifier["labels"]))
+    parts = [
+        f"---\n{front}---\n\n# {name}",
+        f"A GPT-2-shaped {kind} with {weights:,} weights: {cfg.n_layers} layers of width {cfg.emb_dim} "
+        f"with {cfg.n_heads} heads, {cfg.vocab_size:,} tokens, context of {cfg.context_length:,}. Made by the pipeline "
+        "of *GPT From Scratch*, after Sebastian Raschka's *Build a Large Language Model (From Scratch)*.",
+        "## Weights and data",
+        f"- Weights at the start: {_WEIGHTS.get(str(facts.get('pretrained')), 'not recorded.')}"
+        + (f" Base: `{facts['base']}`." if "base" in facts else ""),
+        f"- Trained on: {_DATA.get(str(data), 'nothing beyond the weights at the start.' if data is None else data)}",
+        "## Metrics",
+        _table(metrics),
+        "## Limits",
+        _limits(facts, classifier, instructed),
+        "## How to load it",
+        f"```python\n{_loading(name, classifier, instructed)}\n```",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _metadata(cfg: GPTConfig, facts: Mapping[str, Any], classifier: Mapping[str, Any] | None) -> dict[str, Any]:
+    content: dict[str, Any] = {"language": "en", "license": "other" if facts.get("pretrained") == "path" else "mit"}
+    sizes = {key: size for key, size in GPT2_SIZES.items() if size.emb_dim == cfg.emb_dim}
+    if facts.get("pretrained") in ("openai", "huggingface") and sizes:
+        content["base_model"] = f"openai-community/{_REPOSITORIES[next(iter(sizes))]}"
+    content["pipeline_tag"] = "text-classification" if classifier else "text-generation"
+    content["library_name"] = "transformers"
+    # Only names that exist on the hub belong here; the other data stand in the text.
+    content["datasets"] = ["ucirvine/sms_spam"] if classifier and facts.get("data") == "upstream" else []
+    content["tags"] = ["gpt2", "gpt-from-scratch"]
+    return content
+
+
+def _table(metrics: Mapping[str, float] | None) -> str:
+    if not metrics:
+        return "None are recorded for this folder."
+    rows = "\n".join(f"| {key} | {value:.4g} |" for key, value in metrics.items())
+    return f"| metric | value |\n|---|---|\n{rows}"
+
+
+def _limits(facts: Mapping[str, Any], classifier: Mapping[str, Any] | None, instructed: bool) -> str:
+    lines = [
+        "It was made to learn from, not to be relied on: it is small, knows little, and repeats what its data say."
+    ]
+    if classifier:
+        lines.append(
+            f"It tells {' from '.join(classifier['labels'])} in messages like those it was trained on, reads the first "
+            f"{classifier['max_length']} tokens, and its probabilities are not calibrated."
+        )
+    else:
+        lines.append("What it writes may be wrong, offensive or learnt by heart; nothing filters it.")
+    if instructed:
+        lines.append("It saw single instructions only, no conversations.")
+    if facts.get("pretrained") == "synthetic":
+        lines.append("Its base never saw a text, so figures say nothing about what GPT-2's real weights would reach.")
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _loading(name: str, classifier: Mapping[str, Any] | None, instructed: bool) -> str:
+    if classifier is None:
+        prompt = "Below is an instruction ..." if instructed else "Every effort moves you"
+        return _LOAD_TEXT.format(folder=name, prompt=prompt)
+    padding = "# the text's own last token decides: no padding"
+    if classifier["deciding_token"] == "last":
+        length, pad = classifier["max_length"], classifier["pad_id"]
+        padding = f"ids += [{pad}] * ({length} - len(ids))  # the last token after padding decides"
+    return _LOAD_CLASSIFIER.format(
+        folder=name, max_length=classifier["max_length"], padding=padding, labels=classifier["labels"]
+    )

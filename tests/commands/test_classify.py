@@ -1,0 +1,107 @@
+"""`gpt classify`: a text or a file, equal to what transformers' body and the head give one by one."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import GPT2Model
+
+from gpt_from_scratch.tokenizer.bpe import load_tokenizer
+
+TEXTS = [
+    "hello mum",
+    "win cash now, call 0900 123",
+    "hello mum",
+    'she said "no, thanks", and left',
+    "long " * 60,
+    "naïve café 🎉",
+    "ok",
+]
+
+
+@torch.no_grad()
+def one_by_one(folder, texts) -> list[list[float]]:
+    """Probabilities by transformers, each text alone; padded where the folder says so."""
+    about = json.loads((folder / "classifier.json").read_text())
+    body, head = GPT2Model.from_pretrained(folder).eval(), load_file(folder / "model.safetensors")
+    tokenizer, rows = load_tokenizer(folder), []
+    for text in texts:
+        ids = tokenizer.encode(text)[: about["max_length"]]
+        if about["deciding_token"] == "last":
+            ids += [about["pad_id"]] * (about["max_length"] - len(ids))
+        last = body(torch.tensor([ids])).last_hidden_state[0, -1]
+        rows.append(torch.softmax(head["score.weight"] @ last + head["score.bias"], -1).tolist())
+    return rows
+
+
+@pytest.mark.parametrize("name", ["classifier", "spotter"])
+def test_a_file_equals_its_texts_one_by_one(gpt, project, tmp_path, name) -> None:
+    (tmp_path / "texts").write_text("\n".join(TEXTS) + "\n")
+    result = gpt("classify", "--file", tmp_path / "texts", "--model", name, "--format", "jsonl")
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [row["text"] for row in rows] == TEXTS
+    wanted = one_by_one(project / "models" / name, TEXTS)
+    assert max(abs(row["probabilities"]["spam"] - spam) for row, (_, spam) in zip(rows, wanted, strict=True)) < 1e-5
+    labels = ["ham" if ham > spam else "spam" for ham, spam in wanted]
+    assert [row["label"] for row in rows] == labels
+    chances = [spam for _, spam in wanted]
+    assert max(chances) - min(chances) > 0.01, "the random model tells them apart"
+    assert all(row["probability"] == max(row["probabilities"].values()) for row in rows)
+    assert "7/7" in result.stderr
+
+
+def test_one_text(gpt, project) -> None:
+    label, probability = gpt("classify", "win cash now").stdout.split()
+    ((ham, spam),) = one_by_one(project / "models/classifier", ["win cash now"])
+    assert label == ("ham" if ham > spam else "spam")
+    assert float(probability) == pytest.approx(max(ham, spam), abs=1e-4)
+
+
+def test_a_column_of_a_csv_to_a_csv(gpt, tmp_path) -> None:
+    with (tmp_path / "in.csv").open("w", newline="", encoding="utf-8-sig") as file:
+        csv.writer(file).writerows([["id", "Text"], [1, "win, cash"], [2, 'two\nlines "quoted"']])
+    out = tmp_path / "out.csv"
+    assert gpt("classify", "--file", tmp_path / "in.csv", "--column", "Text", "--out", out).stdout == ""
+    rows = list(csv.DictReader(io.StringIO(out.read_text())))
+    assert [row["text"] for row in rows] == ["win, cash", 'two\nlines "quoted"']
+    assert {row["label"] for row in rows} <= {"ham", "spam"}
+    assert all(0.5 <= float(row["probability"]) <= 1 for row in rows)
+
+
+def test_standard_input(gpt) -> None:
+    result = gpt("classify", "--file", "-", input="hello\nwin\n")
+    assert [row["text"] for row in csv.DictReader(io.StringIO(result.stdout))] == ["hello", "win"]
+
+
+def test_bf16_is_near(gpt, project) -> None:
+    _, probability = gpt("classify", "win cash now", "--precision", "bf16").stdout.split()
+    (chances,) = one_by_one(project / "models/classifier", ["win cash now"])
+    assert float(probability) == pytest.approx(max(chances), abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "message"),
+    [
+        ([], None, "expected a text, or --file"),
+        (["x", "--file", "y"], None, "and not both"),
+        (["x", "--column", "y"], None, "expected --file with them"),
+        (["x", "--model", "pretrain"], None, "expected a classifier, .*try gpt generate"),
+        (["--file", "-"], "", "-: expected texts, found none"),
+        (["--file", "-"], "a\n \nb\n", "text 2: expected a text, found an empty one"),
+        (["--file", "-"], b"a\xff\n", "standard input: expected UTF-8 text, found the byte 0xff"),
+        (["--file", "-", "--column", "T"], "a,b\n1,2\n", "expected one of its columns, found 'T'; it has a, b"),
+        (["--file", "-", "--column", "a"], 'a,b\n"1,2\n', "not valid CSV"),
+        ([""], None, "text 1: expected a text to classify"),
+    ],
+)
+def test_what_is_wrong_is_one_line(gpt, arguments, stdin, message) -> None:
+    result = gpt("classify", *arguments, input=stdin)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert re.search(message, result.stderr.splitlines()[-1])
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,68 @@
+"""`gpt instruct` and `gpt chat`."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import GPT2LMHeadModel
+
+from gpt_from_scratch.commands.converse import fitting
+from gpt_from_scratch.tokenizer.bpe import load_tokenizer
+
+BEGIN = "Below is an instruction that describes a task. Write a response that appropriately completes the request."
+
+
+def answered(project, text: str, tokens: int) -> str:
+    """What transformers writes greedily after a prompt."""
+    folder = project / "models/instruct"
+    model, tokenizer = GPT2LMHeadModel.from_pretrained(folder).eval(), load_tokenizer(folder)
+    ids = tokenizer.encode(text)
+    start = len(ids)
+    for _ in range(tokens):
+        with torch.no_grad():
+            ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
+    return tokenizer.decode(ids[start:])
+
+
+def test_an_answer_follows_the_prompt_of_the_training(gpt, project) -> None:
+    prompt = f"{BEGIN}\n\n### Instruction:\nCount.\n\n### Input:\na b\n\n### Response:\n"
+    result = gpt("instruct", "Count.", "--input", "a b", "--tokens", 6)
+    assert result.stdout == answered(project, prompt, 6) + "\n"
+
+
+def test_an_instruction_from_standard_input(gpt) -> None:
+    typed = gpt("instruct", "Count.", "--tokens", 4)
+    assert gpt("instruct", "-", "--tokens", 4, input="Count.\n").stdout == typed.stdout
+
+
+def test_an_instruction_that_does_not_fit_is_refused(gpt) -> None:
+    result = gpt("instruct", "Count " * 100)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "instruction: expected at most 95 tokens" in result.stderr
+
+
+def test_chat_answers_and_forgets(gpt) -> None:
+    first = gpt("chat", "--tokens", 5, input="Count.\n").stdout
+    both = gpt("chat", "--tokens", 5, input="Count.\n/reset\nCount.\n/what\n/quit\nCount.\n").stdout
+    introduction, _, answer = first.partition("/quit leaves.\n")
+    assert "never trained to converse" in introduction
+    assert both == f"{introduction}/quit leaves.\n{answer}(forgotten)\n{answer}(commands: /reset, /quit)\n"
+
+
+def test_chat_says_what_no_longer_fits(gpt) -> None:
+    said = gpt("chat", "--tokens", 5, input="Count.\nCount.\nCount.\n").stdout
+    assert "(the first turns no longer fit and are forgotten)" in said
+    assert "(too long: " in gpt("chat", input="Count " * 100 + "\n").stdout
+
+
+def test_the_last_turns_are_the_context() -> None:
+    history = [[1] * 10, [2] * 5, [3] * 4]
+    assert fitting(history, [9] * 6, 30) == history
+    assert fitting(history, [9] * 6, 15) == history[1:]
+    assert fitting(history, [9] * 6, 14) == history[2:]
+    assert fitting(history, [9] * 6, 6) == []
+
+
+@pytest.mark.parametrize("name", ["instruct", "chat"])
+def test_help_has_an_example(gpt, name) -> None:
+    assert f"gpt {name}" in gpt(name, "--help").stdout.split("Examples:")[1]

@@ -1,0 +1,147 @@
+"""`gpt generate`: the same tokens as transformers gives, streamed, many at a time, and clear refusals."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from transformers import GPT2LMHeadModel
+
+from gpt_from_scratch.tokenizer.bpe import load_tokenizer
+
+
+def expected(project, prompt: str, tokens: int, name: str = "instruct") -> str:
+    """The greedy continuation that transformers computes from the folder, without a cache."""
+    model = GPT2LMHeadModel.from_pretrained(project / "models" / name).eval()
+    tokenizer = load_tokenizer(project / "models" / name)
+    ids = tokenizer.encode(prompt)
+    for _ in range(tokens):
+        with torch.no_grad():
+            token = int(model(torch.tensor([ids])).logits[0, -1].argmax())
+        if token == tokenizer.eot_token:
+            break
+        ids.append(token)
+    return tokenizer.decode(ids)
+
+
+def test_it_writes_what_transformers_writes(gpt, project) -> None:
+    result = gpt("generate", "Every effort moves you", "--model", "models/instruct", "--tokens", 20)
+    assert result.stdout == expected(project, "Every effort moves you", 20) + "\n"
+
+
+def test_the_same_seed_draws_the_same_text_and_another_one_another(gpt) -> None:
+    texts = [
+        gpt("generate", "The light", "--temperature", 1, "--top-k", 40, "--tokens", 15, "--seed", seed).stdout
+        for seed in (1, 1, 2)
+    ]
+    assert texts[0] == texts[1] != texts[2]
+    assert all(text.startswith("The light") for text in texts)
+
+
+def test_top_k_1_is_greedy_whatever_the_temperature(gpt) -> None:
+    options = ("generate", "The light", "--tokens", 8)
+    assert gpt(*options, "--temperature", 2, "--top-k", 1).stdout == gpt(*options).stdout
+
+
+def test_several_texts(gpt) -> None:
+    result = gpt("generate", "The light", "--num", 3, "--temperature", 1, "--tokens", 8)
+    parts = result.stdout.split("--- ")[1:]
+    assert [part[:6] for part in parts] == [f"{number} ---\n" for number in (1, 2, 3)]
+    assert len({part[6:] for part in parts}) == 3
+
+
+def test_standard_input_is_the_prompt(gpt) -> None:
+    typed = gpt("generate", "The light", "--tokens", 5)
+    assert gpt("generate", "-", "--tokens", 5, input="The light\n").stdout == typed.stdout
+
+
+@pytest.mark.parametrize("form", ["lines", "json"])
+def test_a_file_of_prompts_gives_json_lines(gpt, project, tmp_path, form) -> None:
+    prompts = ["Every effort moves you", "A cat", "The keeper of the light"]
+    lines = prompts if form == "lines" else [json.dumps({"prompt": prompt, "id": 1}) for prompt in prompts]
+    (tmp_path / "prompts").write_text("\n".join(lines) + "\n\n")
+    out = tmp_path / "texts.jsonl"
+    options = ("--model", "instruct", "--tokens", 7, "--batch-size", 2, "--seed", 9)
+    assert gpt("generate", "--prompts", tmp_path / "prompts", "--out", out, *options).stdout == ""
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["prompt"] for row in rows] == prompts
+    assert [row["text"] for row in rows] == [expected(project, prompt, 7) for prompt in prompts]
+    assert {(row["tokens"], row["seed"], row["temperature"]) for row in rows} == {(7, 9, 0.0)}
+
+
+def test_8_bit_weights(gpt, project) -> None:
+    result = gpt("generate", "Every effort moves you", "--int8", "--tokens", 3)
+    assert (result.exit_code, result.stdout[:22]) == (0, "Every effort moves you")
+
+
+def test_a_prompt_beyond_the_context_is_cut_and_said_to_be(gpt) -> None:
+    result = gpt("generate", "a " * 200, "--tokens", 2)
+    assert result.exit_code == 0
+    assert "the model sees the last 96" in result.stderr
+
+
+def test_it_streams_and_ends_well_when_nobody_reads_on(project, root) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(root / "src"), "PYTHONIOENCODING": "utf-8"}
+    code = "from gpt_from_scratch.cli import app; app()"
+    arguments = ["generate", "The light", "--tokens", "100000", "--threads", "1", "--temperature", "1"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=project, env=environment, **pipes) as process:
+        assert os.read(process.stdout.fileno(), 9) == b"The light"
+        seen = [os.read(process.stdout.fileno(), 4096) for _ in range(3)]
+        assert all(seen)
+        assert process.poll() is None, "it was read while it was being written"
+        process.stdout.close()
+        began = time.monotonic()
+        error = process.stderr.read().decode()
+        assert process.wait(60) == 1
+        assert time.monotonic() - began < 30
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "expected a prompt, or --prompts"),
+        (["x", "--prompts", "y"], "and not both"),
+        ([""], "prompt 1: expected a text, found an empty one"),
+        (["x", "--num", "2"], "at --temperature 0 all texts are the same"),
+        (["x", "--out", "y"], "expected --prompts with it"),
+        (["x", "--model", "nowhere"], "nowhere: expected a model folder, .*models/pretrain"),
+        (["x", "--model", "classifier"], "found a classifier; try gpt classify"),
+        (["x", "--device", "mps"], "--device: 'mps' cannot be used"),
+        (["--prompts", "nowhere.txt"], "nowhere.txt: file not found"),
+        (["--prompts", "."], "expected a file, found a folder"),
+        (["--prompts", "dvc.yaml", "--out", "dvc.yaml/x", "--tokens", "1"], "dvc.yaml: File exists"),
+    ],
+)
+def test_what_is_wrong_is_one_line(gpt, project, arguments, message) -> None:
+    result = gpt("generate", *arguments)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith("error: ")
+    assert re.search(message, result.stderr)
+
+
+@pytest.mark.parametrize("line", ['{"text": "x"}', '{"prompt": 7}', '{"prompt": '])
+def test_a_json_line_without_a_prompt_is_named(gpt, tmp_path, line) -> None:
+    (tmp_path / "prompts").write_text(f'{{"prompt": "x"}}\n{line}\n')
+    result = gpt("generate", "--prompts", tmp_path / "prompts")
+    assert result.exit_code == 1
+    assert "prompts, prompt 2" in result.stderr
+
+
+def test_debug_may_stand_anywhere(gpt) -> None:
+    assert type(gpt("generate", "x", "--model", "nowhere", "--debug").exception).__name__ == "InputError"
+    assert isinstance(gpt("generate", "--tokens", 1, "--", "--debug").exception, type(None))
+
+
+def test_model_names_are_completed(gpt) -> None:
+    words = {"COMP_WORDS": "gpt generate x --model models/p", "COMP_CWORD": "4"}
+    result = gpt(env={"_GPT_COMPLETE": "complete_bash", **words}, prog_name="gpt")
+    assert result.stdout.split() == ["models/pretrain"]
