@@ -202,6 +202,7 @@ def test_only_runs_and_checkpoints_take_the_fingerprint(root):
     }
     assert {name: found for name, found in users.items() if found} == {
         "src/gpt_from_scratch/doctor.py": {"fingerprint"},
+        "src/gpt_from_scratch/report/page.py": {"fingerprint"},
         "src/gpt_from_scratch/training_stage.py": {"fingerprint", "environment_tags"},
         "stages/evaluate.py": {"environment_tags"},
     }
