@@ -15,6 +15,7 @@ if __name__ == "__main__":
 
 import csv
 import tempfile
+from collections.abc import Sequence
 from typing import Any
 
 from torch.utils.data import DataLoader, Subset
@@ -24,7 +25,8 @@ from gpt_from_scratch.data.corpus import TokenWindows
 from gpt_from_scratch.data.instructions import Entry, Instructions, read_entries, split_entries
 from gpt_from_scratch.data.labelled import as_words, read_class_names
 from gpt_from_scratch.data.messages import Messages, read_split
-from gpt_from_scratch.data.raw import raw_file
+from gpt_from_scratch.data.prompts import style_of
+from gpt_from_scratch.data.raw import named_file
 from gpt_from_scratch.data.spam import fold
 from gpt_from_scratch.evaluation.classification import (
     baseline,
@@ -36,19 +38,21 @@ from gpt_from_scratch.evaluation.classification import (
 )
 from gpt_from_scratch.evaluation.figures import confusion_figure, loss_figure
 from gpt_from_scratch.evaluation.instructions import answer_metrics, answers, cut_prompts, response_loss
+from gpt_from_scratch.evaluation.judge import Judge, judged, scores_of
 from gpt_from_scratch.evaluation.language import language_metrics, perplexity, samples
 from gpt_from_scratch.evaluation.published import by_step, compare
 from gpt_from_scratch.files import read_json, write_csv, write_json
 from gpt_from_scratch.fingerprint import environment_tags
 from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.model.int8 import to_int8
+from gpt_from_scratch.params import BOOK_INSTRUCTIONS
 from gpt_from_scratch.pretraining_text import read_pretraining_text
 from gpt_from_scratch.stage import Stage, run_stage
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.tracking.summary import write_summary
 from gpt_from_scratch.training.runtime import prepare
 from gpt_from_scratch.weights.classifier import load_classifier
-from gpt_from_scratch.weights.huggingface import load_model
+from gpt_from_scratch.weights.huggingface import load_facts, load_model
 
 MOST_WINDOWS = 2000
 """Windows of each part of a large corpus that the language model is measured on, at equal distances."""
@@ -58,11 +62,14 @@ TRAININGS = {"pretrain": "pretrain", "classify": "finetune_classify", "instruct"
 
 def evaluate(stage: Stage) -> None:
     """Measure language model, classifier and instruction model, and write what all results say together."""
+    judges = [Judge(settings) for settings in stage.params.evaluate.judges]
+    for judge in judges:
+        judge.check()  # now, and not after minutes of other work
     device = prepare(stage.params.runtime)
     trainings = {name: read_json(stage.metrics / f"{file}.json") for name, file in TRAININGS.items()}
     language = evaluate_language(stage, device)
     classifier = evaluate_classifier(stage, device)
-    instructions = evaluate_instructions(stage, device)
+    instructions = evaluate_instructions(stage, device, judges)
     facts = {
         **stage.data_facts(),
         "pretrained": "; ".join(f"{name}: {trainings[name]['pretrained']}" for name in ("classify", "instruct")),
@@ -90,7 +97,10 @@ def evaluate(stage: Stage) -> None:
         "language_model": language,
         "classifier": classifier,
         "instructions": instructions,
-        "published": compare({**trainings, "classifier": classifier, "curves": curves}, settings),
+        "published": compare(
+            {**trainings, "classifier": classifier, "curves": curves, "instructions": instructions},
+            {**settings, "judges": [judge.model_dump() for judge in stage.params.evaluate.judges]},
+        ),
     }
     write_json(stage.metrics / "evaluation.json", results)
     stage.run.tags({**facts, **environment_tags(stage.root)})
@@ -172,26 +182,43 @@ def evaluate_classifier(stage: Stage, device: Any) -> dict[str, Any]:
     return results
 
 
-def evaluate_instructions(stage: Stage, device: Any) -> dict[str, Any]:
-    """Let the instruction model answer the test entries and compare with the reference answers."""
+def evaluate_instructions(stage: Stage, device: Any, judges: Sequence[Judge] = ()) -> dict[str, Any]:
+    """Let the instruction model answer the test entries, and compare with the reference answers, or have it judged."""
     params, model = stage.params.evaluate, load_for_evaluation(stage, "instruct", device)
-    tokenizer = load_tokenizer(stage.models / "instruct")
-    entries = read_entries(raw_file(stage.raw, "instruction-data.json"))
+    folder = stage.models / "instruct"
+    tokenizer, style = load_tokenizer(folder), style_of(load_facts(folder))
+    data = stage.params.instruct.data
+    entries = read_entries(named_file(stage.raw, data), empty_answers=data != BOOK_INSTRUCTIONS)
     fractions = stage.params.instruct.train_fraction, stage.params.instruct.test_fraction
     test: list[Entry] = split_entries(entries, *fractions)[1]
     with tqdm(total=len(test), desc="answers", unit="entry", mininterval=2) as bar:
-        texts = answers(model, tokenizer, test, params.response_tokens, params.answers_at_once, bar.update)
+        texts = answers(model, tokenizer, test, params.response_tokens, params.answers_at_once, bar.update, style)
     longest = stage.params.instruct.max_length
-    stage.say_cut(Instructions(test, tokenizer, longest).cut, "test instructions with their answers")
-    loss = response_loss(model, tokenizer, test, longest, params.batch_size)
-    responses = [{**entry, "model_response": text} for entry, text in zip(test, texts, strict=True)]
-    write_json(stage.metrics / "responses.json", responses)
-    stage.run.table(responses, "responses.json")
-    cut = cut_prompts(model, tokenizer, test, params.response_tokens)
+    stage.say_cut(Instructions(test, tokenizer, longest, style).cut, "test instructions with their answers")
+    loss = response_loss(model, tokenizer, test, longest, params.batch_size, style)
+    cut = cut_prompts(model, tokenizer, test, params.response_tokens, style)
     stage.say_cut(cut, "prompts")
     metrics = {"response_loss": loss, "prompts_cut": cut, **answer_metrics(test, texts)}
+    responses = [{**entry, "model_response": text} for entry, text in zip(test, texts, strict=True)]
+    verdicts = {}
+    if judges:
+        scores = {judge.name: ask(judge, test, texts) for judge in judges}
+        for response, *given in zip(responses, *scores.values(), strict=True):
+            response["scores"] = dict(zip(scores, given, strict=True))
+        verdicts = judged(scores)
+    write_json(stage.metrics / "responses.json", responses)
+    stage.run.table(responses, "responses.json")
     stage.run.metrics({f"instructions/{name}": value for name, value in metrics.items()})
-    return metrics
+    for name, verdict in verdicts.get("judges", {}).items():
+        figures = {f"instructions/{name}/{figure}": value for figure, value in verdict.items() if value is not None}
+        stage.run.metrics(figures)
+    return {**metrics, **verdicts}
+
+
+def ask(judge: Judge, entries: Sequence[Entry], texts: Sequence[str]) -> list[int | None]:
+    """Return a judge's scores of the answers."""
+    with tqdm(total=len(entries), desc=f"judge {judge.name}", unit="answer", mininterval=2) as bar:
+        return scores_of(judge, entries, texts, bar.update)
 
 
 def draw(stage: Stage, classifier: dict[str, Any]) -> None:

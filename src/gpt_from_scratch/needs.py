@@ -113,6 +113,8 @@ def _trainings(params: Params, root: Path) -> dict[str, _Work]:
     }[classify.trainable]
     length = min(LONGEST_MESSAGE, classifier.context_length)
     longest = min(LONGEST_INSTRUCTION, instruct.max_length)
+    if instruct.objective == "preferences":  # two answers to each
+        instruct = instruct.model_copy(update={"batch_size": 2 * instruct.batch_size})
     return {
         "pretrain": _whole(pretrained, own, pretrained.context_length),
         "finetune_classify": _Work(classifier, classify, length, blocks, trained, outputs=2),

@@ -45,10 +45,15 @@ DataPath = Annotated[str, Field(pattern=rf"^data(/{_NAME_PART})+$", max_length=3
 BasePath = Annotated[str, Field(pattern=rf"^(data/bases(/{_NAME_PART})+)?$", max_length=300)]
 DataGlob = Annotated[str, Field(pattern=rf"^{_GLOB_PART}(/{_GLOB_PART})*$", max_length=300)]
 Column = Annotated[str, Field(min_length=1, max_length=200)]
+JudgeName = Annotated[str, Field(pattern=r"^\w[\w-]*$", max_length=64)]
+# A name and password in it would end up in params.yaml, dvc.lock and MLflow.
+Endpoint = Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$", max_length=300)]
 BOOK_TEXT = "data/raw/text.txt"
 """The text that `fetch_data` provides, the book's."""
 BOOK_MESSAGES = "data/raw/SMSSpamCollection"
 """The labelled messages that `fetch_data` provides, the book's."""
+BOOK_INSTRUCTIONS = "data/raw/instruction-data.json"
+"""The instructions that `fetch_data` provides, the book's."""
 
 
 class Section(BaseModel):
@@ -292,9 +297,33 @@ class Classify(Finetune):
     )
 
 
+class Preferences(Section):
+    """Preference tuning by DPO (the companion's ch07/04)."""
+
+    data: DataPath = Field(
+        description="a JSON list under data/ with instruction, input, chosen and rejected; split by the same fractions"
+    )
+    beta: Annotated[Number, Field(gt=0.0)] = Field(
+        description="weight of the rewards: the smaller, the further the model may go from the one it starts from"
+    )
+
+
 class Instruct(Finetune):
     """Fine-tuning to follow instructions (chapter 7)."""
 
+    data: DataPath = Field(
+        description="a JSON list under data/ with instruction, input and output: the book's, Alpaca's, your own"
+    )
+    prompt_style: Literal["alpaca", "phi3"] = Field(
+        description="how an instruction is written for the model: the book's main style, or exercise 7.1's"
+    )
+    mask_instruction: bool = Field(
+        strict=True, description="learn the responses alone, and not the instructions before them (exercise 7.2)"
+    )
+    objective: Literal["answers", "preferences"] = Field(
+        description="answers: learn to give those of data; preferences: learn which of two is better (DPO)"
+    )
+    preferences: Preferences
     train_fraction: Fraction = Field(description="first part of the entries, for training")
     test_fraction: Fraction = Field(description="the part after it, for the test; what remains validates")
     max_length: Count = Field(description="longest sequence, tokens; longer ones are cut and counted")
@@ -308,6 +337,15 @@ class Instruct(Finetune):
         if self.train_fraction + self.test_fraction >= 1.0:
             raise ValueError("train_fraction + test_fraction must leave something for validation")
         return self
+
+
+class Judge(Section):
+    """A larger model that scores answers, behind an endpoint that speaks OpenAI's chat completions."""
+
+    name: JudgeName = Field(description="what the results call it")
+    url: Endpoint = Field(description="where it answers, up to /chat/completions; Ollama: http://localhost:11434/v1")
+    model: Annotated[str, Field(min_length=1, max_length=200)] = Field(description="the model's name there")
+    seed: Seed = Field(description="seed of its answers, at temperature 0")
 
 
 class Evaluate(Section):
@@ -329,6 +367,16 @@ class Evaluate(Section):
         description="weights that the language model and the instruction model are measured with and write with; "
         "int8: rounded to 8 bits, faster; on the CPU, with runtime.device cpu"
     )
+    judges: list[Judge] = Field(
+        description="models that score the answers from 0 to 100; the environment's GPT_JUDGE_KEY is their key"
+    )
+
+    @model_validator(mode="after")
+    def _judges_have_names_of_their_own(self) -> Evaluate:
+        names = [judge.name for judge in self.judges]
+        if len(names) > len(set(names)):
+            raise ValueError(f"judges: expected a name of its own for each, found {', '.join(names)}")
+        return self
 
 
 class Params(Section):
@@ -377,6 +425,12 @@ class Params(Section):
                 f"{compiled[0]}.compile: compiled code uses this processor's own instructions; "
                 "set runtime.portable to false, or this to false"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _judges_need_a_connection(self) -> Params:
+        if self.evaluate.judges and self.runtime.offline:
+            raise ValueError("evaluate.judges: judges are asked over a connection; set runtime.offline to false, or []")
         return self
 
     @property

@@ -17,10 +17,11 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from gpt_from_scratch.data.instructions import read_entries, split_entries
-from gpt_from_scratch.data.raw import raw_file
+from gpt_from_scratch.data.prompts import style_of
+from gpt_from_scratch.data.raw import named_file
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.evaluation.instructions import answers
-from gpt_from_scratch.params import Params, load_params
+from gpt_from_scratch.params import BOOK_INSTRUCTIONS, Params, load_params
 from gpt_from_scratch.stage import Stage
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.training.checkpoint import Checkpoints
@@ -28,7 +29,7 @@ from gpt_from_scratch.training.loop import Record
 from gpt_from_scratch.training.resuming import Saver
 from gpt_from_scratch.training.runtime import prepare
 from gpt_from_scratch.training_stage import TrainingStage
-from gpt_from_scratch.weights.huggingface import load_model
+from gpt_from_scratch.weights.huggingface import load_facts, load_model
 
 TRAININGS = {"pretrain": "pretrain", "finetune_classify": "classify", "finetune_instruct": "instruct"}
 """The stages with a training, and the sections of their parameters."""
@@ -162,12 +163,13 @@ def _body(root: Path, name: str) -> Callable[[Stage], None]:
 def _write_answers(root: Path, params: Params, watch: _Watch) -> None:
     device = prepare(params.runtime)
     folder = root / "models" / "instruct"
-    model, tokenizer = load_model(folder, device=device), load_tokenizer(folder)
-    entries = read_entries(raw_file(root / "data" / "raw", "instruction-data.json"))
+    model, tokenizer, style = load_model(folder, device=device), load_tokenizer(folder), style_of(load_facts(folder))
+    data = params.instruct.data
+    entries = read_entries(named_file(root / "data" / "raw", data), empty_answers=data != BOOK_INSTRUCTIONS)
     test = split_entries(entries, params.instruct.train_fraction, params.instruct.test_fraction)[1]
     batch = test[: params.evaluate.batch_size]
-    answers(model, tokenizer, batch, WARM_UP, len(batch))
+    answers(model, tokenizer, batch, WARM_UP, len(batch), style=style)
     watch.start()
-    answers(model, tokenizer, batch, watch.wanted, len(batch))
+    answers(model, tokenizer, batch, watch.wanted, len(batch), style=style)
     watch.stop()
     watch.steps = watch.wanted

@@ -86,16 +86,17 @@ def work_key(declared: Declared) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def write_training(stage: Stage, fit: Fit, facts: dict[str, Any]) -> None:
+def write_training(stage: Stage, fit: Fit, facts: dict[str, Any], *, scores_curve: bool = True) -> None:
     """Write a training's metrics, curves and samples, and hand the same to MLflow.
 
     Args:
         facts: what else belongs to the metrics, such as `{"data": "sample", "pretrained": "synthetic"}`.
+        scores_curve: write the scores of the epochs as a curve too, if the task has any.
     """
     metrics, curves = stage.metrics / f"{stage.name}.json", stage.metrics / "plots" / f"{stage.name}.csv"
     write_json(metrics, {**facts, **fit.metrics()})
     write_csv(curves, fit.journal.rows)
-    if fit.journal.scores:
+    if fit.journal.scores and scores_curve:
         write_csv(stage.metrics / "plots" / f"{stage.name}_accuracy.csv", fit.journal.scores)
     if fit.samples:
         write_json(stage.metrics / "samples" / f"{stage.name}.json", fit.samples)

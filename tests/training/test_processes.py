@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from multiprocessing import get_context
 
 import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from gpt_from_scratch.data.batching import instruction_loaders, message_loaders
+from gpt_from_scratch.data.batching import instruction_loaders, message_loaders, preference_loaders
+from gpt_from_scratch.data.preferences import Pair, collate_pairs
 from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.model.heads import set_classification_head, train_only
 from gpt_from_scratch.params import load_params
@@ -17,6 +19,7 @@ from gpt_from_scratch.training import Classification, LanguageModelling
 from gpt_from_scratch.training.checkpoint import Checkpoints
 from gpt_from_scratch.training.fit import fit
 from gpt_from_scratch.training.frozen_prefix import keep_frozen_prefix
+from gpt_from_scratch.training.preferences import PreferenceTuning, reference_log_probabilities
 from gpt_from_scratch.training.processes import ALONE, joined
 from gpt_from_scratch.training.resuming import Saver
 from gpt_from_scratch.workers import Place
@@ -32,7 +35,8 @@ CFG = {
     "qkv_bias": False,  # a bias of the keys has no gradient but rounding, which AdamW makes large
     "kernels": "fused",
 }
-TASKS = ("language", "messages", "weighed", "kept", "instructions")
+TASKS = ("language", "messages", "weighed", "kept", "instructions", "preferences")
+SCORES = ("train_accuracy", "train_reward_margin", "validation_chosen_reward")
 
 
 class Losses:
@@ -42,7 +46,7 @@ class Losses:
         self.found = {}
 
     def log(self, record):
-        if record.name in ("loss", "grad_norm", "train_loss", "validation_loss", "train_accuracy"):
+        if record.name in ("loss", "grad_norm", "train_loss", "validation_loss", *SCORES):
             self.found[f"{record.step} {record.name}"] = record.value
 
 
@@ -56,12 +60,23 @@ def entries(number):
     return Entries(torch.randint(1, 49, (length,), generator=generator).tolist() for length in lengths)
 
 
+def answered(model, number):
+    """Return pairs of answers, with what the model makes of them."""
+    questions = entries(number)
+    found = [Pair((a, b[: len(b) // 2 + 2]), (1, 1), torch.zeros(2)) for a, b in pairwise(questions)]
+    reference = reference_log_probabilities(model, [collate_pairs(found, 49)], CPU)
+    return Entries(pair._replace(reference=row) for pair, row in zip(found, reference, strict=True))
+
+
 def small_training(root, name, epochs=1, accumulation_steps=1):
     """Return model, task, loaders and settings of a training with batches of 5, which two cannot share evenly."""
     torch.manual_seed(1)
     model = GPTModel(CFG)
     if name == "instructions":
         task, loaders = LanguageModelling(), instruction_loaders(entries(23), entries(9), 5, pad_id=49)
+    elif name == "preferences":
+        task = PreferenceTuning(0.3)
+        loaders = preference_loaders(answered(model, 24), answered(model, 10), 5, pad_id=49)
     elif name == "language":
         ids = torch.arange(26 * 8).reshape(26, 8) % 50
         data = TensorDataset(ids, (ids + 1) % 50)
@@ -101,6 +116,7 @@ def one_of_two(rank, root, folder, sharding):
     with joined(Place(rank, 2, rank, 2, str(folder / "meeting")), runtime) as group:
         found = {name: losses(root, name, group) for name in TASKS}
         found["accumulated"] = losses(root, "instructions", group, accumulation_steps=2)
+        found["preferences accumulated"] = losses(root, "preferences", group, accumulation_steps=2)
         saver = Saver(Checkpoints(folder / "by two"), 1e9, group=group)
         found["begun"] = losses(root, "language", group, saver)
         saver = Saver(Checkpoints(folder / "by one"), 1e9, group=group)
@@ -140,6 +156,7 @@ def test_the_losses_are_those_of_one_process(two, root, name):
 
 def test_with_accumulation(two, root):
     assert_equal(two[0]["accumulated"], losses(root, "instructions", accumulation_steps=2))
+    assert_equal(two[0]["preferences accumulated"], losses(root, "preferences", accumulation_steps=2))
 
 
 def test_one_goes_on_where_two_stopped(two, root):

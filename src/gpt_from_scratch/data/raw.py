@@ -39,6 +39,29 @@ def raw_file(raw: Path, name: str) -> Path:
     return raw / name
 
 
+def named_file(raw: Path, path: str) -> Path:
+    """Return the file that a parameter names, such as `data/alpaca.json`: one under data/raw by `raw_file`.
+
+    Args:
+        raw: the folder data/raw.
+        path: relative to the project's folder.
+
+    Raises:
+        InputError: when there is no such file, or as `raw_file` does.
+    """
+    folder, _, name = path.partition("data/raw/")
+    if folder or not name:
+        if not (found := raw.parents[1] / path).is_file():
+            raise InputError(f"{found}: file not found")
+        return found
+    try:
+        return raw_file(raw, name)
+    except KeyError:
+        raise InputError(
+            f"{path}: expected a file that fetch_data brings ({', '.join(UPSTREAM)}), or one elsewhere under data/"
+        ) from None
+
+
 def _expected(path: Path, notes: Any, place: str) -> list[tuple[str, str]]:
     """Return the hashes that a file must have, each with where it stands."""
     match notes:

@@ -6,11 +6,11 @@ import math
 import re
 from collections.abc import Callable, Sequence
 
-import torch
 from tiktoken import Encoding
 from torch import Tensor
 
-from gpt_from_scratch.data.instructions import IGNORE_INDEX, Entry, collate, format_prompt, format_response
+from gpt_from_scratch.data.instructions import Entry, collate, format_response, response_start
+from gpt_from_scratch.data.prompts import PromptStyle, format_prompt, without_header
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.evaluation.language import token_loss
 from gpt_from_scratch.generation import generate_each
@@ -24,6 +24,7 @@ def answers(
     max_new_tokens: int,
     batch_size: int,
     progress: Callable[[int], None] = lambda done: None,
+    style: PromptStyle = "alpaca",
 ) -> list[str]:
     """Answer every entry greedily, as the book does: the prompt without its response header goes in.
 
@@ -33,27 +34,39 @@ def answers(
     Args:
         batch_size: entries that are answered at a time; an answer that has ended makes room for the next.
         progress: is told how many further entries are done.
+        style: how the model was taught that an instruction is written.
     """
     room = _room(model, max_new_tokens)
-    prompts = [_prompt_ids(tokenizer, entry)[-room:] for entry in entries]
+    prompts = [_prompt_ids(tokenizer, entry, style)[-room:] for entry in entries]
     # Prompts that are read together are padded to the longest of them.
     by_length = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
     in_order = [prompts[number] for number in by_length]
     texts = [""] * len(prompts)
     for place, ids in generate_each(model, in_order, max_new_tokens, eos_id=tokenizer.eot_token, batch_size=batch_size):
-        texts[by_length[place]] = tokenizer.decode(ids).replace("### Response:", "").strip()
+        texts[by_length[place]] = without_header(tokenizer.decode(ids), style)
         progress(1)
     return texts
 
 
-def cut_prompts(model: GPTModel, tokenizer: Encoding, entries: Sequence[Entry], max_new_tokens: int) -> int:
+def cut_prompts(
+    model: GPTModel,
+    tokenizer: Encoding,
+    entries: Sequence[Entry],
+    max_new_tokens: int,
+    style: PromptStyle = "alpaca",
+) -> int:
     """Return how many prompts `answers` cuts."""
     room = _room(model, max_new_tokens)
-    return sum(len(_prompt_ids(tokenizer, entry)) > room for entry in entries)
+    return sum(len(_prompt_ids(tokenizer, entry, style)) > room for entry in entries)
 
 
 def response_loss(
-    model: GPTModel, tokenizer: Encoding, entries: Sequence[Entry], max_length: int, batch_size: int
+    model: GPTModel,
+    tokenizer: Encoding,
+    entries: Sequence[Entry],
+    max_length: int,
+    batch_size: int,
+    style: PromptStyle = "alpaca",
 ) -> float:
     """Return the mean loss, nats per token, on the tokens of the responses and their ends alone.
 
@@ -63,7 +76,7 @@ def response_loss(
     loss = token_loss(
         model,
         (
-            _response_batch(tokenizer, entries[start : start + batch_size], max_length)
+            _response_batch(tokenizer, entries[start : start + batch_size], max_length, style)
             for start in range(0, len(entries), batch_size)
         ),
     )
@@ -79,27 +92,20 @@ def _room(model: GPTModel, max_new_tokens: int) -> int:
     return max(1, model.config.context_length - max_new_tokens)
 
 
-def _prompt_ids(tokenizer: Encoding, entry: Entry) -> list[int]:
-    return tokenizer.encode(format_prompt(entry), disallowed_special=())
+def _prompt_ids(tokenizer: Encoding, entry: Entry, style: PromptStyle) -> list[int]:
+    return tokenizer.encode(format_prompt(entry, style), disallowed_special=())
 
 
-def _response_batch(tokenizer: Encoding, entries: Sequence[Entry], max_length: int) -> tuple[Tensor, Tensor]:
+def _response_batch(
+    tokenizer: Encoding, entries: Sequence[Entry], max_length: int, style: PromptStyle
+) -> tuple[Tensor, Tensor]:
     """Return inputs and targets in which everything before the response is ignored."""
     texts, begins = [], []
     for entry in entries:
-        # Encoded as in training, in one piece; its tokens are then found by the length of the text before them.
-        ids = tokenizer.encode(format_prompt(entry) + format_response(entry), disallowed_special=())
-        response = entry["output"].encode("utf-8")
-        begin, covered = len(ids), 0
-        while begin > 0 and covered < len(response):
-            begin -= 1
-            covered += len(tokenizer.decode_single_token_bytes(ids[begin]))
+        ids = tokenizer.encode(format_prompt(entry, style) + format_response(entry, style), disallowed_special=())
         texts.append(ids)
-        begins.append(begin)
-    inputs, targets = collate(texts, tokenizer.eot_token, max_length=max_length)
-    columns = torch.arange(targets.shape[1])
-    targets[columns[None, :] < torch.tensor(begins)[:, None] - 1] = IGNORE_INDEX
-    return inputs, targets
+        begins.append(response_start(tokenizer, ids, entry["output"]))
+    return collate(texts, tokenizer.eot_token, max_length=max_length, prompt_lengths=begins)
 
 
 def answer_metrics(entries: Sequence[Entry], texts: Sequence[str]) -> dict[str, float]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import Any
 
 _REAL = ("openai", "huggingface")
@@ -109,6 +111,10 @@ _BOOK_SETTINGS: dict[str, dict[str, Any]] = {
         "initial_weights": "base",
         "train_fraction": 0.85,
         "test_fraction": 0.1,
+        "data": "instruction-data.json",
+        "prompt_style": "alpaca",
+        "mask_instruction": False,
+        "objective": "answers",
         "optimizer": _OPTIMIZER,
         "schedule": {"kind": "constant", "max_grad_norm": None},
     },
@@ -139,25 +145,81 @@ _CLASSIFIER_BEFORE = (
     Published("test accuracy before, 10 batches", "", 0.4875, _CHAPTER_6),
 )
 
-INSTRUCTIONS = (
-    Published("training loss before", "instruct.initial.train_loss", 3.826, "chapter 7, 355M"),
-    Published("validation loss before", "instruct.initial.validation_loss", 3.762, "chapter 7, 355M"),
-    Published("training loss, last evaluation", "instruct.final.train_loss", 0.299, "chapter 7, 355M, step 230"),
-    Published("validation loss, last evaluation", "instruct.final.validation_loss", 0.657, "chapter 7, 355M, step 230"),
-    *_losses("instruct", _INSTRUCT_CURVE, "chapter 7, 355M"),
-    Published("score by Llama-3-8B, 0 to 100", "", 49.45, "chapter 7, 355M"),
+_JUDGED = "score by Llama-3-8B, 0 to 100"
+_LLAMA_3_8B = re.compile(r"llama-?3(?!\.?\d)(?!.*70b)")
+"""In a judge's model, as Ollama and others name it: `llama3`, `Meta-Llama-3-8B-Instruct`; not `llama3.1`."""
+
+
+def _instructions(
+    source: str,
+    before: tuple[float, float],
+    curve: Mapping[int, tuple[float, float]],
+    last: tuple[float, float],
+    score: float | None,
+    at: str = "",
+) -> tuple[Published, ...]:
+    """Return the rows of one way to learn instructions: losses on both sets before, at some steps, and at the end."""
+    rows = []
+    for moment, key, values, where in (("before", "initial", before, ""), (", last evaluation", "final", last, at)):
+        for word, name, value in zip(
+            ("training", "validation"), ("train_loss", "validation_loss"), values, strict=True
+        ):
+            figure = f"{word} loss{moment}" if moment.startswith(",") else f"{word} loss {moment}"
+            rows.append(Published(figure, f"instruct.{key}.{name}", value, source + where))
+    judged = () if score is None else (Published(_JUDGED, "", score, source),)
+    return *rows, *_losses("instruct", curve, source), *judged
+
+
+INSTRUCTIONS = _instructions("chapter 7, 355M", (3.826, 3.762), _INSTRUCT_CURVE, (0.299, 0.657), 49.45, at=", step 230")
+
+_ALPACA = {"batch_size": 4, "max_length": 512}
+# Other ways to learn that the companion publishes, each with what it sets otherwise than the book.
+_INSTRUCTION_VARIANTS: tuple[tuple[dict[str, Any], tuple[Published, ...]], ...] = (
+    (
+        {"prompt_style": "phi3"},
+        _instructions(
+            "companion, exercise 7.1, 355M", (3.716, 3.644), {0: (2.633, 2.622)}, (0.424, 0.928), 48.87, ", step 230"
+        ),
+    ),
+    (
+        {"mask_instruction": True},
+        _instructions(
+            "companion, exercise 7.2, 355M", (2.281, 2.263), {0: (1.636, 1.620)}, (0.143, 0.727), 47.73, ", step 230"
+        ),
+    ),
+    (
+        {"data": "alpaca_data.json", **_ALPACA},
+        _instructions(
+            "companion, exercise 7.3, 355M", (3.368, 3.412), {0: (2.477, 2.750)}, (0.761, 1.557), 48.16, ", step 22095"
+        ),
+    ),
+    (
+        {
+            "objective": "preferences",
+            "epochs": 1,
+            "optimizer": {"lr": 5e-6, "weight_decay": 0.01},
+            "preferences": {"beta": 0.1},
+        },
+        _instructions(
+            "companion, ch07/04, on chapter 7's 355M", (0.693, 0.693), {0: (0.692, 0.693)}, (0.606, 0.610), None
+        ),
+    ),
 )
+_WAYS = ("objective", "prompt_style", "mask_instruction", "data")
+"""The parameters that tell the ways apart."""
 
 
 def compare(results: Mapping[str, Any], settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return one row per published figure: `training`, `figure`, `source`, `published`, `ours`, `difference`, `note`.
 
     Args:
-        results: `pretrain`, `classify`, `instruct` (the metrics of the trainings), `classifier` (accuracy by set) and
-            `curves`, for `pretrain` and `instruct` the losses by step (as text), see `by_step`.
+        results: `pretrain`, `classify`, `instruct` (the metrics of the trainings), `classifier` (accuracy by set),
+            `curves`, for `pretrain` and `instruct` the losses by step (as text), see `by_step`, and `instructions`,
+            with the `judges` if there are any.
         settings: `data`; `classify` and `instruct` with `base`, `pretrained` and, for the first, `trainable`,
             `initial_weights`, `deciding_token` and `recipe`; beside these, and under `pretrain`, the parameters of the
-            trainings, of which those that differ from the book's are named. What is not given is taken for the book's.
+            trainings, of which those that differ from the book's are named; `judges`, their parameters. What is not
+            given is taken for the book's.
 
     `note` says why the two cannot be compared, and is empty where they can.
     """
@@ -188,13 +250,39 @@ def compare(results: Mapping[str, Any], settings: Mapping[str, Any]) -> list[dic
     if source == _CHAPTER_6:
         rows += [_row("classification", figure, results, note) for figure in _CLASSIFIER_BEFORE]
 
-    notes = [data or _other_settings("instruct", instruct)]
+    if "data" in instruct:
+        instruct = {**instruct, "data": PurePosixPath(instruct["data"]).name}
+    expected, figures = _way_of(instruct)
+    notes = [data or _other_settings("instruct", instruct, expected)]
     if instruct["pretrained"] not in _REAL:
         notes.append(f"other weights: {instruct['pretrained']}")
     if instruct["base"] != "355M":
         notes.append(f"other size: {instruct['base']}")
-    rows += [_row("instructions", figure, results, "; ".join(filter(None, notes))) for figure in INSTRUCTIONS]
-    return rows
+    note = "; ".join(filter(None, notes))
+    return rows + [_judged_row(figure, results, settings, note) for figure in figures]
+
+
+def _way_of(instruct: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Published, ...]]:
+    """Return the settings and figures of the published way that is nearest to ours: the book's if none is ours."""
+    book = _BOOK_SETTINGS["instruct"]
+    for changes, figures in _INSTRUCTION_VARIANTS:
+        settings = {**book, **changes}
+        if all(instruct.get(key, book[key]) == settings[key] for key in _WAYS):
+            return settings, figures
+    return book, INSTRUCTIONS
+
+
+def _judged_row(
+    figure: Published, results: Mapping[str, Any], settings: Mapping[str, Any], note: str
+) -> dict[str, Any]:
+    """Return a row on instructions; a judge's score is that of the book's judge, or of the first there is."""
+    judges = settings.get("judges", ()) if figure.figure == _JUDGED else ()
+    if judges:
+        judge = next((one for one in judges if _LLAMA_3_8B.search(one["model"].lower())), judges[0])
+        figure = replace(figure, key=f"instructions.judges.{judge['name']}.mean")
+        if not _LLAMA_3_8B.search(judge["model"].lower()):
+            note = "; ".join(filter(None, [note, f"other judge: {judge['model']}"]))
+    return _row("instructions", figure, results, note)
 
 
 def by_step(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
@@ -202,8 +290,8 @@ def by_step(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     return {str(row["step"]): {name: float(row[name]) for name in ("train_loss", "validation_loss")} for row in rows}
 
 
-def _other_settings(training: str, found: Mapping[str, Any]) -> str:
-    other = list(_differences(_BOOK_SETTINGS[training], found))
+def _other_settings(training: str, found: Mapping[str, Any], expected: Mapping[str, Any] | None = None) -> str:
+    other = list(_differences(expected or _BOOK_SETTINGS[training], found))
     return f"other settings: {', '.join(other)}" if other else ""
 
 

@@ -54,8 +54,16 @@ def own_rows(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         "test accuracy, TF-IDF + logistic regression",
         figure_text(classifier["baseline"]["test"]["accuracy"]),
     )
-    for name, value in evaluation["instructions"].items():
+    instructions = dict(evaluation["instructions"])
+    judges, correlations = instructions.pop("judges", {}), instructions.pop("judge_correlations", [])
+    for name, value in instructions.items():
         yield "instructions", f"test {name.replace('_', ' ')}", figure_text(value)
+    for name, verdict in judges.items():
+        label = f"score by {name} ({verdict['scored']} answers, {verdict['unparsable']} unparsable)"
+        yield "instructions", label, figure_text(verdict["mean"])
+    for pair in correlations:
+        names = " and ".join(pair["judges"])
+        yield "instructions", f"rank correlation of {names}", figure_text(pair["spearman"])
 
 
 def figure_text(value: float | int | None) -> str:

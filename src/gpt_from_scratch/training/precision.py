@@ -38,19 +38,24 @@ def accelerated(task: Task, precision: Precision = "fp32", compiled: bool = Fals
     return _Accelerated(task, precision, compiled)
 
 
+def autocast(precision: Precision, device: torch.device) -> torch.autocast:
+    """Return the context in which a loss is computed with a precision."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
 class _Accelerated:
     """A task around a task; what it counts and weighs is the inner one's."""
 
     def __init__(self, task: Task, precision: Precision, compiled: bool) -> None:
-        self._task, self._bf16 = task, precision == "bf16"
+        self._task, self._precision = task, precision
         self._loss = torch.compile(task.loss) if compiled else task.loss
         self.count, self.weight = task.count, task.weight
 
     def loss(self, model: nn.Module, batch: Batch, device: torch.device) -> Tensor:
         # Moved here, so that the compiled code has one device.
-        inputs, targets = (part.to(device) for part in batch)
-        with self._autocast(device):
-            return self._loss(model, (inputs, targets), device)
+        batch = tuple(part.to(device) for part in batch)
+        with autocast(self._precision, device):
+            return self._loss(model, batch, device)
 
     def scores(
         self,
@@ -61,9 +66,6 @@ class _Accelerated:
         num_batches: int | None,
         group: Group = ALONE,
     ) -> Iterator[tuple[str, float]]:
-        with self._autocast(device):
+        with autocast(self._precision, device):
             # All of them now: between two values of a generator the caller would compute in bf16 too.
             return iter(list(self._task.scores(model, train_loader, val_loader, device, num_batches, group)))
-
-    def _autocast(self, device: torch.device) -> torch.autocast:
-        return torch.autocast(device.type, torch.bfloat16, enabled=self._bf16)

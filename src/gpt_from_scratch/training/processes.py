@@ -78,7 +78,7 @@ class Group:
             return batch
         number = len(batch[1])
         own = slice(number * self.rank // self.size, number * (self.rank + 1) // self.size)
-        return batch[0][own], batch[1][own]
+        return tuple(part[own] for part in batch)
 
     def each(self, items: Iterable[Item], measure: Callable[[Item], tuple[float, ...]]) -> list[tuple[float, ...]]:
         """Return what is measured of each item, in order; every process does some of them, and knows all results."""

@@ -15,10 +15,11 @@ from gpt_from_scratch.training.cross_entropy import cross_entropy
 from gpt_from_scratch.training.packing import pack
 from gpt_from_scratch.training.processes import ALONE, Group
 
-Batch = tuple[Tensor | Sequences, Tensor]
+Batch = tuple[Tensor | Sequences, Tensor] | tuple[Tensor, Tensor, Tensor]
 """Inputs, token ids `[batch, tokens]`, and targets: token ids `[batch, tokens]` or class numbers `[batch]`.
 
 With class numbers, inputs may be sequences of different lengths, of token ids or of kept states (`frozen_prefix`).
+The first dimension of every part is the batch's, also of those that a task adds (`preferences`).
 """
 
 IGNORED = -100
@@ -60,7 +61,7 @@ class LanguageModelling:
     def loss(self, model: nn.Module, batch: Batch, device: torch.device) -> Tensor:
         inputs, targets = (part.to(device) for part in batch)
         whole = torch.compiler.is_compiling() or inputs.device.type != "cpu"
-        if whole or getattr(_bare(model), "kernels", "explicit") != "fused":
+        if whole or not fused(model):
             return F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
         lengths, learnt = None, targets != IGNORED
         if not learnt.all():
@@ -134,6 +135,11 @@ class Classification:
     ) -> Iterator[tuple[str, float]]:
         yield "train_accuracy", accuracy(self, model, train_loader, device, num_batches, group)
         yield "validation_accuracy", accuracy(self, model, val_loader, device, num_batches, group)
+
+
+def fused(model: nn.Module) -> bool:
+    """Return whether a model may leave out what a loss does not depend on (`kernels="fused"`)."""
+    return getattr(_bare(model), "kernels", "explicit") == "fused"
 
 
 def _bare(model: nn.Module) -> nn.Module:
