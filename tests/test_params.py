@@ -11,6 +11,8 @@ import yaml
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.params import Params, load_params
 
+JUDGE = {"name": "a", "url": "http://localhost:11434/v1", "model": "llama3", "seed": 123}
+
 
 @pytest.fixture
 def values(root):
@@ -101,6 +103,24 @@ def test_numbers_as_people_type_them(root, load, number):
         ("classify.data.label", "", "classify.data.label: .*at least 1 character"),
         ("classify.class_weights", "auto", "classify.class_weights: .*'balanced', found 'auto'"),
         ("classify.base", "../../etc", "classify.base: .*found '../../etc'"),
+        ("instruct.prompt_style", "chatml", "instruct.prompt_style: .*'phi3', found 'chatml'"),
+        ("instruct.data", "/tmp/data.json", "instruct.data: .*found '/tmp/data.json'"),
+        ("instruct.preferences.data", "data/../x", "instruct.preferences.data: .*found 'data/../x'"),
+        ("instruct.preferences.beta", 0, "instruct.preferences.beta: .*greater than 0, found 0"),
+        ("evaluate.judges", [JUDGE], "evaluate.judges: judges are asked over a connection; set runtime.offline"),
+        ("evaluate.judges", [JUDGE, dict(JUDGE)], "evaluate: judges: expected a name of its own for each, found a, a"),
+        *[
+            ("evaluate.judges", [{**JUDGE, key: value}], f"evaluate.judges.0.{key}: ")
+            for key, value in (
+                ("url", "localhost:11434"),
+                ("url", "ftp://a/v1"),
+                ("url", "http://user:word@judge.example/v1"),
+                ("url", "http://judge.example/v1?key=1"),
+                ("name", "a.b"),
+                ("model", ""),
+                ("key", "sk-1"),
+            )
+        ],
         ("download_gpt2.source", "openai", "'tiny' exists as a synthetic model only"),
         ("download_gpt2.source", "path", "download_gpt2.path: expected a folder under data/bases/"),
         ("download_gpt2.path", "../mine", "download_gpt2.path: .*found '../mine'"),
@@ -119,6 +139,12 @@ def test_wrong_values_are_named(values, load, key, value, complaint):
         load(values)
     assert "\n" not in str(caught.value)
     assert "params.yaml" in str(caught.value)
+
+
+def test_judges(values, load):
+    values["evaluate"]["judges"] = [JUDGE, {**JUDGE, "name": "b", "url": "https://judge.example"}]
+    values["runtime"]["offline"] = False
+    assert [judge.name for judge in load(values).evaluate.judges] == ["a", "b"]
 
 
 def test_a_missing_parameter(values, load):

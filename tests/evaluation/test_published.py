@@ -118,3 +118,59 @@ def test_a_figure_that_is_missing_is_shown_without_ours(results):
     del results["pretrain"]["final"]
     found = row(compare(results, book()), "pretraining", "validation loss, last evaluation")
     assert (found["ours"], found["difference"], found["note"]) == (None, None, "not measured here")
+
+
+@pytest.mark.parametrize(
+    ("changes", "source", "last", "score"),
+    [
+        ({}, "chapter 7, 355M", 0.299, 49.45),
+        ({"prompt_style": "phi3"}, "companion, exercise 7.1, 355M", 0.424, 48.87),
+        ({"mask_instruction": True}, "companion, exercise 7.2, 355M", 0.143, 47.73),
+        (
+            {"data": "data/alpaca_data.json", "batch_size": 4, "max_length": 512},
+            "companion, exercise 7.3, 355M",
+            0.761,
+            48.16,
+        ),
+        (
+            {
+                "objective": "preferences",
+                "epochs": 1,
+                "optimizer": {"lr": 5e-6, "weight_decay": 0.01},
+                "preferences": {"beta": 0.1},
+            },
+            "companion, ch07/04, on chapter 7's 355M",
+            0.606,
+            None,
+        ),
+    ],
+)
+def test_each_published_way_to_learn_instructions_is_held_against_its_own_row(results, changes, source, last, score):
+    judges = [{"name": "a", "model": "phi3"}, {"name": "b", "model": "llama3:8b"}]
+    results["instructions"] = {"judges": {"a": {"mean": 1.0}, "b": {"mean": 50.0}}}
+    settings = {**book(), "judges": judges}
+    settings["instruct"] |= {"data": "data/raw/instruction-data.json", **changes}
+    rows = [found for found in compare(results, settings) if found["training"] == "instructions"]
+    assert row(rows, "instructions", "training loss, last evaluation")["published"] == last
+    assert all(found["source"].startswith(source) and not found["note"] for found in rows if found["ours"] is not None)
+    if score is None:
+        assert not any("score by" in found["figure"] for found in rows)
+    else:
+        judged = row(rows, "instructions", "score by Llama-3-8B, 0 to 100")
+        assert (judged["published"], judged["ours"], judged["note"]) == (score, 50.0, "")
+
+
+def test_a_way_that_nobody_published_names_what_differs(results):
+    settings = book()
+    settings["instruct"] |= {"prompt_style": "phi3", "mask_instruction": True, "objective": "answers"}
+    rows = [found for found in compare(results, settings) if found["training"] == "instructions"]
+    expected = "other settings: prompt_style phi3, mask_instruction True"
+    assert all(found["note"].startswith(expected) for found in rows)
+
+
+@pytest.mark.parametrize("model", ["llama3.1:8b", "gpt-4o", "llama3:70b", "llama31"])
+def test_another_judge_than_the_books_says_so(results, model):
+    results["instructions"] = {"judges": {"a": {"mean": 60.0}}}
+    rows = compare(results, {**book(), "judges": [{"name": "a", "model": model}]})
+    judged = row(rows, "instructions", "score by Llama-3-8B, 0 to 100")
+    assert (judged["ours"], judged["note"]) == (60.0, f"other judge: {model}")

@@ -34,6 +34,11 @@ BETA = 0.3
 SCORES = ("reward_accuracy", "reward_margin", "chosen_reward", "rejected_reward")
 
 
+@pytest.fixture(autouse=True)
+def _one_thread(_two_threads):
+    torch.set_num_threads(1)  # for matrices this small, two only wait for each other
+
+
 class Pairs(list):
     max_length = 14
 

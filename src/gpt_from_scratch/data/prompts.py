@@ -66,6 +66,6 @@ def style_of(facts: Mapping[str, Any]) -> PromptStyle:
         InputError: when the facts name a style that does not exist.
     """
     style = facts.get(FACT, "alpaca")
-    if style not in _STYLES:
+    if not (isinstance(style, str) and style in _STYLES):
         raise InputError(f"{FACT} of the model: expected {' or '.join(_STYLES)}, found {shown(style)}")
     return style

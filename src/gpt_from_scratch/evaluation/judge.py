@@ -71,9 +71,10 @@ class Judge:
         self._key = key if here or self._url.startswith("https:") else ""
         self._session = requests.Session()
         self._session.trust_env = not here  # a proxy is for other machines
-        # Asking twice does no harm, so that a POST is tried again too; what hangs, once.
+        # Asking twice does no harm, so that a POST is tried again too; what is away or hangs, not as often.
         retry = urllib3.Retry(
             total=TRIES_AGAIN,
+            connect=2,
             read=1,
             status_forcelist=_PASSING,
             allowed_methods=["POST"],

@@ -1,0 +1,227 @@
+"""Prompt style, masking, data and preferences reach training, samples, facts and evaluation; judges the results."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from unittest.mock import MagicMock
+
+import pytest
+import torch
+
+from gpt_from_scratch.data.instructions import read_entries, split_entries
+from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.evaluation.instructions import response_loss
+from gpt_from_scratch.evaluation.judge import Judge
+from gpt_from_scratch.evaluation.results import results_table
+from gpt_from_scratch.files import sha256, write_json
+from gpt_from_scratch.model import GPTConfig, GPTModel
+from gpt_from_scratch.params import Params, load_params
+from gpt_from_scratch.tokenizer.bpe import load_tokenizer
+from gpt_from_scratch.training.checkpoint import Checkpoints
+from gpt_from_scratch.training.resuming import Saver
+from gpt_from_scratch.training_stage import TrainingStage
+from gpt_from_scratch.weights.huggingface import load_facts, load_model, save_model
+
+CPU = torch.device("cpu")
+SMALL = {"epochs": 1, "eval_batches": 1, "sample_tokens": 3, "max_length": 160}
+
+
+@pytest.fixture(scope="module")
+def project(root, tmp_path_factory):
+    """A project's folder with a very small base model and thirty instructions."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("data/raw", "data/sample"):
+        (folder / name).mkdir(parents=True)
+    entries = json.loads((root / "data/sample/instruction-data.json").read_text(encoding="utf-8"))
+    raw = folder / "data/raw"
+    write_json(raw / "instruction-data.json", entries[:30])
+    write_json(folder / "data/own.json", entries[30:70])
+    write_json(
+        raw / "sources.json",
+        {"data": "sample", "sha256": {"instruction-data.json": sha256(raw / "instruction-data.json")}},
+    )
+    shutil.copy(root / "data/sample/preference-data.json", folder / "data/sample")
+    torch.manual_seed(1)
+    model = GPTModel(GPTConfig(vocab_size=1536, context_length=192, emb_dim=16, n_heads=2, n_layers=1))
+    base = folder / "models/gpt2/tiny"
+    base.mkdir(parents=True)
+    save_model(model, base, root / "data/sample/bpe", {"pretrained": "synthetic"})
+    return folder
+
+
+@pytest.fixture
+def stage_with(root, project, tmp_path):
+    """Makes a stage of the project, with parameters of the section `instruct` changed."""
+
+    def make(evaluate=(), **changes):
+        values = load_params(root / "profiles/quick.yaml").model_dump()
+        values["instruct"] |= {**SMALL, **changes}
+        values["runtime"] |= {"portable": False, "offline": False}
+        values["evaluate"] |= {"response_tokens": 3, **dict(evaluate)}
+        shutil.rmtree(project / "metrics", ignore_errors=True)
+        saver = Saver(Checkpoints(tmp_path / "checkpoints"), 1e9)
+        return TrainingStage("finetune_instruct", project, Params.model_validate(values), MagicMock(), saver)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def finetune(root):
+    return runpy.run_path(str(root / "stages/finetune_instruct.py"), run_name="not_main")["finetune_instruct"]
+
+
+@pytest.fixture(scope="module")
+def evaluate(root):
+    return runpy.run_path(str(root / "stages/evaluate.py"), run_name="not_main")["evaluate_instructions"]
+
+
+def metrics_of(project):
+    return json.loads((project / "metrics/finetune_instruct.json").read_text())
+
+
+def test_the_books_way_leaves_no_other_facts_than_before(project, stage_with, finetune):
+    finetune(stage_with())
+    assert load_facts(project / "models/instruct") == {"base": "tiny", "data": "sample", "pretrained": "synthetic"}
+    found = {"base", "cut", "data", "final", "initial", "pretrained", "seen", "steps"}
+    assert set(metrics_of(project)) == found
+
+
+def test_style_masking_and_data(project, stage_with, finetune, evaluate):
+    stage = stage_with(prompt_style="phi3", data="data/own.json")
+    finetune(stage)
+    plain = metrics_of(project)
+    assert plain["steps"] == 34 // 8
+    facts = load_facts(project / "models/instruct")
+    assert (facts["prompt_style"], facts["instructions"]) == ("phi3", "data/own.json")
+    (sample,) = json.loads((project / "metrics/samples/finetune_instruct.json").read_text())
+    assert sample["text"].startswith("<|user|>\n")
+    model, tokenizer = load_model(project / "models/instruct"), load_tokenizer(project / "models/instruct")
+    test = split_entries(read_entries(project / "data/own.json"), 0.85, 0.1)[1]
+    found = evaluate(stage, CPU)
+    assert found["entries"] == len(test) == 4
+    assert found["response_loss"] == pytest.approx(response_loss(model, tokenizer, test, 160, 16, "phi3"))
+    assert found["response_loss"] != pytest.approx(response_loss(model, tokenizer, test, 160, 16, "alpaca"))
+    responses = json.loads((project / "metrics/responses.json").read_text())
+    assert [response["instruction"] for response in responses] == [entry["instruction"] for entry in test]
+    assert all("scores" not in response for response in responses)
+
+    finetune(stage_with(prompt_style="phi3", data="data/own.json", mask_instruction=True))
+    masked = metrics_of(project)
+    assert masked["initial"]["train_loss"] != plain["initial"]["train_loss"]
+    assert masked["seen"] == plain["seen"]
+
+
+def test_preferences(project, stage_with, finetune, evaluate):
+    stage = stage_with(objective="preferences", epochs=2)
+    finetune(stage)
+    facts = load_facts(project / "models/instruct")
+    assert (facts["objective"], facts["preferences"]) == ("preferences", "data/sample/preference-data.json")
+    found = metrics_of(project)
+    assert found["steps"] == 2 * (51 // 8)
+    assert found["initial"]["train_loss"] == pytest.approx(0.693147, abs=1e-5)
+    assert found["final"]["train_loss"] < 0.6931
+    assert [row["epoch"] for row in found["epochs"]] == [1, 2]
+    assert found["last_epoch"]["train_reward_margin"] > 0
+    named = {name for call in stage.run.metrics.call_args_list for name in call.args[0]}
+    assert {"initial_train_reward_accuracy", "initial_validation_reward_margin"} < named
+    logged = {call.args[0].name for call in stage.run.log.call_args_list}
+    assert {"train_reward_accuracy", "validation_reward_margin", "train_chosen_reward"} < logged
+    assert sorted(path.name for path in (project / "metrics/plots").iterdir()) == ["finetune_instruct.csv"]
+    assert evaluate(stage, CPU)["entries"] == 3
+
+
+def test_a_base_that_was_taught_otherwise_leaves_none_of_that_in_the_facts(project, stage_with, finetune):
+    config = project / "models/gpt2/tiny/config.json"
+    before = config.read_text()
+    content = json.loads(before)
+    content["gpt_from_scratch"] |= {"prompt_style": "phi3", "objective": "preferences"}
+    config.write_text(json.dumps(content))
+    try:
+        finetune(stage_with())
+    finally:
+        config.write_text(before)
+    assert load_facts(project / "models/instruct") == {"base": "tiny", "data": "sample", "pretrained": "synthetic"}
+
+
+def test_a_file_that_is_not_there(stage_with, finetune):
+    with pytest.raises(InputError, match=r"data/none\.json: file not found"):
+        finetune(stage_with(data="data/none.json"))
+
+
+@pytest.fixture
+def endpoint():
+    """A chat endpoint whose scores are the seeds of those who ask, and once nonsense."""
+    replies = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            replies.append(body)
+            content = "nonsense" if len(replies) == 2 else str(body["seed"])
+            text = json.dumps({"choices": [{"message": {"content": content}}]}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+    server.server_close()
+
+
+def test_judges_score_the_answers(project, stage_with, finetune, evaluate, endpoint):
+    finetune(stage_with())
+    judges = [{"name": name, "url": endpoint, "model": "llama3", "seed": seed} for name, seed in (("a", 40), ("b", 70))]
+    stage = stage_with({"judges": judges})
+    found = evaluate(stage, CPU, [Judge(settings) for settings in stage.params.evaluate.judges])
+    assert found["judges"] == {
+        "a": {"mean": 40.0, "scored": 2, "unparsable": 1},
+        "b": {"mean": 70.0, "scored": 3, "unparsable": 0},
+    }
+    assert found["judge_correlations"] == [{"judges": ["a", "b"], "pearson": None, "responses": 2, "spearman": None}]
+    responses = json.loads((project / "metrics/responses.json").read_text())
+    assert [response["scores"] for response in responses] == [
+        {"a": 40, "b": 70},
+        {"a": None, "b": 70},
+        {"a": 40, "b": 70},
+    ]
+    named = {name for call in stage.run.metrics.call_args_list for name in call.args[0]}
+    assert "instructions/a/mean" in named
+
+
+def test_an_evaluation_whose_judge_is_away_ends_before_it_begins(root, stage_with):
+    judge = {"name": "a", "url": "http://127.0.0.1:9/v1", "model": "llama3", "seed": 1}
+    whole = runpy.run_path(str(root / "stages/evaluate.py"), run_name="not_main")["evaluate"]
+    with pytest.raises(InputError, match=r"judge a: http://127\.0\.0\.1:9/v1/chat/completions: expected an answer"):
+        whole(stage_with({"judges": [judge]}))  # there is nothing to evaluate yet either, and that comes later
+
+
+def test_the_table_shows_the_judges(tmp_path):
+    instructions = {
+        "rouge_l": 0.5,
+        "judges": {"a": {"mean": 49.5, "scored": 108, "unparsable": 2}},
+        "judge_correlations": [{"judges": ["a", "b"], "pearson": 0.9, "spearman": 0.8, "responses": 100}],
+    }
+    write_json(
+        tmp_path / "evaluation.json",
+        {
+            "data": "sample",
+            "pretrained": "none",
+            "language_model": dict.fromkeys(("train_loss", "validation_loss", "validation_perplexity"), 1.0),
+            "classifier": {"baseline": {"test": {"accuracy": 1.0}}},
+            "instructions": instructions,
+            "published": [],
+        },
+    )
+    lines = [" ".join(line.split()) for line in results_table(tmp_path).splitlines()]
+    assert "instructions score by a (108 answers, 2 unparsable) 49.5000" in lines
+    assert "instructions rank correlation of a and b 0.8000" in lines
