@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from refusal import refused
@@ -158,6 +158,17 @@ def test_no_corpus_lies_outside_data(tmp_path, quick, value) -> None:
         load_params(path)
 
 
+@pytest.mark.parametrize("value", ["data", "data/../x", "data/x/../../y", "data/.cache", *PATHS])
+@pytest.mark.parametrize("key", ["instruct.data", "instruct.preferences.data"])
+def test_no_instructions_lie_outside_data(tmp_path, quick, key, value) -> None:
+    *sections, name = key.split(".")
+    head, mark, rest = quick.partition(f"{sections[-1]}:\n")
+    path = tmp_path / "params.yaml"
+    path.write_text(head + mark + changed(rest, name, f'"{value}"'.replace("\\x", "\\\\x")), encoding="utf-8")
+    with refused(path, rf"{key}: string should match pattern"):
+        load_params(path)
+
+
 @pytest.mark.parametrize("value", ["*/../x", "**/..", ".*", *(path for path in PATHS if path != "ＧＰＴ")])
 def test_no_glob_leads_out_of_the_corpus(tmp_path, quick, value) -> None:
     path = tmp_path / "params.yaml"
@@ -172,12 +183,16 @@ def test_every_text_among_the_parameters_is_bounded_or_no_path() -> None:
 
     def texts(model: Any, prefix: str = "") -> Iterator[str]:
         for name, field in model.model_fields.items():
-            if hasattr(field.annotation, "model_fields"):
-                yield from texts(field.annotation, f"{prefix}{name}.")
+            sections = [
+                kind for kind in (field.annotation, *get_args(field.annotation)) if hasattr(kind, "model_fields")
+            ]
+            if sections:
+                yield from texts(sections[0], f"{prefix}{name}.")
             elif "str" in str(field.annotation) and "Literal" not in str(field.annotation):
                 yield f"{prefix}{name}"
 
     bounded = {"profile", "download_gpt2.sizes", "classify.base", "instruct.base"}
-    bounded |= {"pretrain.corpus.path", "pretrain.corpus.files"}
-    prompts = {"pretrain.sample.prompt", "evaluate.sample_prompts"}
+    bounded |= {"pretrain.corpus.path", "pretrain.corpus.files", "instruct.data", "instruct.preferences.data"}
+    bounded |= {"evaluate.judges.name", "evaluate.judges.url"}
+    prompts = {"pretrain.sample.prompt", "evaluate.sample_prompts", "evaluate.judges.model"}
     assert set(texts(Params)) == bounded | prompts
