@@ -12,7 +12,7 @@ import pytest
 
 TARGETS = [
     *("help", "install", "repro", "reproduce-check", "test", "test-slow", "test-faults", "test-network"),
-    *("bench", "bench-gpu", "ui", "clean", "distclean", "lock"),
+    *("test-notebooks", "bench", "bench-gpu", "ui", "clean", "distclean", "lock"),
 ]
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="no make here")
