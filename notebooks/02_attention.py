@@ -512,5 +512,5 @@ assert projections[2] > score_products[2] and projections[3] < score_products[3]
 # ## What to try
 #
 # - Change a vector in `x` and follow the context vector of `light` in the 3-D picture.
-# - Draw `head_weights` of a trained model: `load_model("models/pretrain")`, and `model.embed(ids)` behind the first norm.
+# - Draw `head_weights` of a trained model: `load_model("models/pretrain")`, and `model.embed(ids)` normed.
 # - Next: [03_architecture](03_architecture.py), the whole model around this layer.

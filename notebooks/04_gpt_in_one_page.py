@@ -153,7 +153,8 @@ class GPT(nn.Module):
             for kind in ("weight", "bias"):
                 qkv = t[f"h.{n}.attn.c_attn.{kind}"].chunk(3, dim=-1)
                 for part, value in zip((att.W_query, att.W_key, att.W_value), qkv, strict=True):
-                    getattr(part, kind).copy_(value.T if kind == "weight" else value)
+                    if kind == "weight" or self.cfg.qkv_bias:
+                        getattr(part, kind).copy_(value.T if kind == "weight" else value)
                 for part, name in ((att.out_proj, "attn.c_proj"), (ff[0], "mlp.c_fc"), (ff[2], "mlp.c_proj")):
                     value = t[f"h.{n}.{name}.{kind}"]
                     getattr(part, kind).copy_(value.T if kind == "weight" else value)
@@ -187,7 +188,8 @@ SAMPLE = ROOT / "data/sample"
 torch.set_num_threads(1)  # models this small gain nothing from more
 tokenizer = load_tokenizer(SAMPLE / "bpe")
 
-cfg = Config(vocab_size=tokenizer.n_vocab, context_length=64, emb_dim=96, n_heads=4, n_layers=3)
+small = {"vocab_size": tokenizer.n_vocab, "context_length": 64, "emb_dim": 96, "n_heads": 4, "n_layers": 3}
+cfg = Config(**small, qkv_bias=False, tie_weights=False)  # chapter 4's kind
 torch.manual_seed(123)
 page = GPT(cfg).eval()
 torch.manual_seed(123)

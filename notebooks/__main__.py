@@ -55,7 +55,12 @@ def run(notebook: Path, out: Path) -> float:
             # The source that the notebooks lie beside comes before an installed one.
             "PYTHONPATH": os.pathsep.join(filter(None, [str(HERE.parent / "src"), os.environ.get("PYTHONPATH")])),
         }
-        kernel = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=ThisPython())
+        kernel = AsyncKernelManager(
+            kernel_name="python3",
+            kernel_spec_manager=ThisPython(),
+            transport="ipc",  # no port is opened
+            connection_file=str(Path(profile) / "kernel.json"),
+        )
         client = NotebookClient(
             content, km=kernel, timeout=CELL_SECONDS, resources={"metadata": {"path": str(notebook.parent)}}
         )

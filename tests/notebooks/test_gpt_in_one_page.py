@@ -119,15 +119,16 @@ def test_drawn_tokens_are_among_the_k_best(page) -> None:
         assert set(many.tolist()) == set(ours(ids(1))[0, -1].topk(3).indices.tolist())
 
 
-def test_it_reads_what_transformers_wrote(page, tmp_path) -> None:
+@pytest.mark.parametrize("tied", [True, False])
+def test_it_reads_what_transformers_wrote(page, tmp_path, tied) -> None:
     torch.manual_seed(123)
-    config = GPT2Config(vocab_size=61, n_positions=12, n_embd=24, n_head=3, n_layer=2)
+    config = GPT2Config(vocab_size=61, n_positions=12, n_embd=24, n_head=3, n_layer=2, tie_word_embeddings=tied)
     theirs = GPT2LMHeadModel(config).eval()
     with torch.no_grad():
         for parameter in theirs.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
     theirs.save_pretrained(tmp_path)
-    ours = page.GPT(page.Config(**SHAPE)).eval()
+    ours = page.GPT(page.Config(**SHAPE, tie_weights=tied)).eval()
     ours.load_huggingface(tmp_path)
     with torch.no_grad():
         torch.testing.assert_close(ours(ids()), theirs(ids()).logits, rtol=1e-5, atol=1e-4)
