@@ -64,8 +64,15 @@ def run(notebook: Path, out: Path) -> float:
         client = NotebookClient(
             content, km=kernel, timeout=CELL_SECONDS, resources={"metadata": {"path": str(notebook.parent)}}
         )
+
+        async def to_the_end() -> None:
+            try:
+                await client.async_execute(env=environment)
+            finally:
+                await kernel.shutdown_kernel(now=True)  # the client leaves a kernel that it was given running
+
         try:
-            asyncio.run(client.async_execute(env=environment))
+            asyncio.run(to_the_end())
         finally:
             out.mkdir(parents=True, exist_ok=True)
             nbformat.write(content, out / f"{notebook.stem}.ipynb")
