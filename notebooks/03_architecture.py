@@ -44,6 +44,7 @@ from gpt_from_scratch.book.ch04 import (
 from gpt_from_scratch.data.batching import instruction_loaders, message_loaders, text_loaders
 from gpt_from_scratch.data.instructions import (
     IGNORE_INDEX,
+    RESPONSE_HEADER,
     Instructions,
     collate,
     format_prompt,
@@ -53,7 +54,6 @@ from gpt_from_scratch.data.instructions import (
 )
 from gpt_from_scratch.data.messages import Messages
 from gpt_from_scratch.data.spam import read_messages, split_messages
-from gpt_from_scratch.evaluation.instructions import answers
 from gpt_from_scratch.evaluation.language import perplexity
 from gpt_from_scratch.generation import decode, generate, next_token
 from gpt_from_scratch.generation.sampling import keep_top_k
@@ -543,15 +543,14 @@ print(f"test accuracy: {before:.1%} before, {after:.1%} after")
 assert after > 0.8
 
 with torch.no_grad():
-    for message in (
-        "You have WON a free prize! Text CLAIM to 80055 now",
-        "Running late, see you at the station at six",
+    for number in (
+        *torch.where(test_set.labels == 1)[0][:3].tolist(),
+        *torch.where(test_set.labels == 0)[0][:3].tolist(),
     ):
-        ids = Messages(
-            split.test.assign(Text=message)[:1], tokenizer, pad_id=tokenizer.eot_token, max_length=64
-        ).token_ids
-        spam = torch.softmax(classifier(ids)[:, -1], dim=-1)[0, 1]
-        print(f"{spam:6.1%} spam: {message}")
+        spam = torch.softmax(classifier(test_set.token_ids[number : number + 1])[:, -1], dim=-1)[0, 1]
+        print(
+            f"{'spam' if test_set.labels[number] else 'ham':5}{spam:6.1%} spam: {split.test['Text'].iloc[number][:90]}"
+        )
 
 # %% [markdown]
 # ## 3.12 Following instructions (chapter 7)
@@ -592,13 +591,16 @@ assert journal.rows[-1]["validation_loss"] < journal.rows[0]["validation_loss"] 
 
 for name, net in (("before", base), ("after", assistant)):
     print(f"\n{name}: validation loss {mean_loss(LanguageModelling(), net, loaders[1], CPU):.2f}")
-    for entry, answer in zip(test_entries[:4], answers(net, tokenizer, test_entries[:4], 24, 4), strict=True):
-        print(f"  {entry['instruction']} {entry['input']}\n    expected {entry['output']!r}\n    answered {answer!r}")
+    for entry in test_entries[:5]:
+        prompt_ids = tokenizer.encode(format_prompt(entry) + RESPONSE_HEADER)
+        (answer,) = generate(net, [prompt_ids], 24, eos_id=tokenizer.eot_token)
+        print(f"  {entry['instruction']} {entry['input']}\n    expected {entry['output']!r}")
+        print(f"    answered {tokenizer.decode(answer)!r}")
 
 # %% [markdown]
-# What is learnt first is the form: sentences as the answers have them ("The opposite of …", "The past tense of …"),
-# and an end. What was asked for is not in them, since a model this small has read one short story and nothing else.
-# That is what pretraining on a large corpus is for, and why chapter 7 starts from GPT-2 355M.
+# What is learnt first is the form: sentences as the answers have them ("The opposite of …"), and an end. What was
+# asked for is not in them, since a model this small has read one short story and nothing else. That is what
+# pretraining on a large corpus is for, and why chapter 7 starts from GPT-2 355M.
 #
 # ## What to try
 #
