@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from gpt_from_scratch.commands import classify, converse, data, export, look, write
+from gpt_from_scratch.commands import classify, converse, data, experiments, export, look, write
 from gpt_from_scratch.commands.report import compare, report
 from gpt_from_scratch.errors import InputError, reason
 from gpt_from_scratch.project import find_project
@@ -49,6 +49,7 @@ app = typer.Typer(cls=_OneLine, no_args_is_help=True, pretty_exceptions_enable=F
 for group in (write.app, converse.app, classify.app, look.app, export.app):
     app.add_typer(group)
 app.add_typer(data.app, name="data")
+app.add_typer(experiments.app, name="experiments")
 
 
 @app.callback()

@@ -1,0 +1,125 @@
+"""Greedy decoding of one prompt with and without a key-value cache, in tokens a second (the companion's ch04/03)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gpt_from_scratch.experiments.measure import Measured, Say, in_turn, wait
+from gpt_from_scratch.generation import generate
+from gpt_from_scratch.model import GPTConfig, GPTModel, KVCache
+from gpt_from_scratch.model.layers import use_kernels
+
+Decode = Callable[[list[int], int], list[int]]
+
+
+class GrowingLayer:
+    """One layer's keys and values, to which those of new tokens are joined: each time a copy of all."""
+
+    def __init__(self) -> None:
+        self.keys: Tensor | None = None
+        self.values: Tensor | None = None
+        self.length = 0
+
+    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return those of all tokens, `[batch, heads, tokens, head width]`."""
+        if self.keys is not None and self.values is not None:
+            keys, values = torch.cat([self.keys, keys], dim=2), torch.cat([self.values, values], dim=2)
+        self.keys, self.values, self.length = keys, values, keys.shape[2]
+        return keys, values
+
+
+class GrowingCache:
+    """A key-value cache as it is first explained: nothing is reserved. Takes the place of a `KVCache`."""
+
+    def __init__(self, cfg: GPTConfig) -> None:
+        self.layers = [GrowingLayer() for _ in range(cfg.n_layers)]
+
+    @property
+    def length(self) -> int:
+        """Tokens so far."""
+        return self.layers[0].length
+
+
+def measure_decoding(names: list[str], sizes: Mapping[str, int], device: torch.device, say: Say) -> dict[str, Measured]:
+    """Time each way of decoding, on random weights and a random prompt.
+
+    Raises:
+        ValueError: when ways with the same arithmetic write other tokens.
+    """
+    torch.manual_seed(123)
+    cfg = GPTConfig(
+        sizes["vocab_size"], sizes["context_length"], sizes["emb_dim"], sizes["n_heads"], sizes["n_layers"], 0.0
+    )
+    model = GPTModel(cfg).eval().to(device)
+    prompt = torch.randint(cfg.vocab_size, (sizes["prompt"],)).tolist()
+    written: dict[str, list[int]] = {}
+    ways = {name: _way(name, model) for name in names}
+
+    def work(name: str) -> Callable[[], None]:
+        def decode() -> None:
+            written[name] = ways[name](prompt, sizes["new_tokens"])
+            wait(device)
+
+        return decode
+
+    for decode in ways.values():
+        decode(prompt, 2)
+    times = in_turn({name: work(name) for name in names}, sizes["repeats"], warmup=0)
+    say(f"{len(names)} ways timed")
+    exact = {name: tokens for name, tokens in written.items() if name != "int8"}
+    if any(not _same(model, prompt, tokens, next(iter(exact.values()))) for tokens in exact.values()):
+        raise ValueError(f"expected the same tokens, found {exact}")
+    return {name: Measured({"tokens": sizes["new_tokens"] / seconds}) for name, seconds in times.items()}
+
+
+@torch.inference_mode()
+def without_cache(model: GPTModel, prompt: list[int], new_tokens: int) -> list[int]:
+    """Send all tokens through the model for every new one, as chapter 4 does."""
+    ids = torch.tensor([prompt], device=model.device)
+    for _ in range(new_tokens):
+        ids = torch.cat([ids, model(ids)[:, -1].argmax(dim=-1, keepdim=True)], dim=1)
+    return ids[0, len(prompt) :].tolist()
+
+
+@torch.inference_mode()
+def with_cache(model: GPTModel, prompt: list[int], new_tokens: int, cache: Any) -> list[int]:
+    """Send the newest token alone through the model; keys and values of the others are in the cache."""
+    ids, new = torch.tensor([prompt], device=model.device), []
+    for _ in range(new_tokens):
+        ids = model(ids, cache=cache)[:, -1].argmax(dim=-1, keepdim=True)
+        new.append(ids.item())
+    return new
+
+
+def _way(name: str, model: GPTModel) -> Decode:
+    fused = copy.deepcopy(model)
+    use_kernels(fused, "fused")
+    if name == "int8":
+        from gpt_from_scratch.model.int8 import to_int8
+
+        fused = to_int8(fused)
+    ways: dict[str, Decode] = {
+        "without": lambda prompt, count: without_cache(model, prompt, count),
+        "growing": lambda prompt, count: with_cache(model, prompt, count, GrowingCache(model.config)),
+        "preallocated": lambda prompt, count: with_cache(
+            model, prompt, count, KVCache(model.config, 1, len(prompt) + count, model.device, torch.float32)
+        ),
+        "engine": lambda prompt, count: generate(fused, [prompt], count)[0],
+        "int8": lambda prompt, count: generate(fused, [prompt], count)[0],
+    }
+    return ways[name]
+
+
+@torch.inference_mode()
+def _same(model: GPTModel, prompt: list[int], one: list[int], other: list[int]) -> bool:
+    """Return whether two answers are equal, or part where two logits tie up to rounding."""
+    if one == other:
+        return True
+    place = next(number for number, pair in enumerate(zip(one, other, strict=True)) if pair[0] != pair[1])
+    logits = model(torch.tensor([prompt + one[:place]], device=model.device))[0, -1]
+    return bool((logits[one[place]] - logits[other[place]]).abs() < 1e-4 * logits.std())

@@ -1,0 +1,100 @@
+"""DVC's experiments as git keeps them: a commit each, under refs/exps, with its parameters and metrics."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.params import Params
+from gpt_from_scratch.plain_yaml import parse_yaml
+from gpt_from_scratch.reading import parse_json
+
+_REF = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/(?P<name>[^/]+)")
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A finished experiment.
+
+    Attributes:
+        name: as it was started.
+        commit: what git keeps of it.
+        baseline: the commit that it was started from.
+        made: when, seconds since 1970.
+    """
+
+    root: Path
+    name: str
+    commit: str
+    baseline: str
+    made: int
+
+    def params(self) -> Params | None:
+        """Return its parameters; None where they are not those of this code."""
+        try:
+            return Params.model_validate(parse_yaml(self._file("params.yaml") or "", self.name))
+        except (InputError, ValidationError):
+            return None
+
+    def metrics(self, name: str) -> dict[str, Any]:
+        """Return the content of `metrics/<name>.json`; nothing where it has none."""
+        text = self._file(f"metrics/{name}.json")
+        return parse_json(text, f"{self.name}: metrics/{name}.json") if text else {}
+
+    def has_present_code(self) -> bool:
+        """Return whether the stages and what they use are what lies in the working tree."""
+        command = ["git", "diff", "--quiet", self.commit, "--", "dvc.yaml", *code_paths(self.root)]
+        return subprocess.run(command, cwd=self.root, capture_output=True).returncode == 0
+
+    def _file(self, path: str) -> str | None:
+        return git(self.root, "show", f"{self.commit}:{path}")
+
+
+def recorded(root: Path) -> dict[str, list[Recorded]]:
+    """Return the finished experiments by name, the newest first; one name may stand under several commits."""
+    lines = git(root, "for-each-ref", "--format=%(objectname) %(committerdate:unix) %(refname)", "refs/exps") or ""
+    found: dict[str, list[Recorded]] = {}
+    for line in lines.splitlines():
+        commit, made, ref = line.split(" ", 2)
+        if match := _REF.fullmatch(ref):
+            baseline = "".join(ref.split("/")[2:4])
+            found.setdefault(match["name"], []).append(Recorded(root, match["name"], commit, baseline, int(made)))
+    return {name: sorted(same, key=lambda one: -one.made) for name, same in found.items()}
+
+
+def code_paths(root: Path) -> list[str]:
+    """Return what git holds of the stages' dependencies: scripts, modules, the sample."""
+    stages = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    deps = {dep for stage in stages.values() for dep in stage.get("deps", [])}
+    return sorted(dep for dep in deps if dep.startswith(("src/", "stages/", "data/sample")))
+
+
+def head(root: Path) -> str:
+    """Return the commit that is checked out.
+
+    Raises:
+        InputError: where there is none: DVC's experiments are commits beside it.
+    """
+    commit = git(root, "rev-parse", "HEAD")
+    if commit is None:
+        raise InputError(f"{root}: expected a git checkout with a commit, which DVC's experiments begin from")
+    return commit.strip()
+
+
+def untracked_code(root: Path) -> list[str]:
+    """Return the files under src/ and stages/ that git does not know, and that no experiment therefore sees."""
+    lines = git(root, "ls-files", "--others", "--exclude-standard", "--", "src", "stages") or ""
+    return lines.splitlines()
+
+
+def git(root: Path, *arguments: str) -> str | None:
+    """Return what git prints; None when it fails."""
+    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True)
+    return done.stdout if done.returncode == 0 else None

@@ -1,0 +1,165 @@
+"""A search for hyper-parameters: Optuna proposes, a DVC experiment answers, and all trials are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.experiments.figures import figure
+from gpt_from_scratch.experiments.recorded import git, head, recorded
+from gpt_from_scratch.experiments.runner import forget, is_present, log_file, run_one
+from gpt_from_scratch.experiments.settings import changes_of, override, plan, raw_params
+from gpt_from_scratch.experiments.study import Axis, PipelineStudy, Settings, Space, Variant
+
+if TYPE_CHECKING:
+    import optuna
+
+STORE = Path(".cache/optuna.db")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search has come to.
+
+    Attributes:
+        trials: that gave a figure.
+        failed: that did not.
+        value: the best figure, with its parameters and its experiment; None without any.
+    """
+
+    trials: int
+    failed: int
+    value: float | None = None
+    params: Mapping[str, Any] | None = None
+    experiment: str = ""
+
+    @property
+    def command(self) -> str:
+        """What makes the best parameters those of params.yaml."""
+        return f"dvc exp apply {self.experiment}"
+
+
+def search(
+    root: Path, name: str, study: PipelineStudy, trials: int, *, reduced: bool, say: Callable[[str], object] = print
+) -> Found:
+    """Go on with a study's search until it has so many trials, and return the best.
+
+    Trials are of one search as long as space, other parameters and code stay the same. Each draws from a seed of its
+    own, so that a search that was interrupted goes on as if it had not been.
+
+    Raises:
+        InputError: for a study without a space, or where no experiment can run.
+        KeyboardInterrupt: after Ctrl-C; the trial that ran is made again by the next call.
+    """
+    if study.space is None:
+        raise InputError(f"{name}: expected a study with a space to search, found none")
+    head(root)
+    base = raw_params(root / "params.yaml")
+    common = changes_of(study, Variant(name="trial", title=""), reduced)
+    key = search_key(root, study.space, base, common)
+    found = open_search(root, f"{name}-{key}")
+    say(f"{name}: search {key}, {len(_finished(found))} of {trials} trials are there")
+    while (number := len(_finished(found))) < trials:
+        trial = _next(found, study.space, number)
+        proposed = {key: _suggest(trial, key, axis) for key, axis in study.space.axes.items()}
+        changes: Settings = {**common, **proposed}
+        title = ", ".join(f"{key}={_short(value)}" for key, value in trial.params.items())
+        planned = plan(base, name, Variant(name=f"trial-{key}-{number}", title=title), changes, reduced)
+        present = recorded(root)
+        trial.set_user_attr("experiment", planned.name)
+        try:
+            if not is_present(planned, present):
+                forget(root, planned.name, present)
+                say(f"[{number + 1}/{trials}] {planned.name}: {title}")
+                outcome = run_one(root, study, planned, log_file(root, planned.name))
+                if outcome.state == "failed":
+                    say(f"[{number + 1}/{trials}] {outcome}")
+            value = _value(root, study, study.space, planned.name)
+        except BaseException:
+            found.tell(trial, state=_state("FAIL"))
+            raise
+        trial.set_user_attr("answered", True)
+        if value is None:
+            found.tell(trial, state=_state("FAIL"))
+        else:
+            found.tell(trial, value)
+            say(f"[{number + 1}/{trials}] {planned.name}: {study.columns[study.space.column].title} {value:.4f}")
+    return best(found)
+
+
+def best(found: optuna.Study) -> Found:
+    """Return what a search has come to."""
+    told = _finished(found)
+    good = [trial for trial in told if trial.value is not None]
+    if not good:
+        return Found(0, len(told))
+    winner = min(good, key=lambda trial: trial.value)
+    return Found(len(good), len(told) - len(good), winner.value, winner.params, winner.user_attrs["experiment"])
+
+
+def open_search(root: Path, name: str) -> optuna.Study:
+    """Open a search, or begin it; trials that a killed process left are given up."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    (root / STORE).parent.mkdir(parents=True, exist_ok=True)
+    found = optuna.create_study(storage=f"sqlite:///{root / STORE}", study_name=name, load_if_exists=True)
+    for trial in found.get_trials(deepcopy=False, states=[_state("RUNNING")]):
+        found.tell(trial.number, state=_state("FAIL"))
+    return found
+
+
+def search_key(root: Path, space: Space, base: Mapping[str, Any], common: Settings) -> str:
+    """Return a short hash of what a trial's figure depends on besides its own parameters."""
+    fixed = {key: value for key, value in base.items() if key not in ("runtime", "profile")}
+    code = git(root, "rev-parse", "HEAD:src", "HEAD:stages", "HEAD:dvc.yaml") or ""
+    content = [space.model_dump(mode="json"), fixed, common, code]
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:8]
+
+
+def adopted(params: Mapping[str, Any]) -> str:
+    """Return a command that runs the pipeline with parameters, and leaves them in params.yaml."""
+    return "dvc exp run " + " ".join(f"-S {override(key, value)}" for key, value in params.items())
+
+
+def _next(found: optuna.Study, space: Space, number: int) -> optuna.trial.Trial:
+    import optuna
+
+    # A sampler that goes on would have forgotten its state in a process that was interrupted.
+    found.sampler = optuna.samplers.TPESampler(seed=space.seed + number)
+    return found.ask()
+
+
+def _suggest(trial: optuna.trial.Trial, key: str, axis: Axis) -> Any:
+    if axis.values is not None:
+        return trial.suggest_categorical(key, axis.values)
+    if axis.whole:
+        return trial.suggest_int(key, int(axis.low), int(axis.high), log=axis.log)
+    return trial.suggest_float(key, axis.low, axis.high, log=axis.log)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _value(root: Path, study: PipelineStudy, space: Space, name: str) -> float | None:
+    column = study.columns[space.column]
+    ones = recorded(root).get(name)
+    return figure({column.file: ones[0].metrics(column.file)}, column) if ones else None
+
+
+def _finished(found: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """Return the trials that count: those that were interrupted are made again."""
+    trials = found.get_trials(deepcopy=False, states=[_state("COMPLETE"), _state("FAIL")])
+    return [trial for trial in trials if trial.user_attrs.get("answered")]
+
+
+def _state(name: str) -> optuna.trial.TrialState:
+    import optuna
+
+    return optuna.trial.TrialState[name]

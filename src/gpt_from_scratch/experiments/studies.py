@@ -1,0 +1,126 @@
+"""What the subcommands of `gpt experiments` do with a study, whichever kind it is of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.experiments.figures import Row, rows
+from gpt_from_scratch.experiments.measure import Measured, measure, result_file
+from gpt_from_scratch.experiments.runner import Outcome, run_study
+from gpt_from_scratch.experiments.settings import read_change
+from gpt_from_scratch.experiments.study import Measurement, PipelineStudy, pipeline_study, read_study
+from gpt_from_scratch.experiments.table import flat, table
+from gpt_from_scratch.files import read_json
+from gpt_from_scratch.params import load_params
+
+Say = Callable[[str], object]
+
+
+def run(
+    root: Path,
+    name: str,
+    only: tuple[str, ...],
+    reduced: bool | None,
+    changes: Sequence[str],
+    jobs: int,
+    say: Say,
+) -> tuple[list[str], bool]:
+    """Run a study; return what there is to say at its end, and whether a variant failed.
+
+    Raises:
+        InputError: for what is unknown, or cannot be asked of this kind of study.
+    """
+    study = read_study(root, name)
+    if isinstance(study, Measurement):
+        if jobs:
+            raise InputError(f"{name}: expected no --queue for a measurement, which runs without DVC")
+        sizes = dict(read_change(change) for change in changes)
+        if wrong := [key for key, value in sizes.items() if not isinstance(value, int) or value < 1]:
+            raise InputError(f"--set {wrong[0]}: expected a size, a whole number from 1 on, found {sizes[wrong[0]]}")
+        measure(root, name, study, reduced=reduced is not False, only=only, changes=sizes, say=say)
+        return show(root, name).splitlines(), False
+    small, profile = reduced_setting(root, reduced), load_params(root / "params.yaml").profile
+    say(f"{name}: the {'reduced' if small else 'full'} setting over params.yaml (profile {profile})")
+    set_values = dict(read_change(change) for change in changes)
+    outcomes = run_study(root, name, study, reduced=small, only=only, changes=set_values, jobs=jobs, say=say)
+    show(root, name)  # logs the table
+    return _report(name, outcomes), any(outcome.state == "failed" for outcome in outcomes)
+
+
+def show(root: Path, name: str) -> str:
+    """Return a study's table with what stands above it, and log it into MLflow unless it is there.
+
+    Raises:
+        InputError: for a measurement that was never made.
+    """
+    from gpt_from_scratch.tracking.studies import log_study, stage_seconds
+
+    study = read_study(root, name)
+    if isinstance(study, Measurement):
+        lines, made = _measured(root, name, study)
+    else:
+        made = rows(root, name, study)
+        wanted = {row.experiment: row.params for row in made if row.params is not None}
+        times = stage_seconds(root, study.stage, wanted) if wanted and "minutes" in study.columns else {}
+        for row in made:
+            if row.experiment in times:
+                row.ours["minutes"] = times[row.experiment] / 60
+        lines = [study.title, f"Published: {study.source}."]
+    text = "\n".join([*lines, "", table(study.columns, made)])
+    if any(row.ours for row in made):
+        headline = study.headline if isinstance(study, PipelineStudy) else next(iter(study.columns))
+        figures = {row.variant.name: row.ours[headline] for row in made if headline in row.ours}
+        log_study(root, name, text, flat(made), figures, load_params(root / "params.yaml").profile)
+    return text
+
+
+def search(root: Path, name: str, trials: int, reduced: bool | None, say: Say) -> list[str]:
+    """Go on with a search; return what there is to say at its end.
+
+    Raises:
+        InputError: for a study without a space.
+    """
+    from gpt_from_scratch.experiments.search import adopted
+    from gpt_from_scratch.experiments.search import search as go_on
+
+    study = pipeline_study(root, name)
+    found = go_on(root, name, study, trials, reduced=reduced_setting(root, reduced), say=say)
+    if found.value is None or found.params is None or study.space is None:
+        return [f"{name}: no trial gave a figure; {found.failed} failed, see .cache/experiments"]
+    return [
+        f"{name}: {found.trials} trials, {found.failed} failed",
+        f"best {study.columns[study.space.column].title}: {found.value:.4f} ({found.experiment})",
+        *(f"  {key}: {value}" for key, value in found.params.items()),
+        f"adopt them, results included: {found.command}",
+        f"run them over the present parameters: {adopted(found.params)}",
+    ]
+
+
+def reduced_setting(root: Path, wanted: bool | None) -> bool:
+    """Return whether the reduced setting is meant: if nothing is said, where the weights are synthetic."""
+    if wanted is not None:
+        return wanted
+    return load_params(root / "params.yaml").download_gpt2.source == "synthetic"
+
+
+def _measured(root: Path, name: str, study: Measurement) -> tuple[list[str], list[Row]]:
+    path = result_file(root, name)
+    if not path.is_file():
+        raise InputError(f"{name}: expected a measurement in {path}, found none: gpt experiments run {name}")
+    content = read_json(path)
+    about = ", ".join(f"{key} {value}" for key, value in {**content["machine"], **content["sizes"]}.items())
+    made = []
+    for form in study.forms:
+        if form.name in content["forms"]:
+            found = Measured(**content["forms"][form.name])
+            made.append(Row(form, found.ours, found.marks))
+    return [study.title, f"Published: {study.source}.", f"Here: {about}."], made
+
+
+def _report(name: str, outcomes: Sequence[Outcome]) -> list[str]:
+    counts = {state: sum(one.state == state for one in outcomes) for state in ("done", "present", "skipped", "failed")}
+    lines = [f"{name}: " + ", ".join(f"{number} {state}" for state, number in counts.items() if number)]
+    lines += [f"  {outcome}" for outcome in outcomes if outcome.state in ("skipped", "failed")]
+    return [*lines, f"the table: gpt experiments table {name}"]

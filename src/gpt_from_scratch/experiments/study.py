@@ -1,0 +1,207 @@
+"""A study as `experiments/<name>.yaml` declares it, read and checked."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from gpt_from_scratch.errors import InputError, reason, shown
+from gpt_from_scratch.params import Number
+from gpt_from_scratch.plain_yaml import parse_yaml
+from gpt_from_scratch.reading import read_text
+
+FOLDER = "experiments"
+LARGEST_FILE = 2**18
+"""Bytes of a study's file."""
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length=120)]
+Key = Annotated[str, Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)+$")]
+Leaf = str | int | float | bool | None
+Settings = dict[Key, Leaf | list[Leaf]]
+"""Values by the keys of params.yaml, parts joined by dots."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Needs(_Part):
+    """What a variant needs so that its figures are the published ones', or that it runs at all."""
+
+    weights: bool = Field(default=False, description="OpenAI's weights: with synthetic ones it only shows that it runs")
+    size: Literal["124M", "355M", "774M", "1558M"] | None = Field(default=None, description="the GPT-2 it starts from")
+    gpu: bool = Field(default=False, description="a GPU: on a CPU it takes hours")
+    file: str | None = Field(default=None, description="a file in the project that nobody fetches")
+
+
+class Variant(_Part):
+    """One row of a pipeline study's table."""
+
+    name: Name
+    title: str = Field(description="what is done, for a reader")
+    row: str = Field(default="", description="its number in the published table")
+    params: Settings = Field(default={}, description="what it sets over params.yaml")
+    reduced: Settings = Field(default={}, description="what it sets otherwise in the reduced setting")
+    needs: Needs = Needs()
+    published: dict[str, Number] = Field(default={}, description="the published figures, by column")
+    note: str = Field(default="", description="what a reader of the row should know")
+
+
+class Column(_Part):
+    """A figure of the table."""
+
+    title: str
+    file: str | None = Field(default=None, description="in metrics/, without .json; null: minutes of the stage")
+    key: str = Field(default="", description="place in the file, parts joined by dots")
+    scale: float = Field(default=1.0, description="what the figure is multiplied with: 100 for per cent")
+    decimals: int = Field(default=2, ge=0, le=6)
+
+
+class Grid(_Part):
+    """Variants from all combinations of values."""
+
+    axes: dict[Key, Annotated[list[Leaf], Field(min_length=1)]] = Field(min_length=1)
+    labels: dict[Key, Annotated[str, Field(pattern=r"^[a-z0-9]+$")]] = Field(description="short names of the axes")
+
+    @model_validator(mode="after")
+    def _all_have_labels(self) -> Grid:
+        if missing := [key for key in self.axes if key not in self.labels]:
+            raise ValueError(f"labels: expected one for {missing[0]}")
+        return self
+
+    def variants(self) -> list[Variant]:
+        """Return a variant for every combination."""
+        made = []
+        for values in product(*self.axes.values()):
+            params = dict(zip(self.axes, values, strict=True))
+            words = [f"{self.labels[key]}-{value:g}" for key, value in params.items()]
+            made.append(Variant(name="-".join(words).lower(), title=", ".join(words), params=params))
+        return made
+
+
+class Axis(_Part):
+    """What a search may choose for one parameter: from a range, or among values."""
+
+    low: Number | None = None
+    high: Number | None = None
+    log: bool = Field(default=False, description="draw the logarithm evenly")
+    whole: bool = Field(default=False, description="whole numbers only")
+    values: list[Leaf] | None = None
+
+    @model_validator(mode="after")
+    def _is_a_range_or_values(self) -> Axis:
+        if (self.values is None) == (self.low is None or self.high is None):
+            raise ValueError("expected either low and high, or values")
+        return self
+
+
+class Space(_Part):
+    """What `gpt experiments search` looks through, and what it looks for."""
+
+    axes: dict[Key, Axis] = Field(min_length=1)
+    column: str = Field(description="the study's column that is to become small")
+    seed: int = Field(ge=0)
+
+
+class PipelineStudy(_Part):
+    """A study whose variants are runs of the pipeline with other parameters."""
+
+    kind: Literal["pipeline"]
+    title: str
+    source: str = Field(description="where the figures are published")
+    about: str = Field(default="", description="what the table shows, for a reader")
+    stage: str = Field(description="the stage whose time is a variant's, and whose metrics file tells the weights")
+    targets: list[str] = Field(default=[], description="what is run; nothing: the whole pipeline")
+    compared: list[str] = Field(description="sections of params.yaml that have to be the published ones")
+    indifferent: list[Key] = Field(default=[], description="of these, what changes no figure")
+    params: Settings = Field(default={}, description="what every variant sets")
+    reduced: Settings = Field(default={}, description="what every variant sets otherwise in the reduced setting")
+    columns: dict[str, Column]
+    headline: str = Field(description="the column that says most")
+    variants: list[Variant] = []
+    grid: Grid | None = None
+    reduced_grid: Grid | None = Field(default=None, description="in the reduced setting, in the place of grid")
+    space: Space | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> PipelineStudy:
+        names = [variant.name for variant in self.variants]
+        if again := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"variants: the name {again.pop()} stands there twice")
+        if self.headline not in self.columns:
+            raise ValueError(f"headline: expected a column, found {self.headline}")
+        for variant in self.variants:
+            if unknown := variant.published.keys() - self.columns.keys():
+                raise ValueError(f"variants: {variant.name}: published: {unknown.pop()} is no column")
+        return self
+
+    def rows(self, reduced: bool) -> list[Variant]:
+        """Return the variants, those of the grid included."""
+        grid = self.reduced_grid if reduced and self.reduced_grid else self.grid
+        return [*self.variants, *(grid.variants() if grid else [])]
+
+
+class Form(_Part):
+    """One row of a measurement's table."""
+
+    name: Name
+    title: str
+    published: dict[str, Number] = {}
+    gpu: bool = Field(default=False, description="measured on a GPU only")
+    note: str = ""
+
+
+class Measurement(_Part):
+    """A study that times parts of the package, without DVC: its result is a speed of this machine."""
+
+    kind: Literal["measurement"]
+    title: str
+    source: str
+    about: str = ""
+    columns: dict[str, Column]
+    forms: list[Form]
+    reduced: dict[str, int] = Field(description="sizes for two cores")
+    full: dict[str, int] = Field(description="the published sizes")
+
+
+Study = Annotated[PipelineStudy | Measurement, Field(discriminator="kind")]
+_STUDY: TypeAdapter[PipelineStudy | Measurement] = TypeAdapter(Study)
+
+
+def study_names(root: Path) -> list[str]:
+    """Return the names of the studies in alphabetical order."""
+    return sorted(path.stem for path in (root / FOLDER).glob("*.yaml"))
+
+
+def read_study(root: Path, name: str) -> PipelineStudy | Measurement:
+    """Read and check a study.
+
+    Raises:
+        InputError: when there is no such study, or it is not valid; naming the file, the place and what is wrong.
+    """
+    known = study_names(root)
+    if name not in known:
+        raise InputError(f"{root / FOLDER}: expected one of {', '.join(known) or 'no study'}, found {shown(name)}")
+    path = root / FOLDER / f"{name}.yaml"
+    content: Any = parse_yaml(read_text(path, LARGEST_FILE), path)
+    try:
+        return _STUDY.validate_python(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"] if part not in ("pipeline", "measurement"))
+        raise InputError(f"{path}: {place or '(whole file)'}: {reason(Exception(first['msg']))}") from None
+
+
+def pipeline_study(root: Path, name: str) -> PipelineStudy:
+    """Read a study that runs the pipeline.
+
+    Raises:
+        InputError: as `read_study`, and for a measurement.
+    """
+    study = read_study(root, name)
+    if not isinstance(study, PipelineStudy):
+        raise InputError(f"{name}: expected a study of the pipeline, found a measurement, which has no variants")
+    return study
