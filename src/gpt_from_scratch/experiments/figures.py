@@ -35,11 +35,6 @@ class Row:
     experiment: str = ""
     params: Params | None = None
 
-    @property
-    def notes(self) -> list[str]:
-        """What a reader should know: the marks, and what the study says of the row."""
-        return [*self.marks, *([self.variant.note] if self.variant.note else [])]
-
 
 def rows(root: Path, name: str, study: PipelineStudy) -> list[Row]:
     """Return a row for every variant: its most comparable experiment, the newest of these."""

@@ -23,9 +23,10 @@ def missing(root: Path, planned: Planned, full: bool) -> str | None:
         return f"needs {needs.file}, {there}: put it there, then dvc add {needs.file} and git add {needs.file}.dvc"
     if full:
         return None
-    if needs.size and needs.size in params.gpt2_sizes and params.download_gpt2.source == "synthetic":
+    in_small = needs.size is not None and needs.size not in params.gpt2_sizes
+    if not in_small and needs.size not in (None, "124M") and params.download_gpt2.source == "synthetic":
         return f"needs {needs.size}, which is large, and with synthetic weights shows nothing; --full runs it"
-    if needs.gpu and not _has_gpu():
+    if needs.gpu and not in_small and not _has_gpu():
         return "needs a GPU: on this CPU it takes hours; --full runs it"
     return None
 

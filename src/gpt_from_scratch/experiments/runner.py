@@ -13,7 +13,7 @@ from gpt_from_scratch.experiments.dvc_process import answer, complaint, dvc
 from gpt_from_scratch.experiments.dvc_queue import run_queue
 from gpt_from_scratch.experiments.recorded import Recorded, head, recorded, untracked_code
 from gpt_from_scratch.experiments.requirements import missing
-from gpt_from_scratch.experiments.settings import Planned, changes_of, override, plan, raw_params
+from gpt_from_scratch.experiments.settings import Planned, changes_of, experiment_name, override, plan, raw_params
 from gpt_from_scratch.experiments.study import PipelineStudy, Settings, Variant
 
 Say = Callable[[str], object]
@@ -75,7 +75,8 @@ def run_study(
         try:
             planned = plan(base, name, variant, settings, reduced)
         except InputError as error:
-            outcome = Outcome(f"{name}-{variant.name}", "failed", reason=str(error))
+            own = experiment_name(name, variant.name, reduced)
+            outcome = Outcome(own, "failed", reason=str(error).removeprefix(f"{own}: "))
         else:
             if is_present(planned, present):
                 outcome = Outcome(planned.name, "present", reason="the same settings and code have run before")

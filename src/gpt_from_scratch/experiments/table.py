@@ -8,32 +8,32 @@ from gpt_from_scratch.experiments.figures import Row
 from gpt_from_scratch.experiments.study import Column
 
 NOT_MEASURED = "–"
+CELLS = "Each cell: ours / published (difference). Where a row is marked, the note below says why they do not compare."
 
 
 def table(columns: Mapping[str, Column], rows: Sequence[Row]) -> str:
     """Return a table with a line for each row, and below it why figures are marked.
 
-    A cell shows ours, the published figure and the difference; of times it shows no difference, since they are of
-    different machines.
+    A cell shows ours, the published figure and the difference. Times have no difference: they are of other machines.
     """
     numbered = any(getattr(row.variant, "row", "") for row in rows)
-    published = {name for row in rows for name in row.variant.published}
-    titles = ["row"] * numbered + ["variant"]
-    titles += [f"{column.title}{_heading(column, name in published)}" for name, column in columns.items()]
+    titles = ["row"] * numbered + ["variant"] + [column.title for column in columns.values()]
     notes: list[str] = []
     lines = [_line(titles), _line(["---"] * len(titles))]
     for row in rows:
-        for note in row.notes:
+        own = list(filter(None, ["; ".join(row.marks), row.variant.note]))
+        for note in own:
             if note not in notes:
                 notes.append(note)
-        marks = "".join(f" [{notes.index(note) + 1}]" for note in row.notes)
+        marks = "".join(f" [{notes.index(note) + 1}]" for note in own)
         cells = [getattr(row.variant, "row", "")] * numbered + [row.variant.title + marks]
         cells += [
             _cell(column, row.ours.get(name), row.variant.published.get(name)) for name, column in columns.items()
         ]
         lines.append(_line(cells))
     legend = [f"[{number}] {note}" for number, note in enumerate(notes, start=1)]
-    return "\n".join([*lines, *([""] if legend else []), *(f"- {line}" for line in legend)])
+    head = [CELLS, ""] if any(row.variant.published for row in rows) else []
+    return "\n".join([*head, *lines, *([""] if legend else []), *(f"- {line}" for line in legend)])
 
 
 def flat(rows: Sequence[Row]) -> list[dict[str, object]]:
@@ -48,12 +48,6 @@ def flat(rows: Sequence[Row]) -> list[dict[str, object]]:
         }
         for row in rows
     ]
-
-
-def _heading(column: Column, published: bool) -> str:
-    if not published:
-        return ""
-    return ": ours / published" + (" (difference)" if column.file else "")
 
 
 def _cell(column: Column, ours: float | None, published: float | None) -> str:
