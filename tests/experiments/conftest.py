@@ -26,9 +26,7 @@ def git(*arguments, text=None, **variables):
                           env={**os.environ, **variables}).stdout.strip()
 
 head = git("rev-parse", "HEAD")
-if asked[:2] == ["exp", "remove"]:
-    git("update-ref", "-d", f"refs/exps/{head[:2]}/{head[2:]}/{asked[2]}")
-elif asked[:2] == ["exp", "run"]:
+if asked[:2] == ["exp", "run"]:
     name = asked[asked.index("--name") + 1]
     ref = f"refs/exps/{head[:2]}/{head[2:]}/{name}"
     if git("for-each-ref", ref):

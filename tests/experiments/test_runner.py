@@ -60,7 +60,7 @@ def test_what_has_run_is_not_run_again_until_settings_or_code_change(run, asked,
 
     (project / "src/model.py").write_text("width = 2\n")
     assert run(only=["plain"])[0]["tried-plain-reduced"].state == "done"
-    assert [words[:2] for words in asked()] == [["exp", "remove"], ["exp", "run"]]
+    assert [words[:2] for words in asked()] == [["exp", "run"]]
     assert run(only=["plain"])[0]["tried-plain-reduced"].state == "present"
 
     params = project / "params.yaml"
@@ -114,7 +114,8 @@ def test_the_command_works_below_the_project_and_says_at_its_end_what_failed(pro
     assert CliRunner().invoke(cli.app, ["experiments", "run", "tried", "--only", "plain"]).exit_code == 0
 
 
-def test_ctrl_c_reaches_dvc_and_is_waited_for(project):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_request_to_end_reaches_dvc_and_is_waited_for(project, number):
     code = "from gpt_from_scratch.cli import app; app()"
     command = [sys.executable, "-c", code, "experiments", "run", "tried", "--only", "plain", "--only", "fast"]
     child = subprocess.Popen(command, env={**os.environ, "STAND_IN_WAITS": "1"}, stdout=subprocess.PIPE, text=True)
@@ -122,7 +123,7 @@ def test_ctrl_c_reaches_dvc_and_is_waited_for(project):
     deadline = time.monotonic() + 60
     while not (log.exists() and "waiting" in log.read_text()) and time.monotonic() < deadline:
         time.sleep(0.1)
-    child.send_signal(signal.SIGINT)
+    child.send_signal(number)
     output, _ = child.communicate(timeout=60)
     assert child.returncode != 0
     assert (project / ".git/interrupted").exists()

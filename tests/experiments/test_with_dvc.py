@@ -18,6 +18,7 @@ VARIANTS = ["--only", "batch-4-lr-0.001", "--only", "batch-8-lr-0.001"]
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("way", [[], ["--queue", "--jobs", "2"]], ids=["one-by-one", "queue"])
 def test_two_variants_run_are_shown_and_are_not_run_again(root: Path, tmp_path: Path, way: list[str]) -> None:
     if shutil.which("git") is None:

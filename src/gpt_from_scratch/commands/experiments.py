@@ -53,8 +53,10 @@ def run(
 ) -> None:
     """Run a study. What has run with the same settings and code is not run again; failures are reported at the end."""
     from gpt_from_scratch.experiments import studies
+    from gpt_from_scratch.interruption import listen
 
     root = find_project()
+    listen()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     lines, failed = studies.run(
         root, study, tuple(only or ()), reduced, tuple(change or ()), jobs if queue else 0, _say
@@ -89,7 +91,9 @@ def search(
 ) -> None:
     """Search for hyper-parameters with Optuna, each trial a DVC experiment; a search that was ended goes on."""
     from gpt_from_scratch.experiments import studies
+    from gpt_from_scratch.interruption import listen
 
+    listen()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     for line in studies.search(find_project(), study, trials, reduced, _say):
         typer.echo(line)

@@ -32,7 +32,8 @@ def dvc(root: Path, arguments: Sequence[str], log: Path, extra: Mapping[str, str
         extra: further environment variables.
 
     Raises:
-        KeyboardInterrupt: after Ctrl-C, when `dvc` has ended: the stage that ran has saved its training by then.
+        KeyboardInterrupt, SystemExit: after Ctrl-C or SIGTERM, when `dvc` has ended; the stage that ran has saved its
+            training by then.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as file:

@@ -53,6 +53,10 @@ class Recorded:
         command = ["git", "diff", "--quiet", self.commit, "--", "dvc.yaml", *code_paths(self.root)]
         return subprocess.run(command, cwd=self.root, capture_output=True).returncode == 0
 
+    def remove(self) -> None:
+        """Remove it, as `dvc exp remove` does; that command takes a name, which may stand under several commits."""
+        git(self.root, "update-ref", "-d", f"refs/exps/{self.baseline[:2]}/{self.baseline[2:]}/{self.name}")
+
     def _file(self, path: str) -> str | None:
         return git(self.root, "show", f"{self.commit}:{path}")
 

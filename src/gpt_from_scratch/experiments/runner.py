@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from gpt_from_scratch.errors import InputError, shown
-from gpt_from_scratch.experiments.dvc_process import answer, complaint, dvc
+from gpt_from_scratch.experiments.dvc_process import complaint, dvc
 from gpt_from_scratch.experiments.dvc_queue import run_queue
 from gpt_from_scratch.experiments.recorded import Recorded, head, recorded, untracked_code
 from gpt_from_scratch.experiments.requirements import missing
@@ -112,9 +112,11 @@ def is_present(planned: Planned, present: dict[str, list[Recorded]]) -> bool:
 
 
 def forget(root: Path, name: str, present: dict[str, list[Recorded]]) -> None:
-    """Remove an experiment that stands in the way of a new one of its name."""
-    if any(one.baseline == head(root) for one in present.get(name, [])):
-        answer(root, ["exp", "remove", name])
+    """Remove an experiment that stands in the way of a new one of its name; those from other commits stay."""
+    baseline = head(root)
+    for one in present.get(name, []):
+        if one.baseline == baseline:
+            one.remove()
 
 
 def log_file(root: Path, name: str) -> Path:
