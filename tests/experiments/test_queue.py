@@ -38,6 +38,7 @@ def queue(monkeypatch):
             return "> python stages/pretrain.py\npretrain: error: lr: too large\n" if arguments[1] == "logs" else ""
 
         monkeypatch.setattr(dvc_queue, "answer", answer)
+        monkeypatch.setattr(dvc_queue, "dvc", lambda root, arguments, log: asked.append(list(arguments)))
         return asked
 
     return begin

@@ -38,7 +38,9 @@ def test_two_variants_run_are_shown_and_are_not_run_again(root: Path, tmp_path: 
         return done.stdout
 
     short = ["--set", "pretrain.epochs=1", "--set", "pretrain.model.n_layers=1"]
-    assert "search: 2 done" in gpt("run", "search", *VARIANTS, *short, *way)
+    output = gpt("run", "search", *VARIANTS, *short, *way)
+    assert "search: 2 done" in output
+    assert not way or "batch-4-lr-0.001-reduced: running" in output  # the queue is watched, not only waited for
     assert "search: 2 present" in gpt("run", "search", *VARIANTS, *short, *way)
 
     table = gpt("table", "search", "--out", str(tmp_path / "table.md"))

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.experiments.dvc_process import answer, complaint
+from gpt_from_scratch.experiments.dvc_process import answer, complaint, dvc
 from gpt_from_scratch.files import write_text
 
 SECONDS = 5.0
@@ -34,13 +34,17 @@ def run_queue(
         For each name why it failed, or nothing where it is done.
 
     Raises:
+        InputError: when no worker can be started.
         KeyboardInterrupt: after Ctrl-C: those that run are ended, and those that wait are taken out of the queue.
     """
     if not names:
         return {}
     seen: dict[str, str] = {}
     try:
-        answer(root, ["queue", "start", "--jobs", str(jobs)])
+        # Not by a pipe: its workers would hold it open, and to read it would be to wait for their end.
+        log = log_of("queue")
+        if dvc(root, ["queue", "start", "--jobs", str(jobs)], log):
+            raise InputError(f"dvc queue start: {complaint(log)}")
         while True:
             states = queue_states(root)
             for name in names:
