@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gpt_from_scratch.commands import models
-from gpt_from_scratch.errors import InputError, shown
+from gpt_from_scratch.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tiktoken import Encoding
 
-    from gpt_from_scratch.data.instructions import Entry
+    from gpt_from_scratch.data.prompts import PromptStyle, Question
     from gpt_from_scratch.model import GPTModel
 
 app = typer.Typer()
@@ -47,7 +47,7 @@ def instruct(
     folder = models.find_model(model)
     style = prompt_style(folder)
     writer, tokenizer = models.load_writer(folder, models.use_device(device, threads), int8=int8)
-    prompt = answer_prompt({"instruction": text, "input": input_text, "output": ""}, style)
+    prompt = answer_prompt({"instruction": text, "input": input_text}, style)
     ids = tokenizer.encode(prompt, disallowed_special=())
     room = writer.config.context_length - 1
     if len(ids) > room:
@@ -85,7 +85,7 @@ def chat(
         elif line.startswith("/"):
             typer.echo("(commands: /reset, /quit)")
         elif line:
-            prompt = answer_prompt({"instruction": line, "input": "", "output": ""}, style)
+            prompt = answer_prompt({"instruction": line, "input": ""}, style)
             turn = tokenizer.encode(prompt, disallowed_special=())
             room = writer.config.context_length - min(tokens, writer.config.context_length // 2)
             if len(turn) > room:
@@ -100,24 +100,19 @@ def chat(
             history.append([*turn, *tokenizer.encode(answer, disallowed_special=()), tokenizer.eot_token])
 
 
-def prompt_style(folder: Path) -> str:
+def prompt_style(folder: Path) -> PromptStyle:
     """Return how the model's prompts were written in its training, as its facts say."""
+    from gpt_from_scratch.data.prompts import style_of
     from gpt_from_scratch.weights.huggingface import load_facts
 
-    return str(load_facts(folder).get("prompt_style", "alpaca"))
+    return style_of(load_facts(folder))
 
 
-def answer_prompt(entry: Entry, style: str) -> str:
-    """Return an instruction as the model was trained to see it, up to where its answer begins.
+def answer_prompt(entry: Question, style: PromptStyle) -> str:
+    """Return an instruction as the model was trained to see it, up to where its answer begins."""
+    from gpt_from_scratch.data.prompts import format_prompt, response_header
 
-    Raises:
-        InputError: for a style that is not known.
-    """
-    from gpt_from_scratch.data.instructions import RESPONSE_HEADER, format_prompt
-
-    if style != "alpaca":
-        raise InputError(f"prompt_style: expected alpaca, found {shown(style)}")
-    return format_prompt(entry) + RESPONSE_HEADER
+    return format_prompt(entry, style) + response_header(style)
 
 
 def fitting(history: list[list[int]], turn: list[int], room: int) -> list[list[int]]:

@@ -9,7 +9,7 @@ from typing import Any
 from gpt_from_scratch.data.documents import find_files, read_documents
 from gpt_from_scratch.data.instructions import read_entries
 from gpt_from_scratch.data.labelled import class_names, read_table
-from gpt_from_scratch.data.raw import raw_file
+from gpt_from_scratch.data.raw import named_file, raw_file
 from gpt_from_scratch.data.spam import LABELS, read_messages
 from gpt_from_scratch.data.statistics import instruction_statistics, message_statistics, text_statistics
 from gpt_from_scratch.errors import InputError, named, shown
@@ -50,7 +50,7 @@ class Checker:
             yield self._messages(raw_file(raw, "SMSSpamCollection"), None, None)
         else:
             yield self._messages(self._root / data.path, data.text, data.label)
-        yield self._instructions(raw_file(raw, "instruction-data.json"))
+        yield self._instructions(named_file(raw, params.instruct.data))
 
     def file(self, path: Path, text: str | None, label: str | None) -> dict[str, Any]:
         """Return what is found in one file.

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from gpt_from_scratch.files import read_json
+from gpt_from_scratch.params import load_params
 
 
 def length_rows(root: Path) -> list[dict[str, Any]]:
     """Return for each data set that is there: `name`, `texts`, and `shortest`, `median`, `longest` in characters."""
     rows = []
-    for name, texts in _texts(root / "data"):
+    for name, texts in _texts(root):
         lengths = sorted(map(len, texts))
         if lengths:
             middle = lengths[len(lengths) // 2]
@@ -23,13 +24,15 @@ def length_rows(root: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _texts(data: Path) -> Iterator[tuple[str, Sequence[str]]]:
-    if (text := data / "raw" / "text.txt").is_file():
+def _texts(root: Path) -> Iterator[tuple[str, Sequence[str]]]:
+    params = load_params(root / "params.yaml")
+    corpus = params.pretrain.corpus
+    if corpus.is_book and (text := root / corpus.path).is_file():  # another one may be larger than the memory
         yield "text for pretraining", [text.read_text(encoding="utf-8")]
-    for path in sorted((data / "spam").glob("*.csv")):
+    for path in sorted((root / "data" / "spam").glob("*.csv")):
         with path.open(encoding="utf-8", newline="") as file:
             yield f"messages, {path.stem}", [row["Text"] for row in csv.DictReader(file)]
-    if (instructions := data / "raw" / "instruction-data.json").is_file():
+    if (instructions := root / params.instruct.data).is_file():
         entries = read_json(instructions)
         for key in ("instruction", "input", "output"):
             yield f"instructions, {key}", [entry[key] for entry in entries]
