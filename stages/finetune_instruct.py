@@ -18,17 +18,18 @@ import torch
 from gpt_from_scratch.data.batching import instruction_loaders
 from gpt_from_scratch.data.instructions import Instructions, format_prompt, read_entries, split_entries
 from gpt_from_scratch.data.raw import raw_file
-from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files import new_folder
 from gpt_from_scratch.generation.text import continue_text, is_cut
+from gpt_from_scratch.model.lora import merge_lora, train_lora
 from gpt_from_scratch.progress import TrainingProgress
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.training import LanguageModelling
 from gpt_from_scratch.training.fit import fit, total_steps
 from gpt_from_scratch.training.runtime import prepare
 from gpt_from_scratch.training_stage import TrainingStage, run_training, write_training
+from gpt_from_scratch.weights.adapter import save_adapter
 from gpt_from_scratch.weights.huggingface import save_model
-from gpt_from_scratch.weights.start import starting_model
+from gpt_from_scratch.weights.start import check_length, starting_model
 
 
 def finetune_instruct(stage: TrainingStage) -> None:
@@ -43,15 +44,13 @@ def finetune_instruct(stage: TrainingStage) -> None:
 
     torch.manual_seed(params.seed)
     model, facts = starting_model(base, params.initial_weights, params.drop_rate, params.kernels)
-    if params.max_length > model.config.context_length:
-        raise InputError(
-            f"instruct.max_length: expected at most the context of models/{params.base}, {model.config.context_length} "
-            f"tokens, found {params.max_length}"
-        )
+    check_length(model, "instruct.max_length", params.max_length, params.base)
     train_set, val_set = (Instructions(part, tokenizer, params.max_length) for part in (train_part, val_part))
     cut = train_set.cut + val_set.cut
     stage.say_cut(cut, "instructions with their answers")
     loaders = instruction_loaders(train_set, val_set, params.batch_size, tokenizer.eot_token, params.group_by_length)
+    if params.trainable == "lora":
+        train_lora(model, params.lora.rank, params.lora.alpha)
     model.to(device)
 
     torch.manual_seed(params.seed)
@@ -74,6 +73,9 @@ def finetune_instruct(stage: TrainingStage) -> None:
         return
     facts = {**stage.data_facts(), **facts}
     with new_folder(stage.models / "instruct") as folder:
+        if params.trainable == "lora":
+            save_adapter(model, folder / "adapter", f"models/{params.base}")
+            merge_lora(model)
         save_model(model, folder, base, facts)
     write_training(stage, result, {**facts, "cut": cut})
 

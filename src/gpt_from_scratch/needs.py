@@ -74,6 +74,15 @@ def parameter_count(cfg: GPTConfig) -> int:
     return head + sum(math.prod(tensor.shape) for tensor in gpt2_tensors(cfg) if tensor.parameters)
 
 
+def lora_count(cfg: GPTConfig, rank: int, outputs: int) -> int:
+    """Return the number of parameters of low-rank updates of all linear layers, the head's `outputs` included."""
+    both_widths = cfg.emb_dim + outputs
+    for tensor in gpt2_tensors(cfg):
+        if tensor.transposed:
+            both_widths += len(tensor.parameters) * tensor.shape[0] + tensor.shape[1]
+    return rank * both_widths
+
+
 def memory_needs(params: Params) -> dict[str, Need]:
     """Return what each stage with a full model takes of memory, by the stage's name.
 
@@ -107,13 +116,19 @@ def _trainings(params: Params) -> dict[str, _Work]:
         "last_block": (1, block),
         "last_two_blocks": (2, 2 * block),
         "all": (classifier.n_layers, parameter_count(classifier)),
+        "lora": (classifier.n_layers, lora_count(classifier, classify.lora.rank, outputs=2)),
     }[classify.trainable]
-    length = min(LONGEST_MESSAGE, classifier.context_length)
+    length = min(classify.max_length or LONGEST_MESSAGE, classifier.context_length)
     longest = min(LONGEST_INSTRUCTION, instruct.max_length)
+    instructing = _whole(assistant, instruct, longest)
+    if instruct.trainable == "lora":
+        updates = lora_count(assistant, instruct.lora.rank, assistant.vocab_size)
+        # Merging gives the head a matrix of its own.
+        instructing = replace(instructing, cfg=replace(assistant, tie_weights=False), trained=updates)
     return {
         "pretrain": _whole(pretrained, own, pretrained.context_length),
         "finetune_classify": _Work(classifier, classify, length, blocks, trained, outputs=2),
-        "finetune_instruct": _whole(assistant, instruct, longest),
+        "finetune_instruct": instructing,
     }
 
 
