@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from gpt_from_scratch.data.batching import instruction_loaders, message_loaders
 from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.model.heads import set_classification_head, train_only
+from gpt_from_scratch.model.lora import train_lora
 from gpt_from_scratch.params import load_params
 from gpt_from_scratch.training import Classification, LanguageModelling
 from gpt_from_scratch.training.checkpoint import Checkpoints
@@ -32,7 +33,7 @@ CFG = {
     "qkv_bias": False,  # a bias of the keys has no gradient but rounding, which AdamW makes large
     "kernels": "fused",
 }
-TASKS = ("language", "messages", "kept", "instructions")
+TASKS = ("language", "messages", "kept", "instructions", "lora")
 
 
 class Losses:
@@ -62,7 +63,9 @@ def small_training(root, name, epochs=1, accumulation_steps=1):
     model = GPTModel(CFG)
     if name == "instructions":
         task, loaders = LanguageModelling(), instruction_loaders(entries(23), entries(9), 5, pad_id=49)
-    elif name == "language":
+    elif name in ("language", "lora"):
+        if name == "lora":
+            train_lora(model, rank=2, alpha=4)
         ids = torch.arange(26 * 8).reshape(26, 8) % 50
         data = TensorDataset(ids, (ids + 1) % 50)
         task = LanguageModelling()

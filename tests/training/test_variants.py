@@ -219,7 +219,8 @@ def test_low_rank_updates_learn_as_appendix_e_does(kernels):
     expected = by_hand(theirs, loader, "last")
     own = TensorDataset(data[0], data[2])
     assert_same(ours_losses(ours, Classification(), message_loaders(own, own, 4)), expected)
-    assert expected[-1] < expected[0] - 0.02
+    with torch.no_grad():
+        assert ours.trf_blocks[0].att.W_query.lora(torch.ones(24)).abs().max() > 1e-3
     merge_lora(ours)
     assert not any("lora" in name for name, _ in ours.named_modules())
     assert isinstance(ours.out_head, nn.Linear)
