@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -75,7 +77,8 @@ def test_low_rank_updates_of_an_instruction_model(book):
         memory_needs(changed(book, "instruct", trainable=trainable))["finetune_instruct"]
         for trainable in ("lora", "all")
     )
-    assert need.model < 0.7 * whole.model
+    # Written with a head of its own, since that is merged.
+    assert need.model - LIBRARIES == 8 * parameter_count(replace(cfg, tie_weights=False)) < whole.model - LIBRARIES
     assert need.batch == whole.batch
 
 
