@@ -163,10 +163,11 @@ def evaluate_classifier(stage: Stage, device: Any) -> dict[str, Any]:
         if name not in frames:
             continue
         frame = frames[name]
-        padded = info.deciding_token == "last"
+        padded = info.deciding_token != "last_real"
         messages = Messages(frame, tokenizer, pad_id=info.pad_id, max_length=info.max_length, padded=padded)
         stage.say_cut(messages.cut, f"messages of {name}")
-        found = probabilities(model, messages.token_ids, stage.params.evaluate.batch_size)
+        batch_size, deciding = stage.params.evaluate.batch_size, info.deciding_token
+        found = probabilities(model, messages.token_ids, batch_size, deciding)
         results[name] = classification_metrics(frame["Label"], found, labels)
         if name == "test":
             unseen = ~frame["Text"].map(fold).isin(seen).to_numpy()

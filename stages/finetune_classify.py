@@ -20,7 +20,8 @@ from gpt_from_scratch.data.batching import message_loaders
 from gpt_from_scratch.data.labelled import read_class_names
 from gpt_from_scratch.data.messages import Messages, balanced_weights, read_split
 from gpt_from_scratch.files import new_folder
-from gpt_from_scratch.model.heads import set_classification_head, train_only
+from gpt_from_scratch.model.heads import set_causal, set_classification_head, train_only
+from gpt_from_scratch.model.lora import merge_lora, train_lora
 from gpt_from_scratch.progress import TrainingProgress
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.training import Classification
@@ -28,8 +29,9 @@ from gpt_from_scratch.training.fit import fit, total_steps
 from gpt_from_scratch.training.frozen_prefix import keep_frozen_prefix
 from gpt_from_scratch.training.runtime import prepare
 from gpt_from_scratch.training_stage import TrainingStage, run_training, write_training
+from gpt_from_scratch.weights.adapter import save_adapter
 from gpt_from_scratch.weights.classifier import save_classifier
-from gpt_from_scratch.weights.start import starting_model
+from gpt_from_scratch.weights.start import check_length, starting_model
 
 
 def finetune_classify(stage: TrainingStage) -> None:
@@ -46,8 +48,12 @@ def finetune_classify(stage: TrainingStage) -> None:
 
     torch.manual_seed(params.seed)
     model, facts = starting_model(base, params.initial_weights, params.drop_rate, params.kernels)
-    kind = {"tokenizer": tokenizer, "pad_id": tokenizer.eot_token, "padded": params.deciding_token == "last"}
-    train_set = Messages(read_split(files[0], len(labels)), limit=model.config.context_length, **kind)
+    set_causal(model, params.causal)
+    if params.max_length is not None:
+        check_length(model, "classify.max_length", params.max_length, params.base)
+    kind = {"tokenizer": tokenizer, "pad_id": tokenizer.eot_token, "padded": params.deciding_token != "last_real"}
+    limit = model.config.context_length
+    train_set = Messages(read_split(files[0], len(labels)), max_length=params.max_length, limit=limit, **kind)
     val_set = Messages(read_split(files[1], len(labels)), max_length=train_set.max_length, **kind)
     weights = balanced_weights(train_set.labels, len(labels)) if params.class_weights == "balanced" else None
     cut = train_set.cut + val_set.cut
@@ -55,20 +61,25 @@ def finetune_classify(stage: TrainingStage) -> None:
 
     torch.manual_seed(params.seed)
     set_classification_head(model, len(labels))
-    train_only(model, params.trainable)
+    if params.trainable == "lora":
+        train_lora(model, params.lora.rank, params.lora.alpha)
+    else:
+        train_only(model, params.trainable)
     model.to(device)
     number = len(train_set) + len(val_set)
     with tqdm(
         total=number, desc="frozen blocks", unit="message", mininterval=5, delay=1, disable=not stage.group.first
     ) as bar:
         # A fixed size, not what happens to be free: the two ways differ in the last bits.
-        sets, first_block = keep_frozen_prefix(model, (train_set, val_set), params.frozen_gb * 1e9, bar.update)
+        sets, first_block = keep_frozen_prefix(
+            model, (train_set, val_set), params.frozen_gb * 1e9, bar.update, params.deciding_token
+        )
     loaders = message_loaders(*sets, params.batch_size, padded=kind["padded"] and not first_block)
     torch.manual_seed(params.seed)
     with TrainingProgress(stage.name, total_steps(loaders[0], params), "examples", shown=stage.group.first) as progress:
         result = fit(
             model,
-            Classification(first_block, weights),
+            Classification(first_block, params.deciding_token, params.ignore_index, weights),
             loaders,
             params,
             device,
@@ -81,6 +92,9 @@ def finetune_classify(stage: TrainingStage) -> None:
         return
     facts = {**stage.message_facts(), **facts}
     with new_folder(stage.models / "classifier") as folder:
+        if params.trainable == "lora":
+            save_adapter(model, folder / "adapter", f"models/{params.base}", classifier=True)
+            merge_lora(model)
         save_classifier(
             model,
             folder,

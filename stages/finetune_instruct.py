@@ -24,10 +24,10 @@ from gpt_from_scratch.data.instructions import Instructions, read_entries, split
 from gpt_from_scratch.data.preferences import Preferences, read_preferences
 from gpt_from_scratch.data.prompts import FACT, format_prompt
 from gpt_from_scratch.data.raw import named_file
-from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files import new_folder
 from gpt_from_scratch.generation.text import continue_text, is_cut
 from gpt_from_scratch.model import GPTModel
+from gpt_from_scratch.model.lora import merge_lora, train_lora
 from gpt_from_scratch.params import BOOK_INSTRUCTIONS, Instruct
 from gpt_from_scratch.progress import TrainingProgress
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
@@ -36,8 +36,9 @@ from gpt_from_scratch.training.fit import fit, total_steps
 from gpt_from_scratch.training.preferences import PreferenceTuning, reference_log_probabilities
 from gpt_from_scratch.training.runtime import prepare
 from gpt_from_scratch.training_stage import TrainingStage, run_training, write_training
+from gpt_from_scratch.weights.adapter import save_adapter
 from gpt_from_scratch.weights.huggingface import save_model
-from gpt_from_scratch.weights.start import starting_model
+from gpt_from_scratch.weights.start import check_length, starting_model
 
 
 def finetune_instruct(stage: TrainingStage) -> None:
@@ -50,11 +51,9 @@ def finetune_instruct(stage: TrainingStage) -> None:
 
     torch.manual_seed(params.seed)
     model, facts = starting_model(base, params.initial_weights, params.drop_rate, params.kernels)
-    if params.max_length > model.config.context_length:
-        raise InputError(
-            f"instruct.max_length: expected at most the context of models/{params.base}, {model.config.context_length} "
-            f"tokens, found {params.max_length}"
-        )
+    check_length(model, "instruct.max_length", params.max_length, params.base)
+    if params.trainable == "lora":
+        train_lora(model, params.lora.rank, params.lora.alpha)
     model.to(device)
     learn = learn_preferences if params.objective == "preferences" else learn_answers
     task, loaders, cut = learn(params, model, tokenizer, (train_part, val_part), device)
@@ -81,6 +80,9 @@ def finetune_instruct(stage: TrainingStage) -> None:
     own = teaching(params)
     facts = {**stage.data_facts(), **{key: value for key, value in facts.items() if key not in TEACHING}, **own}
     with new_folder(stage.models / "instruct") as folder:
+        if params.trainable == "lora":
+            save_adapter(model, folder / "adapter", f"models/{params.base}")
+            merge_lora(model)
         save_model(model, folder, base, facts)
     # Whether there are scores depends on the objective, and DVC's outs cannot: they stand in the metrics file.
     scores = {"epochs": result.journal.scores} if result.journal.scores else {}

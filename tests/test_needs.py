@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -9,11 +11,20 @@ from torch.nn import functional as F
 from gpt_from_scratch.model.config import GPT2_SIZES, GPTConfig
 from gpt_from_scratch.model.gpt import GPTModel
 from gpt_from_scratch.model.heads import set_classification_head, train_only
-from gpt_from_scratch.needs import LIBRARIES, MARGIN, SAMPLE_VOCABULARY, disk_need, memory_needs, parameter_count
+from gpt_from_scratch.model.lora import train_lora
+from gpt_from_scratch.needs import (
+    LIBRARIES,
+    MARGIN,
+    SAMPLE_VOCABULARY,
+    disk_need,
+    lora_count,
+    memory_needs,
+    parameter_count,
+)
 from gpt_from_scratch.params import Params, load_params
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 
-TRAINABLE = ["last_layer", "last_block", "last_two_blocks", "all"]
+TRAINABLE = ["last_layer", "last_block", "last_two_blocks", "all", "lora"]
 
 
 @pytest.fixture
@@ -44,11 +55,38 @@ def test_what_is_frozen_takes_4(book, trainable):
     with torch.device("meta"):
         model = GPTModel(cfg)
         set_classification_head(model, 2)
-    train_only(model, trainable)
+        if trainable == "lora":
+            train_lora(model, book.classify.lora.rank, book.classify.lora.alpha)
+        else:
+            train_only(model, trainable)
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     need = memory_needs(changed(book, "classify", trainable=trainable))["finetune_classify"]
     expected = max(4 * parameter_count(cfg) + 12 * trained, 8 * parameter_count(cfg))
     assert need.model - LIBRARIES == pytest.approx(expected, rel=0.01)
+
+
+def test_low_rank_updates_of_an_instruction_model(book):
+    cfg = GPT2_SIZES["124M"]
+    with torch.device("meta"):
+        model = GPTModel(cfg)
+        train_lora(model, rank=16, alpha=16)
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    assert lora_count(cfg, 16, cfg.vocab_size) == trained
+    assert lora_count(cfg, 16, outputs=2) == 2_666_528  # as appendix E prints it
+    need, whole = (
+        memory_needs(changed(book, "instruct", trainable=trainable))["finetune_instruct"]
+        for trainable in ("lora", "all")
+    )
+    # Written with a head of its own, since that is merged.
+    assert need.model - LIBRARIES == 8 * parameter_count(replace(cfg, tie_weights=False)) < whole.model - LIBRARIES
+    assert need.batch == whole.batch
+
+
+def test_longer_messages_take_more(book):
+    need, longer = (
+        memory_needs(changed(book, "classify", max_length=length))["finetune_classify"].batch for length in (128, 1024)
+    )
+    assert longer >= 8 * need
 
 
 @pytest.mark.parametrize("kernels", ["explicit", "fused"])

@@ -86,6 +86,13 @@ def test_numbers_as_people_type_them(root, load, number):
         ("pretrain.model.n_heads", 7, "pretrain.model: emb_dim must be divisible by n_heads, found 128 and 7"),
         ("pretrain.precision", "fp16", "pretrain.precision: .*'bf16', found 'fp16'"),
         ("classify.compile", True, "classify.compile: compiled code uses .*runtime.portable"),
+        ("classify.deciding_token", "middle", "classify.deciding_token: .*'mean', found 'middle'"),
+        ("classify.max_length", 0, "classify.max_length: .*greater than or equal to 1, found 0"),
+        ("classify.causal", "no", "classify.causal: .*boolean, found 'no'"),
+        ("classify.ignore_index", 0.5, "classify.ignore_index: .*integer, found 0.5"),
+        ("classify.lora.rank", 0, "classify.lora.rank: .*greater than or equal to 1, found 0"),
+        ("instruct.lora.alpha", 0, "instruct.lora.alpha: .*greater than 0, found 0"),
+        ("instruct.trainable", "last_block", "instruct.trainable: .*'lora', found 'last_block'"),
         ("runtime.device", "gpu", "runtime.device: .*'cuda'.*, found 'gpu'"),
         *[
             ("pretrain.corpus.path", path, f"pretrain.corpus.path: .*found '{path}'")
@@ -145,6 +152,15 @@ def test_judges(values, load):
     values["evaluate"]["judges"] = [JUDGE, {**JUDGE, "name": "b", "url": "https://judge.example"}]
     values["runtime"]["offline"] = False
     assert [judge.name for judge in load(values).evaluate.judges] == ["a", "b"]
+
+
+@pytest.mark.parametrize("section", ["classify", "instruct"])
+def test_updates_of_weights_that_nobody_keeps_are_refused(values, load, section):
+    values[section] |= {"trainable": "lora"}
+    assert load(values)
+    values[section] |= {"initial_weights": "random"}
+    with pytest.raises(InputError, match=rf"{section}\.trainable: lora .* set {section}\.initial_weights to base"):
+        load(values)
 
 
 def test_a_missing_parameter(values, load):

@@ -9,7 +9,7 @@ from gpt_from_scratch.model.config import GPT2_SIZES, GPTConfig
 from gpt_from_scratch.params import Finetune, Params, Training
 from gpt_from_scratch.training.checkpoint import KEPT
 from gpt_from_scratch.weights.config_file import load_config
-from gpt_from_scratch.weights.layout import parameter_count
+from gpt_from_scratch.weights.layout import gpt2_tensors, parameter_count
 
 LIBRARIES = 1.0e9
 """Bytes of memory that a stage's process takes before it holds a model; as measured, the most of any stage."""
@@ -70,6 +70,15 @@ class _Work:
         return (KEPT + 1) * 4.0 * (parameter_count(self.cfg) + 2 * self.trained)
 
 
+def lora_count(cfg: GPTConfig, rank: int, outputs: int) -> int:
+    """Return the number of parameters of low-rank updates of all linear layers, the head's `outputs` included."""
+    both_widths = cfg.emb_dim + outputs
+    for tensor in gpt2_tensors(cfg):
+        if tensor.transposed:
+            both_widths += len(tensor.parameters) * tensor.shape[0] + tensor.shape[1]
+    return rank * both_widths
+
+
 def memory_needs(params: Params, root: Path = HERE) -> dict[str, Need]:
     """Return what each stage with a full model takes of memory, by the stage's name.
 
@@ -110,15 +119,21 @@ def _trainings(params: Params, root: Path) -> dict[str, _Work]:
         "last_block": (1, block),
         "last_two_blocks": (2, 2 * block),
         "all": (classifier.n_layers, parameter_count(classifier)),
+        "lora": (classifier.n_layers, lora_count(classifier, classify.lora.rank, outputs=2)),
     }[classify.trainable]
-    length = min(LONGEST_MESSAGE, classifier.context_length)
+    length = min(classify.max_length or LONGEST_MESSAGE, classifier.context_length)
     longest = min(LONGEST_INSTRUCTION, instruct.max_length)
     if instruct.objective == "preferences":  # two answers to each
         instruct = instruct.model_copy(update={"batch_size": 2 * instruct.batch_size})
+    instructing = _whole(assistant, instruct, longest)
+    if instruct.trainable == "lora":
+        updates = lora_count(assistant, instruct.lora.rank, assistant.vocab_size)
+        # Merging gives the head a matrix of its own.
+        instructing = replace(instructing, cfg=replace(assistant, tie_weights=False), trained=updates)
     return {
         "pretrain": _whole(pretrained, own, pretrained.context_length),
         "finetune_classify": _Work(classifier, classify, length, blocks, trained, outputs=2),
-        "finetune_instruct": _whole(assistant, instruct, longest),
+        "finetune_instruct": instructing,
     }
 
 

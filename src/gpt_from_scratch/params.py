@@ -198,6 +198,15 @@ class Training(Section):
     schedule: ScheduleParams
 
 
+class Lora(Section):
+    """Low-rank updates (appendix E), of `trainable: lora`."""
+
+    rank: Count = Field(description="rank of every layer's update")
+    alpha: Annotated[Number, Field(gt=0.0)] = Field(
+        description="strength: an update counts alpha / rank; alpha x rank does what alpha does where that is left out"
+    )
+
+
 class Sample(Section):
     """The text written after every epoch."""
 
@@ -251,6 +260,7 @@ class Finetune(Training):
     )
     drop_rate: Annotated[Number, Field(ge=0.0, lt=1.0)] = Field(description="dropout probability while fine-tuning")
     kernels: Literal["explicit", "fused"] = Field(description="the book's arithmetic, or PyTorch's kernels for it")
+    lora: Lora
 
 
 class LabelledData(Section):
@@ -286,11 +296,24 @@ class Classify(Finetune):
     class_weights: Literal["none", "balanced"] = Field(
         description="balanced: a class counts the more in the loss, the rarer it is among the training texts"
     )
-    trainable: Literal["last_layer", "last_block", "last_two_blocks", "all"] = Field(
-        description="what is trained: the head; head, final norm and last block; the last two blocks with them; all"
+    trainable: Literal["last_layer", "last_block", "last_two_blocks", "all", "lora"] = Field(
+        description="what is trained: the head; head, final norm and last block; the last two blocks with them; all; "
+        "or low-rank updates of all layers, the head's included, the weights themselves frozen"
     )
-    deciding_token: Literal["last", "last_real"] = Field(
-        description="token that the class is decided at: the last of the padded message, or the message's own last"
+    deciding_token: Literal["last", "last_real", "first", "mean"] = Field(
+        description="token that the class is decided at: the last of the padded message, the message's own last, or "
+        "the first; mean: the mean of what the head says at every token of the padded message"
+    )
+    max_length: Count | None = Field(
+        description="tokens that messages are padded or cut to; null: as many as the longest training message has"
+    )
+    causal: bool = Field(
+        strict=True,
+        description="no token sees a later one; false: every token sees the whole message, its padding included",
+    )
+    ignore_index: Annotated[int, Field(ge=-(2**31), lt=2**31, strict=True)] = Field(
+        description="number of a class that is not learnt (PyTorch's cross_entropy); one that is no class, such as "
+        "-100 or the companion's 50256, changes nothing"
     )
     frozen_gb: Annotated[Number, Field(ge=0.0)] = Field(
         description="most GB of memory for what the frozen layers make of all messages, computed once; else every time"
@@ -324,6 +347,9 @@ class Instruct(Finetune):
         description="answers: learn to give those of data; preferences: learn which of two is better (DPO)"
     )
     preferences: Preferences
+    trainable: Literal["all", "lora"] = Field(
+        description="what is trained: all, or low-rank updates of all layers, the weights themselves frozen"
+    )
     train_fraction: Fraction = Field(description="first part of the entries, for training")
     test_fraction: Fraction = Field(description="the part after it, for the test; what remains validates")
     max_length: Count = Field(description="longest sequence, tokens; longer ones are cut and counted")
@@ -415,6 +441,17 @@ class Params(Section):
                 f"download_gpt2.source: path gives the size custom alone, found {shown(others[0])}; set "
                 "download_gpt2.sizes to [custom], and classify.base and instruct.base to gpt2/custom or pretrain"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _updates_are_of_known_weights(self) -> Params:
+        for name in ("classify", "instruct"):
+            section = getattr(self, name)
+            if section.trainable == "lora" and section.initial_weights == "random":
+                raise ValueError(
+                    f"{name}.trainable: lora leaves the weights as they are, and random ones are kept nowhere; "
+                    f"set {name}.initial_weights to base"
+                )
         return self
 
     @model_validator(mode="after")

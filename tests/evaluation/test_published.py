@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from gpt_from_scratch.evaluation.published import _CLASSIFIERS, compare
+from gpt_from_scratch.evaluation.published import CLASSIFIERS, compare
 
 LOSSES = {"train_loss": 0.5, "validation_loss": 6.0}
 
@@ -21,7 +21,7 @@ def results():
     }
 
 
-def book(**classify: str) -> dict:
+def book(**classify: object) -> dict:
     """The settings under which all of the book's figures can be compared."""
     variant = {"base": "124M", "trainable": "last_block", "initial_weights": "base"}
     return {
@@ -77,14 +77,49 @@ def test_random_weights_are_held_against_row_10_and_need_no_real_ones(results):
     assert {(row["source"], row["note"]) for row in found} == {("companion, row 10", "")}
 
 
-@pytest.mark.parametrize("variant", _CLASSIFIERS)
-def test_each_published_variant_is_held_against_its_own_row(results, variant):
-    keys = ("base", "trainable", "initial_weights", "deciding_token")
-    rows = compare(results, book(**dict(zip(keys, variant, strict=True))))
-    *expected, source = _CLASSIFIERS[variant]
-    found = [row(rows, "classification", f"{name} accuracy") for name in ("train", "validation", "test")]
-    assert [row["published"] for row in found] == expected
-    assert all(row["source"] == source and not row["note"] for row in found)
+def accuracies(rows: list[dict]) -> tuple[dict, ...]:
+    return tuple(row(rows, "classification", f"{name} accuracy") for name in ("train", "validation", "test"))
+
+
+@pytest.mark.parametrize("published", CLASSIFIERS, ids=lambda published: published.source)
+def test_each_published_variant_is_held_against_its_own_row(results, published):
+    found = accuracies(compare(results, book(**published.variant, **published.settings)))
+    assert tuple(row["published"] for row in found) == published.accuracies
+    assert {(row["source"], row["note"]) for row in found} == {(published.source, published.deviation)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "source", "note"),
+    [
+        ({"max_length": 120}, "chapter 6", ""),
+        ({"ignore_index": 7}, "chapter 6", ""),
+        ({"ignore_index": 1}, "chapter 6", "not published for this variant; the book's main one is shown"),
+        ({"deciding_token": "first", "batch_size": 4}, "companion, row 2", "other settings: batch_size 4"),
+        ({"deciding_token": "last_real", "batch_size": 4}, "companion, row 16", "other settings: batch_size 4"),
+        ({"trainable": "lora", "lora": {"rank": 16, "alpha": 16.0}}, "appendix E", ""),
+        (
+            {"trainable": "lora", "lora": {"rank": 16, "alpha": 16.0}, "optimizer": {"lr": 5e-5}},
+            "appendix E",
+            "other settings: optimizer.lr 5e-05",
+        ),
+        ({"batch_size": 4, "accumulation_steps": 2}, "chapter 6", "batch_size 4, accumulation_steps 2"),
+        ({"lora": {"rank": 2, "alpha": 2.0}}, "chapter 6", ""),
+    ],
+)
+def test_the_row_that_differs_least_is_shown_and_the_difference_named(results, changes, source, note):
+    found = accuracies(compare(results, book(**changes)))
+    assert {row["source"] for row in found} == {source}
+    assert all(row["note"].endswith(note) and bool(row["note"]) == bool(note) for row in found)
+
+
+def test_lora_on_instructions_is_held_against_its_own_figures(results):
+    scaled = {"base": "355M", "pretrained": "openai", "trainable": "lora", "lora": {"rank": 16, "alpha": 16.0}}
+    unscaled = {**scaled, "lora": {"rank": 16, "alpha": 256.0}}
+    for instruct, note in ((scaled, "other settings: lora.alpha 16.0"), (unscaled, "")):
+        found = row(
+            compare(results, {**book(), "instruct": instruct}), "instructions", "validation loss, last evaluation"
+        )
+        assert (found["published"], found["note"]) == (0.652, note)
 
 
 @pytest.mark.parametrize(

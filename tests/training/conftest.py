@@ -41,14 +41,15 @@ class SmallTraining:
     def __init__(self, params, folder):
         self.params, self.folder = params, folder
 
-    def run(self, *, every_seconds=None, listeners=(), task=None, saver=None):
-        """Train from the seed, or on from what `folder` holds; return model and result."""
+    def run(self, *, every_seconds=None, listeners=(), task=None, saver=None, change=lambda model: None):
+        """Train from the seed, or on from what `folder` holds; return model and result. `change` is of the model."""
         ids = torch.arange(26 * 8).reshape(26, 8) % 50
         data = TensorDataset(ids, (ids + 1) % 50)
         size = self.params.batch_size
         loaders = DataLoader(data, batch_size=size, shuffle=True, drop_last=True), DataLoader(data, batch_size=size)
         torch.manual_seed(1)
         model = GPTModel(CFG)
+        change(model)
         if saver is None and every_seconds is not None:
             saver = Saver(Checkpoints(self.folder), every_seconds)
         result = fit(

@@ -14,6 +14,7 @@ from gpt_from_scratch.data.batching import instruction_loaders, message_loaders,
 from gpt_from_scratch.data.preferences import Pair, collate_pairs
 from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.model.heads import set_classification_head, train_only
+from gpt_from_scratch.model.lora import train_lora
 from gpt_from_scratch.params import load_params
 from gpt_from_scratch.training import Classification, LanguageModelling
 from gpt_from_scratch.training.checkpoint import Checkpoints
@@ -35,7 +36,7 @@ CFG = {
     "qkv_bias": False,  # a bias of the keys has no gradient but rounding, which AdamW makes large
     "kernels": "fused",
 }
-TASKS = ("language", "messages", "weighed", "kept", "instructions", "preferences")
+TASKS = ("language", "messages", "weighed", "kept", "instructions", "preferences", "lora")
 SCORES = ("train_accuracy", "train_reward_margin", "validation_chosen_reward")
 
 
@@ -77,7 +78,9 @@ def small_training(root, name, epochs=1, accumulation_steps=1):
     elif name == "preferences":
         task = PreferenceTuning(0.3)
         loaders = preference_loaders(answered(model, 24), answered(model, 10), 5, pad_id=49)
-    elif name == "language":
+    elif name in ("language", "lora"):
+        if name == "lora":
+            train_lora(model, rank=2, alpha=4)
         ids = torch.arange(26 * 8).reshape(26, 8) % 50
         data = TensorDataset(ids, (ids + 1) % 50)
         task = LanguageModelling()

@@ -10,6 +10,7 @@ import torch
 
 from gpt_from_scratch import interruption
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.model.lora import train_lora
 from gpt_from_scratch.training import LanguageModelling
 from gpt_from_scratch.training.checkpoint import Checkpoints
 from gpt_from_scratch.training.resuming import Saver
@@ -63,6 +64,22 @@ def test_a_training_that_was_shot_goes_on_from_what_was_saved(training, whole, s
         training.run(every_seconds=0, listeners=[After(step, "loss")])
     assert Checkpoints(training.folder).newest().step == step
     assert_same(training.run(every_seconds=0), whole)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_low_rank_updates_go_on(training, tied):
+    def change(model):
+        if tied:
+            model.out_head.weight = model.tok_emb.weight
+        train_lora(model, rank=2, alpha=4)
+
+    whole = training.run(change=change)
+    with pytest.raises(Interruption):
+        training.run(every_seconds=0, listeners=[After(5, "loss")], change=change)
+    averages = Checkpoints(training.folder).newest().tensors("optimizer")
+    assert {int(name.partition(".")[0]) for name in averages} == set(range(2 * 7))
+    assert_same(training.run(every_seconds=0, change=change), whole)
+    assert whole[0].out_head.lora.B.abs().max() > 0
 
 
 def test_many_interruptions(training, whole):

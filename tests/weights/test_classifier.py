@@ -14,6 +14,7 @@ from transformers import GPT2Model
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files import sha256
 from gpt_from_scratch.model.gpt import GPTModel
+from gpt_from_scratch.model.heads import set_causal
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.weights.classifier import ClassifierInfo, load_classifier, save_classifier
 
@@ -81,9 +82,10 @@ def test_equal_models_give_equal_bytes(folder, tmp_path, classifier, tokenizer_f
         ({"max_length": 17}, "max_length: expected a whole number from 1 to 16, found 17"),
         ({"max_length": 12.0}, "max_length: expected a whole number from 1 to 16, found 12.0"),
         ({"pad_id": 300}, "pad_id: expected a whole number from 0 to 299, found 300"),
-        ({"threshold": 1}, "expected a JSON object with the keys deciding_token, labels, max_length, pad_id"),
-        ({"deciding_token": "first"}, "deciding_token: expected last or last_real, found 'first'"),
-        ({"deciding_token": ["last"]}, r"deciding_token: expected last or last_real, found \['last'\]"),
+        ({"threshold": 1}, "expected a JSON object with the keys causal, deciding_token, labels, max_length"),
+        ({"deciding_token": "middle"}, "deciding_token: expected one of last, last_real, first, mean, found 'middle'"),
+        ({"deciding_token": ["last"]}, r"deciding_token: expected one of .*, found \['last'\]"),
+        ({"causal": 1}, "causal: expected true or false, found 1"),
     ],
 )
 def test_a_description_that_is_wrong(folder, changes, message) -> None:
@@ -96,9 +98,23 @@ def test_a_description_that_is_wrong(folder, changes, message) -> None:
 def test_a_folder_from_before_there_was_a_choice_decides_at_the_last_token(folder) -> None:
     path = folder / "classifier.json"
     content = json.loads(path.read_text())
-    del content["deciding_token"]
+    del content["deciding_token"], content["causal"]
     path.write_text(json.dumps(content))
-    assert load_classifier(folder)[1].deciding_token == "last"
+    info = load_classifier(folder)[1]
+    assert (info.deciding_token, info.causal) == ("last", True)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_loaded_classifier_sees_what_it_saw(tmp_path, classifier, tokenizer_folder, ids, causal) -> None:
+    set_causal(classifier, causal)
+    save(classifier, tmp_path / "classifier", tokenizer_folder)
+    loaded, info = load_classifier(tmp_path / "classifier")
+    assert info.causal == loaded.config.causal == causal
+    torch.testing.assert_close(loaded(ids), classifier(ids), rtol=0, atol=1e-5)
+    changed = ids.clone()
+    changed[:, -1] = (changed[:, -1] + 1) % 300
+    assert torch.allclose(loaded(ids)[:, 0], loaded(changed)[:, 0]) == causal
 
 
 def test_labels_that_do_not_fit_the_head(folder) -> None:

@@ -10,20 +10,23 @@ import torch
 from torch import Tensor
 
 from gpt_from_scratch.model import GPTModel
-from gpt_from_scratch.model.sequences import Sequences
+from gpt_from_scratch.model.sequences import DecidingToken, Sequences
 from gpt_from_scratch.training.tasks import Classification
 
 TextsAndLabels = tuple[Sequence[str], Sequence[int]]
 
 
 @torch.no_grad()
-def probabilities(model: GPTModel, token_ids: Tensor | Sequence[Tensor], batch_size: int) -> np.ndarray:
-    """Return the probability of every class, `[messages, classes]`, decided at each message's last token.
+def probabilities(
+    model: GPTModel, token_ids: Tensor | Sequence[Tensor], batch_size: int, deciding_token: DecidingToken = "last"
+) -> np.ndarray:
+    """Return the probability of every class, `[messages, classes]`.
 
     Args:
         token_ids: `[messages, tokens]`, or messages `[tokens]` of different lengths.
+        deciding_token: where a message's class is read; `last` and `last_real` both mean the last of these tokens.
     """
-    task, parts = Classification(), []
+    task, parts = Classification(deciding_token=deciding_token), []
     for start in range(0, len(token_ids), batch_size):
         batch = token_ids[start : start + batch_size]
         inputs = batch if isinstance(batch, Tensor) else Sequences.of(batch)

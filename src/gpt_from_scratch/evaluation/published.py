@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -77,6 +77,7 @@ _BOOK_SETTINGS: dict[str, dict[str, Any]] = {
         "corpus": {"path": "data/raw/text.txt"},
         "seed": 123,
         "batch_size": 2,
+        "accumulation_steps": 1,
         "epochs": 10,
         "eval_batches": 5,
         "stride": 256,
@@ -98,6 +99,7 @@ _BOOK_SETTINGS: dict[str, dict[str, Any]] = {
         "class_weights": "none",
         "seed": 123,
         "batch_size": 8,
+        "accumulation_steps": 1,
         "epochs": 5,
         "drop_rate": 0.0,
         "optimizer": _OPTIMIZER,
@@ -106,6 +108,7 @@ _BOOK_SETTINGS: dict[str, dict[str, Any]] = {
     "instruct": {
         "seed": 123,
         "batch_size": 8,
+        "accumulation_steps": 1,
         "epochs": 2,
         "drop_rate": 0.0,
         "initial_weights": "base",
@@ -115,30 +118,113 @@ _BOOK_SETTINGS: dict[str, dict[str, Any]] = {
         "prompt_style": "alpaca",
         "mask_instruction": False,
         "objective": "answers",
+        "trainable": "all",
         "optimizer": _OPTIMIZER,
         "schedule": {"kind": "constant", "max_grad_norm": None},
     },
 }
 
 _CHAPTER_6 = "chapter 6"
-# Accuracies on training, validation and test, by base, layers trained, initial weights and deciding token.
-_CLASSIFIERS = {
-    ("124M", "last_block", "base", "last"): (0.9721, 0.9732, 0.9567, _CHAPTER_6),
-    ("124M", "last_layer", "base", "last"): (0.7865, 0.7987, 0.7200, "companion, row 3"),
-    ("124M", "last_two_blocks", "base", "last"): (0.9885, 0.9866, 0.9833, "companion, row 4"),
-    ("124M", "all", "base", "last"): (0.9962, 0.9664, 0.9667, "companion, row 5"),
-    ("355M", "last_block", "base", "last"): (0.8750, 0.9128, 0.8467, "companion, row 6"),
-    ("774M", "last_block", "base", "last"): (0.9952, 0.9866, 0.9667, "companion, row 7"),
-    ("1558M", "last_block", "base", "last"): (
-        0.9981,
-        0.9981,
-        0.9833,
-        "companion, row 8 (99.81 % of 149 is impossible)",
-    ),
-    ("1558M", "all", "base", "last"): (1.0, 0.9866, 0.9867, "companion, row 9"),
-    ("124M", "all", "random", "last"): (1.0, 0.9664, 0.9367, "companion, row 10"),
-    ("124M", "last_block", "base", "last_real"): (0.9942, 0.9866, 0.9833, "companion, row 16"),
+_BOOKS_VARIANT = {
+    "base": "124M",
+    "trainable": "last_block",
+    "initial_weights": "base",
+    "deciding_token": "last",
+    "max_length": None,
+    "causal": True,
+    "ignore_index": -100,
 }
+_LONGEST_MESSAGE = 120
+"""Tokens of the longest training message of the book's split."""
+
+
+@dataclass(frozen=True)
+class PublishedClassifier:
+    """What is published of one way to fine-tune the classifier.
+
+    Attributes:
+        accuracies: on training, validation and test set.
+        source: where they are published.
+        variant: parameters under `classify` in which it differs from chapter 6.
+        settings: those among them that do not make another variant: a run with others is held against it, and says so.
+        deviation: what no parameter can make equal.
+    """
+
+    accuracies: tuple[float, float, float]
+    source: str
+    variant: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    deviation: str = ""
+
+
+_LORA = "there an update counts alpha, not alpha / rank, and the head's own weights are trained too"
+
+
+def _experiment(number: int, train: float, validation: float, test: float, **what: Any) -> PublishedClassifier:
+    """Return a row of the companion's table; `what` are the parameters that it differs in from chapter 6."""
+    note, deviation = what.pop("note", ""), what.pop("deviation", "")
+    source = f"companion, row {number}{f' ({note})' if note else ''}"
+    settings = {key: what.pop(key) for key in ("batch_size", "accumulation_steps", "lora", "optimizer") if key in what}
+    return PublishedClassifier((train, validation, test), source, what, settings, deviation)
+
+
+CLASSIFIERS = (
+    PublishedClassifier((0.9721, 0.9732, 0.9567), _CHAPTER_6),
+    _experiment(2, 0.7846, 0.8054, 0.7500, deciding_token="first"),
+    _experiment(3, 0.7865, 0.7987, 0.7200, trainable="last_layer"),
+    _experiment(4, 0.9885, 0.9866, 0.9833, trainable="last_two_blocks"),
+    _experiment(5, 0.9962, 0.9664, 0.9667, trainable="all"),
+    _experiment(6, 0.8750, 0.9128, 0.8467, base="355M"),
+    _experiment(7, 0.9952, 0.9866, 0.9667, base="774M"),
+    _experiment(8, 0.9981, 0.9981, 0.9833, base="1558M", note="99.81 % of 149 is impossible"),
+    _experiment(9, 1.0, 0.9866, 0.9867, base="1558M", trainable="all"),
+    _experiment(10, 1.0, 0.9664, 0.9367, initial_weights="random", trainable="all"),
+    PublishedClassifier(
+        (0.9981, 0.9799, 0.9667),
+        "appendix E",
+        {"trainable": "lora"},
+        {"lora": {"rank": 16, "alpha": 16.0}, "optimizer": {"lr": 8e-4}},
+    ),
+    _experiment(
+        11,
+        1.0,
+        0.9732,
+        0.9667,
+        trainable="lora",
+        lora={"rank": 16, "alpha": 16.0 * 16},
+        note="alpha 16",
+        deviation=_LORA,
+    ),
+    _experiment(
+        12,
+        1.0,
+        0.9866,
+        0.9833,
+        base="1558M",
+        trainable="lora",
+        lora={"rank": 16, "alpha": 16.0 * 8},
+        note="alpha 8",
+        deviation=_LORA,
+    ),
+    _experiment(13, 0.8308, 0.8792, 0.7833, max_length=1024),
+    _experiment(16, 0.9942, 0.9866, 0.9833, deciding_token="last_real"),
+    _experiment(14, 1.0, 0.9866, 0.9800, deciding_token="last_real", batch_size=1),
+    _experiment(
+        15,
+        0.9933,
+        0.9866,
+        0.9833,
+        deciding_token="last_real",
+        batch_size=1,
+        accumulation_steps=8,
+        deviation="there the 5 messages that an epoch leaves over make an update too",
+    ),
+    _experiment(17, 0.9923, 0.9866, 0.9533, causal=False),
+    _experiment(18, 0.9663, 0.9933, 0.9500, ignore_index=50256, note="the same as row 1, chapter 6 run again"),
+    _experiment(19, 0.9779, 0.9933, 0.9633, deciding_token="mean"),
+)
+"""The published classifiers; of several that a run can be held against, the first that it differs least from counts."""
+
 _CLASSIFIER_BEFORE = (
     Published("training accuracy before, 10 batches", "classify.initial.train_accuracy", 0.4625, _CHAPTER_6),
     Published("validation accuracy before, 10 batches", "classify.initial.validation_accuracy", 0.45, _CHAPTER_6),
@@ -152,7 +238,7 @@ _LLAMA_3_8B = re.compile(r"llama-?3(?!\.?\d)(?!.*70b)")
 
 def _instructions(
     source: str,
-    before: tuple[float, float],
+    before: tuple[float, float] | None,
     curve: Mapping[int, tuple[float, float]],
     last: tuple[float, float],
     score: float | None,
@@ -161,6 +247,8 @@ def _instructions(
     """Return the rows of one way to learn instructions: losses on both sets before, at some steps, and at the end."""
     rows = []
     for moment, key, values, where in (("before", "initial", before, ""), (", last evaluation", "final", last, at)):
+        if values is None:
+            continue
         for word, name, value in zip(
             ("training", "validation"), ("train_loss", "validation_loss"), values, strict=True
         ):
@@ -204,8 +292,14 @@ _INSTRUCTION_VARIANTS: tuple[tuple[dict[str, Any], tuple[Published, ...]], ...] 
             "companion, ch07/04, on chapter 7's 355M", (0.693, 0.693), {0: (0.692, 0.693)}, (0.606, 0.610), None
         ),
     ),
+    (
+        {"trainable": "lora", "lora": {"rank": 16, "alpha": 16.0 * 16}},
+        _instructions(
+            "companion, exercise 7.4, 355M (alpha 16, not divided by the rank)", None, {}, (0.308, 0.652), 50.23
+        ),
+    ),
 )
-_WAYS = ("objective", "prompt_style", "mask_instruction", "data")
+_WAYS = ("objective", "prompt_style", "mask_instruction", "data", "trainable")
 """The parameters that tell the ways apart."""
 
 
@@ -216,50 +310,43 @@ def compare(results: Mapping[str, Any], settings: Mapping[str, Any]) -> list[dic
         results: `pretrain`, `classify`, `instruct` (the metrics of the trainings), `classifier` (accuracy by set),
             `curves`, for `pretrain` and `instruct` the losses by step (as text), see `by_step`, and `instructions`,
             with the `judges` if there are any.
-        settings: `data`; `classify` and `instruct` with `base`, `pretrained` and, for the first, `trainable`,
-            `initial_weights`, `deciding_token` and `recipe`; beside these, and under `pretrain`, the parameters of the
-            trainings, of which those that differ from the book's are named; `judges`, their parameters. What is not
+        settings: `data`; `classify` and `instruct` with `base`, `pretrained` and, for the first, `initial_weights` and
+            `recipe`; beside these, and under `pretrain`, the parameters of the trainings; `judges`, their parameters.
+            They decide which published figures are shown, and those that differ from these are named. What is not
             given is taken for the book's.
 
     `note` says why the two cannot be compared, and is empty where they can.
     """
     classify, instruct = settings["classify"], settings["instruct"]
     data = "" if settings["data"] == "upstream" else f"other data: {settings['data']}"
-    note = data or _other_settings("pretrain", settings.get("pretrain", {}))
-    rows = [_row("pretraining", figure, results, note) for figure in PRETRAINING]
+    note = data or _other_settings(_BOOK_SETTINGS["pretrain"], settings.get("pretrain", {}))
+    rows = [_compared("pretraining", figure, results, note) for figure in PRETRAINING]
 
-    variant = (
-        classify["base"],
-        classify["trainable"],
-        classify["initial_weights"],
-        classify.get("deciding_token", "last"),
-    )
-    known = variant in _CLASSIFIERS
-    notes = [data or _other_settings("classify", classify)]
+    published, note = _nearest(classify)
+    notes = [data or note]
     if settings["data"] == "upstream" and classify["recipe"] != "book":
         notes.append(f"other split: {classify['recipe']}")
-    if variant[2] == "base" and classify["pretrained"] not in _REAL:
+    if classify["initial_weights"] == "base" and classify["pretrained"] not in _REAL:
         notes.append(f"other weights: {classify['pretrained']}")
-    if not known:
-        notes.append("not published for this variant; the book's main one is shown")
+    if not data:
+        notes.append(published.deviation)
     note = "; ".join(filter(None, notes))
-    *accuracies, source = _CLASSIFIERS[variant if known else ("124M", "last_block", "base", "last")]
-    for name, value in zip(("train", "validation", "test"), accuracies, strict=True):
-        figure = Published(f"{name} accuracy", f"classifier.{name}.accuracy", value, source)
-        rows.append(_row("classification", figure, results, note))
-    if source == _CHAPTER_6:
-        rows += [_row("classification", figure, results, note) for figure in _CLASSIFIER_BEFORE]
+    for name, value in zip(("train", "validation", "test"), published.accuracies, strict=True):
+        figure = Published(f"{name} accuracy", f"classifier.{name}.accuracy", value, published.source)
+        rows.append(_compared("classification", figure, results, note))
+    if published.source == _CHAPTER_6:
+        rows += [_compared("classification", figure, results, note) for figure in _CLASSIFIER_BEFORE]
 
     if "data" in instruct:
         instruct = {**instruct, "data": PurePosixPath(instruct["data"]).name}
     expected, figures = _way_of(instruct)
-    notes = [data or _other_settings("instruct", instruct, expected)]
+    notes = [data or _other_settings(expected, instruct)]
     if instruct["pretrained"] not in _REAL:
         notes.append(f"other weights: {instruct['pretrained']}")
     if instruct["base"] != "355M":
         notes.append(f"other size: {instruct['base']}")
     note = "; ".join(filter(None, notes))
-    return rows + [_judged_row(figure, results, settings, note) for figure in figures]
+    return rows + [_judged(figure, results, settings, note) for figure in figures]
 
 
 def _way_of(instruct: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Published, ...]]:
@@ -272,9 +359,7 @@ def _way_of(instruct: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Publishe
     return book, INSTRUCTIONS
 
 
-def _judged_row(
-    figure: Published, results: Mapping[str, Any], settings: Mapping[str, Any], note: str
-) -> dict[str, Any]:
+def _judged(figure: Published, results: Mapping[str, Any], settings: Mapping[str, Any], note: str) -> dict[str, Any]:
     """Return a row on instructions; a judge's score is that of the book's judge, or of the first there is."""
     judges = settings.get("judges", ()) if figure.figure == _JUDGED else ()
     if judges:
@@ -282,7 +367,7 @@ def _judged_row(
         figure = replace(figure, key=f"instructions.judges.{judge['name']}.mean")
         if not _LLAMA_3_8B.search(judge["model"].lower()):
             note = "; ".join(filter(None, [note, f"other judge: {judge['model']}"]))
-    return _row("instructions", figure, results, note)
+    return _compared("instructions", figure, results, note)
 
 
 def by_step(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
@@ -290,8 +375,27 @@ def by_step(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     return {str(row["step"]): {name: float(row[name]) for name in ("train_loss", "validation_loss")} for row in rows}
 
 
-def _other_settings(training: str, found: Mapping[str, Any], expected: Mapping[str, Any] | None = None) -> str:
-    other = list(_differences(expected or _BOOK_SETTINGS[training], found))
+def _nearest(classify: Mapping[str, Any]) -> tuple[PublishedClassifier, str]:
+    """Return what a run of the classifier is held against, and what else it does otherwise."""
+    chosen = {key: classify.get(key, value) for key, value in _BOOKS_VARIANT.items()}
+    if chosen["max_length"] == _LONGEST_MESSAGE:
+        chosen["max_length"] = None
+    if chosen["ignore_index"] not in (0, 1, 50256):  # no class either
+        chosen["ignore_index"] = -100
+    same = [published for published in CLASSIFIERS if {**_BOOKS_VARIANT, **published.variant} == chosen]
+    notes = []
+    for published in same or CLASSIFIERS[:1]:
+        book = _BOOK_SETTINGS["classify"]
+        optimizer = {**book["optimizer"], **published.settings.get("optimizer", {})}
+        expected = {**book, **published.settings, "optimizer": optimizer}
+        notes.append((len(list(_differences(expected, classify))), _other_settings(expected, classify), published))
+    _, note, published = min(notes, key=lambda found: found[0])
+    unknown = "" if same else "not published for this variant; the book's main one is shown"
+    return published, "; ".join(filter(None, [note, unknown]))
+
+
+def _other_settings(expected: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    other = list(_differences(expected, found))
     return f"other settings: {', '.join(other)}" if other else ""
 
 
@@ -305,7 +409,7 @@ def _differences(expected: Mapping[str, Any], found: Mapping[str, Any], prefix: 
             yield f"{prefix}{key} {found[key]}"
 
 
-def _row(training: str, figure: Published, results: Mapping[str, Any], note: str) -> dict[str, Any]:
+def _compared(training: str, figure: Published, results: Mapping[str, Any], note: str) -> dict[str, Any]:
     ours: Any = results if figure.key else None
     for part in figure.key.split(".") if figure.key else ():
         ours = ours.get(part) if isinstance(ours, Mapping) else None

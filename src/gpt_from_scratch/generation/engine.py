@@ -34,7 +34,7 @@ def decode(
         use_cache: keep keys and values between tokens. Needs a `GPTModel` without active dropout.
 
     Raises:
-        InputError: for an empty prompt, or a model whose context size is not known.
+        InputError: for an empty prompt, a model whose context size is not known, or one that is not causal.
     """
     prompts, rows = _begin(model, prompts, max_new_tokens, None, context_size, use_cache)
     for step in range(max_new_tokens):
@@ -146,6 +146,8 @@ def _begin(
         device = next(model.parameters()).device
     if not prompts or not all(len(prompt) for prompt in prompts):
         raise InputError("prompt: expected at least one token, found none")
+    if isinstance(model, GPTModel) and not model.config.causal:
+        raise InputError("model: expected a causal one to write with, found one whose tokens see later tokens")
     if context_size is None:
         if not isinstance(model, GPTModel):
             raise InputError(f"context_size: needed for a {type(model).__name__}")

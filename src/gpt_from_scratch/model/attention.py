@@ -23,27 +23,30 @@ def causal_mask(n_queries: int, n_keys: int, device: torch.device) -> Tensor:
     return torch.ones(n_queries, n_keys, dtype=torch.bool, device=device).tril(n_keys - n_queries)
 
 
-def explicit_attention(queries: Tensor, keys: Tensor, values: Tensor, visible: Tensor, dropout: nn.Dropout) -> Tensor:
-    """Scaled dot-product attention step by step, as the book derives it.
+def explicit_attention(
+    queries: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None, dropout: nn.Dropout
+) -> Tensor:
+    """Scaled dot-product attention step by step, as the book derives it; without `visible` every token sees all.
 
     Shapes: queries `[batch, heads, n_queries, head_dim]`, keys and values `[batch, heads, n_keys, head_dim]`,
     visible broadcastable to `[batch, heads, n_queries, n_keys]`; returns the shape of the queries.
     """
     scores = queries @ keys.transpose(-2, -1)
-    scores = scores.masked_fill(~visible, -torch.inf)
+    if visible is not None:
+        scores = scores.masked_fill(~visible, -torch.inf)
     weights = torch.softmax(scores / keys.shape[-1] ** 0.5, dim=-1)
     return dropout(weights) @ values
 
 
 def fused_attention(
-    queries: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None, dropout_rate: float
+    queries: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None, dropout_rate: float, causal: bool = True
 ) -> Tensor:
-    """The same by PyTorch's `scaled_dot_product_attention`; without `visible` no token sees a later one."""
+    """The same by PyTorch's `scaled_dot_product_attention`; without `visible` no token sees a later one if `causal`."""
     n_queries, n_keys = queries.shape[2], keys.shape[2]
     # A single query is the last token and sees everything; PyTorch's is_causal would align it to the first.
     # Not `is_causal=n_queries == n_keys`: in code compiled for any length that is no bool, and refused.
     is_causal = False
-    if visible is None:
+    if visible is None and causal:
         if n_queries == n_keys:
             is_causal = True
         elif n_queries > 1:
@@ -73,7 +76,7 @@ def by_sequence(
 
 
 class MultiHeadAttention(nn.Module):
-    """Multi-head attention in which no token sees a later one.
+    """Multi-head attention in which no token sees a later one, unless `causal` is set to False.
 
     Args:
         d_in, d_out: widths of the vectors that come in and go out; `num_heads` divides `d_out`.
@@ -83,6 +86,7 @@ class MultiHeadAttention(nn.Module):
     """
 
     kernels: Kernels = "explicit"
+    causal: bool = True
 
     def __init__(
         self, d_in: int, d_out: int, context_length: int, dropout: float, num_heads: int, qkv_bias: bool = False
@@ -112,7 +116,7 @@ class MultiHeadAttention(nn.Module):
         Args:
             cache: earlier tokens' keys and values; those of `x` are appended to it.
             visible: True where a query may look, broadcastable to `[batch, 1, tokens, all tokens]`;
-                without it the plain causal mask.
+                without it the plain causal mask, or none in attention that is not causal.
             lengths: tokens of each of the sequences that stand one behind the other in `x`, and do not see each other;
                 without it each row is one sequence.
             last_only: return the last token's context vector alone, of every sequence; see `last_tokens`.
@@ -131,8 +135,9 @@ class MultiHeadAttention(nn.Module):
 
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None) -> Tensor:
         if self.kernels == "fused":
-            return fused_attention(queries, keys, values, visible, self.dropout.p if self.training else 0.0)
-        if visible is None:
+            rate = self.dropout.p if self.training else 0.0
+            return fused_attention(queries, keys, values, visible, rate, self.causal)
+        if visible is None and self.causal:
             visible = causal_mask(queries.shape[2], keys.shape[2], queries.device)
         return explicit_attention(queries, keys, values, visible, self.dropout)
 

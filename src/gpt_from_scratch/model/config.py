@@ -28,6 +28,8 @@ class GPTConfig:
             the same with PyTorch's own kernels, matrix products with oneDNN where that is faster, and of a batch to
             learn from no padding. Equal without dropout up to rounding; under dropout the two draw different random
             numbers.
+        causal: whether no token sees a later one. False is for classifiers (the companion's row 17): what writes is
+            causal.
     """
 
     vocab_size: int = 50257
@@ -39,6 +41,7 @@ class GPTConfig:
     qkv_bias: bool = False
     tie_weights: bool = False
     kernels: Kernels = "explicit"
+    causal: bool = True
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "context_length", "emb_dim", "n_heads", "n_layers"):
@@ -57,13 +60,13 @@ class GPTConfig:
     def of(cls, cfg: GPTConfig | Mapping[str, Any]) -> GPTConfig:
         """Return `cfg` itself, or a configuration made from the book's dictionary.
 
-        The dictionary must hold the book's seven keys; `tie_weights` and `kernels` are optional and other keys
-        (readers keep learning rates there too) are ignored, as in the book's own classes.
+        The dictionary must hold the book's seven keys; `tie_weights`, `kernels` and `causal` are optional and other
+        keys (readers keep learning rates there too) are ignored, as in the book's own classes.
         """
         if isinstance(cfg, GPTConfig):
             return cfg
         known = {field.name for field in fields(cls)}
-        missing = [name for name in known - {"tie_weights", "kernels"} if name not in cfg]
+        missing = [name for name in known - {"tie_weights", "kernels", "causal"} if name not in cfg]
         if missing:
             raise KeyError(", ".join(sorted(missing)))
         return cls(**{name: value for name, value in cfg.items() if name in known})

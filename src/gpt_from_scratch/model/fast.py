@@ -23,10 +23,12 @@ from gpt_from_scratch.model.sequences import last_tokens
 
 
 class PyTorchMultiHeadAttention(nn.Module):
-    """Causal multi-head attention with queries, keys and values from one projection, by PyTorch's fused kernel.
+    """Multi-head attention with queries, keys and values from one projection, by PyTorch's fused kernel.
 
-    Arguments as in `MultiHeadAttention`. Without biases both draw the same initial weights under one seed.
+    Arguments and `causal` as in `MultiHeadAttention`. Without biases both draw the same initial weights under one seed.
     """
+
+    causal: bool = True
 
     def __init__(self, d_in: int, d_out: int, num_heads: int, dropout: float = 0.0, qkv_bias: bool = False) -> None:
         super().__init__()
@@ -54,7 +56,7 @@ class PyTorchMultiHeadAttention(nn.Module):
             visible = None if visible is None else visible[:, :, -1:]
         if cache is not None:
             keys, values = cache.append(keys, values)
-        attend = partial(fused_attention, dropout_rate=self.dropout if self.training else 0.0)
+        attend = partial(fused_attention, dropout_rate=self.dropout if self.training else 0.0, causal=self.causal)
         context = by_sequence(attend, queries, keys, values, visible, lengths)
         return self.proj(context.transpose(1, 2).flatten(2))
 
@@ -69,6 +71,7 @@ def with_one_projection(attention: MultiHeadAttention) -> PyTorchMultiHeadAttent
     if biased:
         merged.qkv.bias = nn.Parameter(torch.cat([part.bias.detach() for part in parts]))
     merged.proj = attention.out_proj
+    merged.causal = attention.causal
     return merged.train(attention.training)
 
 
@@ -86,6 +89,7 @@ class TransformerBlockFast(TransformerBlock):
         nn.Module.__init__(self)  # not the parent's: its parts would draw random numbers, only to be replaced
         cfg = _fused(cfg)
         self.att = PyTorchMultiHeadAttention(cfg.emb_dim, cfg.emb_dim, cfg.n_heads, cfg.drop_rate, cfg.qkv_bias)
+        self.att.causal = cfg.causal
         self.ff = FeedForwardFast(cfg)
         self.norm1 = nn.LayerNorm(cfg.emb_dim)
         self.norm2 = nn.LayerNorm(cfg.emb_dim)

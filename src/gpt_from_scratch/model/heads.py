@@ -1,7 +1,8 @@
-"""Turning a language model into a classifier (chapter 6, section 6.5)."""
+"""Turning a language model into a classifier (chapter 6, section 6.5; the companion's additional experiments)."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from torch import nn
@@ -16,8 +17,15 @@ def set_classification_head(model: GPTModel, num_classes: int) -> None:
     model.out_head = nn.Linear(model.config.emb_dim, num_classes)
 
 
+def set_causal(model: GPTModel, causal: bool) -> None:
+    """Choose whether a token sees those before it alone, or all of its sequence, padding included. The weights stay."""
+    model.config = replace(model.config, causal=causal)
+    for block in model.trf_blocks:
+        block.att.causal = causal
+
+
 def train_only(model: GPTModel, trainable: Trainable) -> None:
-    """Freeze what is not to be trained.
+    """Freeze what is not to be trained; for low-rank updates see `train_lora`.
 
     Args:
         trainable: `last_layer`, the output head alone; `last_block`, with it the final norm and the last transformer

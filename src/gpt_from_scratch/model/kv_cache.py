@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.model.config import GPTConfig
 
 
@@ -47,11 +48,16 @@ class KVCache:
         cfg: the model's configuration.
         batch_size: rows decoded together.
         capacity: most tokens a row will have; at most the model's context length.
+
+    Raises:
+        InputError: for a model that is not causal, whose keys and values change with every token that follows.
     """
 
     def __init__(
         self, cfg: GPTConfig, batch_size: int, capacity: int, device: torch.device, dtype: torch.dtype
     ) -> None:
+        if not cfg.causal:
+            raise InputError("KV cache: expected a causal model, found one whose tokens see later tokens")
         shape = (batch_size, cfg.n_heads, capacity, cfg.head_dim)
         # Not torch.empty: a masked place has the weight 0, and 0 times a stray infinity or NaN would not be 0.
         self.layers = [

@@ -48,6 +48,11 @@ class LinearWithLoRA(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(x) + self.lora(x)
 
+    @torch.no_grad()
+    def merged_weight(self) -> Tensor:
+        """Return the weight `[out, in]` of a linear layer that computes the same alone."""
+        return self.linear.weight + self.lora.alpha / self.lora.rank * (self.lora.A @ self.lora.B).T
+
 
 def replace_linear_with_lora(model: nn.Module, rank: int, alpha: float) -> None:
     """Put a `LinearWithLoRA` in the place of every linear layer in `model`; those that have one already keep it."""
@@ -56,3 +61,22 @@ def replace_linear_with_lora(model: nn.Module, rank: int, alpha: float) -> None:
             setattr(model, name, LinearWithLoRA(module, rank, alpha))
         elif not isinstance(module, LinearWithLoRA):
             replace_linear_with_lora(module, rank, alpha)
+
+
+def train_lora(model: nn.Module, rank: int, alpha: float) -> None:
+    """Freeze the whole model and give every linear layer, the output head included, an update to be trained."""
+    model.requires_grad_(False)
+    replace_linear_with_lora(model, rank, alpha)
+
+
+def merge_lora(model: nn.Module) -> None:
+    """Add every update to the weights that it stands beside, and put the linear layers back in their places.
+
+    An output head that shared the embedding's matrix has one of its own from then on, since the update is the head's.
+    """
+    for name, module in model.named_children():
+        if isinstance(module, LinearWithLoRA):
+            module.linear.weight = nn.Parameter(module.merged_weight(), requires_grad=False)
+            setattr(model, name, module.linear)
+        else:
+            merge_lora(module)

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+DecidingToken = Literal["last", "last_real", "first", "mean"]
+"""Where a sequence's class is read: at the last token after padding, at the text's own last, at the first, or the mean
+over all tokens."""
 
 
 @dataclass(frozen=True)
@@ -53,3 +58,17 @@ def last_tokens(x: Tensor, lengths: Sequence[int] | None) -> Tensor:
     if lengths is None:
         return x[:, -1:]
     return x[:, torch.tensor(lengths, device=x.device).cumsum(0) - 1]
+
+
+def first_tokens(x: Tensor, lengths: Sequence[int] | None) -> Tensor:
+    """Return the first token of each sequence; shapes as in `last_tokens`."""
+    if lengths is None:
+        return x[:, :1]
+    return x[:, [0, *accumulate(lengths[:-1])]]
+
+
+def mean_tokens(x: Tensor, lengths: Sequence[int] | None) -> Tensor:
+    """Return the mean over the tokens of each sequence; shapes as in `last_tokens`."""
+    if lengths is None:
+        return x.mean(dim=1, keepdim=True)
+    return torch.stack([sequence.mean(dim=1) for sequence in x.split(lengths, dim=1)], dim=1)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from gpt_from_scratch.model.gpt import GPTModel
-from gpt_from_scratch.model.sequences import Sequences
+from gpt_from_scratch.model.sequences import DecidingToken, Sequences, first_tokens
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,11 @@ def frozen_blocks(model: GPTModel) -> int:
 
 
 def keep_frozen_prefix(
-    model: GPTModel, sets: Sequence[Examples], room: float, tell: Callable[[int], object] = lambda examples: None
+    model: GPTModel,
+    sets: Sequence[Examples],
+    room: float,
+    tell: Callable[[int], object] = lambda examples: None,
+    deciding_token: DecidingToken = "last",
 ) -> tuple[list[Examples], int]:
     """Compute what the frozen blocks make of every example, where that is the same each time.
 
@@ -44,6 +48,7 @@ def keep_frozen_prefix(
         sets: token ids and labels.
         room: bytes that the states may take.
         tell: is told after every pass how many examples it held.
+        deciding_token: where the class is read, which decides what is kept; see `KeptStates`.
 
     Returns:
         The sets with states in the place of token ids, and the block that these enter: `Classification(first_block)`
@@ -53,7 +58,7 @@ def keep_frozen_prefix(
     if blocks == 0 or model.config.drop_rate:
         return list(sets), 0
     lengths = [[len(ids) for ids, _ in _each(examples)] for examples in sets]
-    if blocks == len(model.trf_blocks):
+    if _one_state(model, blocks, deciding_token):
         lengths = [[1] * len(part) for part in lengths]
     size = sum(map(sum, lengths)) * model.config.emb_dim * model.pos_emb.weight.element_size()
     if size > room:
@@ -66,14 +71,16 @@ def keep_frozen_prefix(
         return list(sets), 0
     parts = zip(sets, lengths, strict=True)
     return [
-        KeptStates(_states(model, examples, blocks, sum(part), tell), part, examples) for examples, part in parts
+        KeptStates(_states(model, examples, blocks, sum(part), tell, deciding_token), part, examples)
+        for examples, part in parts
     ], blocks
 
 
 class KeptStates(Examples):
     """Examples as the states that enter the first trained block.
 
-    Where all blocks are frozen, a state is kept of the last token alone.
+    A state of the deciding token alone is kept where no other matters later: where all blocks are frozen and one token
+    decides, and where that is the first, which sees no other. Else each token's is.
 
     Args:
         states: those of all examples, one behind the other, `[all tokens, emb_dim]`.
@@ -93,17 +100,35 @@ class KeptStates(Examples):
         return self._states[index], self._labels[index]
 
 
+def _one_state(model: GPTModel, blocks: int, deciding_token: DecidingToken) -> bool:
+    if deciding_token == "first" and model.config.causal:
+        return True
+    return deciding_token != "mean" and blocks == len(model.trf_blocks)
+
+
 @torch.no_grad()
-def _states(model: GPTModel, examples: Examples, blocks: int, tokens: int, tell: Callable[[int], object]) -> Tensor:
+def _states(
+    model: GPTModel,
+    examples: Examples,
+    blocks: int,
+    tokens: int,
+    tell: Callable[[int], object],
+    deciding_token: DecidingToken,
+) -> Tensor:
     weight = model.pos_emb.weight
     kept = torch.empty(tokens, model.config.emb_dim, dtype=weight.dtype)
     end = 0
+    first = deciding_token == "first"
+    sees_none = first and model.config.causal
     for group in _passes(examples):
-        batch = Sequences.of(group).to(weight.device)
+        batch = Sequences.of([ids[:1] for ids in group] if sees_none else group).to(weight.device)
         x = model.embed(batch.values, lengths=batch.lengths)
-        x = model.run_blocks(x, range(blocks), lengths=batch.lengths, last_only=True)[0]
-        start, end = end, end + len(x)
-        kept[start:end] = x
+        last = deciding_token in ("last", "last_real")
+        x = model.run_blocks(x, range(blocks), lengths=batch.lengths, last_only=last)
+        if first and _one_state(model, blocks, deciding_token):
+            x = first_tokens(x, batch.lengths)
+        start, end = end, end + x.shape[1]
+        kept[start:end] = x[0]
         tell(len(batch))
     return kept
 

@@ -175,7 +175,7 @@ def _backward(
         loss = task.loss(model, parts[0], device)
         loss.backward()
         return loss.item()
-    total = sum(task.weight(batch) for batch in parts) or math.nan
+    total = sum(task.weight(batch) for batch in parts) or 1
     mean = 0.0
     for left, batch in zip(reversed(range(len(parts))), parts, strict=True):
         own = group.rows(batch)

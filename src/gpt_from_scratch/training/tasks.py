@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gpt_from_scratch.model.sequences import Sequences
+from gpt_from_scratch.model.sequences import DecidingToken, Sequences, first_tokens, mean_tokens
 from gpt_from_scratch.training.cross_entropy import cross_entropy
 from gpt_from_scratch.training.packing import pack
 from gpt_from_scratch.training.processes import ALONE, Group
@@ -36,7 +36,7 @@ class Task(Protocol):
         """Return how much of what this training counts (tokens, examples) a batch holds."""
 
     def weight(self, batch: Batch) -> float:
-        """Return how many targets the mean loss of a batch is over, or what they weigh together."""
+        """Return how many targets the mean loss of a batch is over, or what they weigh together; 0: none is learnt."""
 
     def scores(
         self,
@@ -88,41 +88,60 @@ class LanguageModelling:
 
 
 class Classification:
-    """Deciding a class from the logits at the last position (chapter 6).
+    """Deciding a class from the logits at one position, the last in chapter 6, or from their mean over all.
 
-    For `Sequences`, the last block computes that position alone; for token ids it does under `kernels="fused"`, unless
-    dropout is to draw as many random numbers as for all of them.
+    For `Sequences`, the last block computes a last position alone; for token ids it does under `kernels="fused"`,
+    unless dropout is to draw as many random numbers as for all of them. Under the same condition no more than the first
+    token is computed where that decides and sees no other.
 
     Args:
         first_block: block that the inputs enter, if they are kept states; 0: they are token ids.
+        deciding_token: which position decides.
+        ignore_index: class that is not learnt, as in PyTorch's cross-entropy; a batch of nothing else has the loss 0.
         class_weights: what an example of each class weighs in the mean loss, `[classes]`; all the same if None.
     """
 
-    def __init__(self, first_block: int = 0, class_weights: Tensor | None = None) -> None:
-        self._first_block = first_block
+    def __init__(
+        self,
+        first_block: int = 0,
+        deciding_token: DecidingToken = "last",
+        ignore_index: int = IGNORED,
+        class_weights: Tensor | None = None,
+    ) -> None:
+        self._first_block, self._deciding_token, self._ignore_index = first_block, deciding_token, ignore_index
         self._class_weights = class_weights
 
     def logits(self, model: nn.Module, inputs: Tensor | Sequences) -> Tensor:
         """Return class logits `[batch, classes]` for token ids `[batch, tokens]`, or for `Sequences`."""
         if isinstance(inputs, Sequences):
-            lengths, first_block = inputs.lengths, self._first_block
-            return model(inputs.values, lengths=lengths, last_only=True, first_block=first_block)[0]
+            options = {"lengths": inputs.lengths, "first_block": self._first_block}
+            if self._deciding_token in ("last", "last_real"):
+                return model(inputs.values, last_only=True, **options)[0]
+            decide = first_tokens if self._deciding_token == "first" else mean_tokens
+            return decide(model(inputs.values, **options), inputs.lengths)[0]
         bare = _bare(model)
-        if getattr(bare, "kernels", "explicit") == "fused" and not (model.training and bare.config.drop_rate):
-            return model(inputs, last_only=True)[:, -1, :]
-        return model(inputs)[:, -1, :]
+        spare = getattr(bare, "kernels", "explicit") == "fused" and not (model.training and bare.config.drop_rate)
+        if self._deciding_token == "mean":
+            return mean_tokens(model(inputs), None)[:, 0]
+        if self._deciding_token == "first":
+            return model(inputs[:, :1] if spare and bare.config.causal else inputs)[:, 0]
+        return model(inputs, last_only=True)[:, -1] if spare else model(inputs)[:, -1]
 
     def loss(self, model: nn.Module, batch: Batch, device: torch.device) -> Tensor:
         inputs, labels = (part.to(device) for part in batch)
+        logits = self.logits(model, inputs)
         weights = None if self._class_weights is None else self._class_weights.to(device)
-        return F.cross_entropy(self.logits(model, inputs), labels, weights)
+        if self._ignore_index < 0:  # no class: PyTorch's own mean
+            return F.cross_entropy(logits, labels, weights)
+        total = F.cross_entropy(logits, labels, weights, ignore_index=self._ignore_index, reduction="sum")
+        return total / (self.weight(batch) or 1)
 
     def count(self, batch: Batch) -> int:
         return len(batch[1])
 
     def weight(self, batch: Batch) -> float:
-        labels = batch[1]
-        return len(labels) if self._class_weights is None else self._class_weights[labels.cpu()].sum().item()
+        learnt = batch[1][batch[1] != self._ignore_index].cpu()
+        return len(learnt) if self._class_weights is None else self._class_weights[learnt].sum().item()
 
     def scores(
         self,
@@ -158,13 +177,14 @@ def mean_loss(
 ) -> float:
     """Return the mean of the batches' losses over the first `num_batches` batches (all if None); NaN without any.
 
-    The model's mode is the caller's business. Of several processes each takes some of the batches.
+    Batches without anything to learn are left out. The model's mode is the caller's business. Of several processes
+    each takes some of the batches.
     """
 
-    def measure(batch: Batch) -> tuple[float]:
-        return (task.loss(model, batch, device).item(),)
+    def measure(batch: Batch) -> tuple[float, float]:
+        return task.loss(model, batch, device).item(), task.weight(batch)
 
-    losses = [loss for (loss,) in group.each(islice(loader, num_batches), measure)]
+    losses = [loss for loss, weight in group.each(islice(loader, num_batches), measure) if weight]
     return sum(losses) / len(losses) if losses else float("nan")
 
 

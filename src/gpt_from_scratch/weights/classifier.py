@@ -4,7 +4,7 @@ Hugging Face's classification head has no bias, the book's has, so the layout is
 tokenizer's files as for a language model; `model.safetensors` with the body under Hugging Face's names
 (`transformers.GPT2Model` reads it) and the head as `score.weight` `[classes, emb_dim]` and `score.bias` `[classes]`;
 `classifier.json` with the names of the classes, the length that texts are padded to, the token they are padded with and
-which token decides.
+which token decides; and whether the model is causal, which `transformers.GPT2Model` always is.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 
@@ -21,11 +21,10 @@ from gpt_from_scratch.errors import InputError, shown
 from gpt_from_scratch.files import read_json, write_json
 from gpt_from_scratch.model.config import GPTConfig, Kernels
 from gpt_from_scratch.model.gpt import GPTModel
+from gpt_from_scratch.model.sequences import DecidingToken
 from gpt_from_scratch.weights.config_file import load_config, load_facts, write_config, write_tokenizer
 from gpt_from_scratch.weights.layout import GPT2Tensor, empty_model, fill_model, gpt2_tensors, named_parameters
 from gpt_from_scratch.weights.tensor_file import TensorFile, write_tensors
-
-DecidingToken = Literal["last", "last_real"]
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,9 @@ class ClassifierInfo:
         max_length: tokens that every text is padded or cut to.
         pad_id: id of the token that it is padded with.
         deciding_token: at which token the head decides: `last`, the last after padding; `last_real`, the text's own
-            last, so that no padding is needed.
+            last, so that no padding is needed; `first`; or `mean`, by the mean over all tokens, padding included.
         facts: what else is known about the weights.
+        causal: whether no token sees a later one.
     """
 
     labels: tuple[str, ...]
@@ -46,6 +46,7 @@ class ClassifierInfo:
     pad_id: int
     deciding_token: DecidingToken = "last"
     facts: dict[str, Any] = field(default_factory=dict)
+    causal: bool = True
 
 
 def save_classifier(
@@ -70,7 +71,7 @@ def save_classifier(
     end_of_text = write_tokenizer(tokenizer_folder, folder, model.config)
     write_config(folder, model.config, "GPT2Model", end_of_text, facts)
     info = {"labels": list(labels), "max_length": max_length, "pad_id": pad_id, "deciding_token": deciding_token}
-    write_json(folder / "classifier.json", info)
+    write_json(folder / "classifier.json", {**info, "causal": model.config.causal})
     parameters = named_parameters(model)
     tensors = chain(gpt2_tensors(model.config), _head(len(labels), model.config.emb_dim))
     write_tensors(folder, ((tensor, tensor.from_parameters(parameters)) for tensor in tensors))
@@ -86,6 +87,7 @@ def load_classifier(
     """
     cfg = replace(load_config(folder), drop_rate=drop_rate, kernels=kernels)
     info = load_info(folder, cfg)
+    cfg = replace(cfg, causal=info.causal)
     head = list(_head(len(info.labels), cfg.emb_dim))
     file = TensorFile(folder)
     file.check(chain(gpt2_tensors(cfg), head))
@@ -107,9 +109,9 @@ def load_info(folder: Path, cfg: GPTConfig) -> ClassifierInfo:
     """
     path = Path(folder) / "classifier.json"
     content = read_json(path)
-    keys = {"deciding_token", "labels", "max_length", "pad_id"}
+    keys = {"causal", "deciding_token", "labels", "max_length", "pad_id"}
     if isinstance(content, dict):
-        content = {"deciding_token": "last", **content}  # folders written before there was a choice
+        content = {"deciding_token": "last", "causal": True, **content}  # folders written before there was a choice
     if not isinstance(content, dict) or set(content) != keys:
         raise InputError(f"{path}: expected a JSON object with the keys {', '.join(sorted(keys))}")
     labels, max_length, pad_id = content["labels"], content["max_length"], content["pad_id"]
@@ -123,5 +125,9 @@ def load_info(folder: Path, cfg: GPTConfig) -> ClassifierInfo:
             raise InputError(f"{path}: {key}: expected a whole number from {low} to {high}, found {shown(value)}")
     deciding = content["deciding_token"]
     if deciding not in get_args(DecidingToken):
-        raise InputError(f"{path}: deciding_token: expected last or last_real, found {shown(deciding)}")
-    return ClassifierInfo(tuple(labels), max_length, pad_id, deciding, load_facts(folder))
+        raise InputError(
+            f"{path}: deciding_token: expected one of {', '.join(get_args(DecidingToken))}, found {shown(deciding)}"
+        )
+    if not isinstance(content["causal"], bool):
+        raise InputError(f"{path}: causal: expected true or false, found {shown(content['causal'])}")
+    return ClassifierInfo(tuple(labels), max_length, pad_id, deciding, load_facts(folder), content["causal"])

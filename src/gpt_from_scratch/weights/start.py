@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.model.config import Kernels
 from gpt_from_scratch.model.gpt import GPTModel
 from gpt_from_scratch.weights.huggingface import load_config, load_facts, load_model
@@ -25,3 +26,20 @@ def starting_model(
         return load_model(folder, drop_rate=drop_rate, kernels=kernels), {"base": folder.name, **load_facts(folder)}
     model = GPTModel(replace(load_config(folder), drop_rate=drop_rate, kernels=kernels))
     return model, {"base": folder.name, "pretrained": "none"}
+
+
+def check_length(model: GPTModel, key: str, length: int, base: str) -> None:
+    """Hold a length that a parameter asks for against the model's context.
+
+    Args:
+        key: the parameter's name.
+        base: the model's folder, under `models/`.
+
+    Raises:
+        InputError: when the sequences would be longer than the model takes.
+    """
+    if length > model.config.context_length:
+        raise InputError(
+            f"{key}: expected at most the context of models/{base}, {model.config.context_length} tokens, "
+            f"found {length}"
+        )
