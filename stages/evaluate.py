@@ -14,6 +14,7 @@ if __name__ == "__main__":
     pin_instructions(ROOT)
 
 import csv
+import logging
 import tempfile
 from collections.abc import Sequence
 from typing import Any
@@ -47,12 +48,15 @@ from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.model.int8 import to_int8
 from gpt_from_scratch.params import BOOK_INSTRUCTIONS
 from gpt_from_scratch.pretraining_text import read_pretraining_text
+from gpt_from_scratch.registering import register_models
 from gpt_from_scratch.stage import Stage, run_stage
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.tracking.summary import write_summary
 from gpt_from_scratch.training.runtime import prepare
 from gpt_from_scratch.weights.classifier import load_classifier
 from gpt_from_scratch.weights.huggingface import load_facts, load_model
+
+log = logging.getLogger(__name__)
 
 MOST_WINDOWS = 2000
 """Windows of each part of a large corpus that the language model is measured on, at equal distances."""
@@ -108,6 +112,8 @@ def evaluate(stage: Stage) -> None:
     stage.run.artifact(stage.metrics / "evaluation.json")
     draw(stage, classifier)
     write_summary(stage.root)
+    for line in register_models(stage.root):
+        log.info(line)
 
 
 def load_for_evaluation(stage: Stage, name: str, device: Any) -> GPTModel:

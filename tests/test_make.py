@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 TARGETS = [
-    *("help", "install", "repro", "reproduce-check", "test", "test-slow", "test-faults", "test-network"),
-    *("test-notebooks", "bench", "bench-gpu", "ui", "clean", "distclean", "lock"),
+    *("help", "install", "repro", "reproduce-check", "test", "test-slow", "test-faults"),
+    *("test-browser", "test-network", "test-notebooks"),
+    *("bench", "bench-gpu", "ui", "clean", "distclean", "lock"),
 ]
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="no make here")

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from gpt_from_scratch.commands import classify, converse, data, experiments, export, look, write
+from gpt_from_scratch.commands import classify, converse, data, experiments, export, look, serving, write
 from gpt_from_scratch.commands.report import compare, report
 from gpt_from_scratch.errors import InputError, reason
 from gpt_from_scratch.project import find_project
@@ -50,6 +50,7 @@ for group in (write.app, converse.app, classify.app, look.app, export.app):
     app.add_typer(group)
 app.add_typer(data.app, name="data")
 app.add_typer(experiments.app, name="experiments")
+app.command()(serving.register)
 
 
 @app.callback()

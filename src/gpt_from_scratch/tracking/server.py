@@ -144,6 +144,7 @@ def _quieten() -> None:
         "DO_NOT_TRACK": "true",
         "MLFLOW_LOGGING_LEVEL": "WARNING",
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         # By default the client tries for minutes, and the training waits.
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",

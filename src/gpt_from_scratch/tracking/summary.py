@@ -48,8 +48,8 @@ def write_summary(root: Path) -> str | None:
     if not (root / "metrics/evaluation.json").is_file():
         log.info("MLflow: no summary: metrics/evaluation.json is not there yet")
         return None
-    key, params, metrics = _state(root)
-    if reason := _out_of_date(root, params):
+    key, params, metrics = pipeline_state(root)
+    if reason := out_of_date(root, params):
         log.warning("MLflow: no summary: %s; run dvc repro first", reason)
         return None
     try:
@@ -66,12 +66,23 @@ def attach_report(root: Path, path: Path) -> None:
     """
     try:
         tracking = connect(root)
-        key, *_ = _state(root)
+        key, *_ = pipeline_state(root)
         found = tracking.client.search_runs([tracking.experiment_id], f"tags.pipeline_state = '{key}'", max_results=1)
         for run in found:
             tracking.client.log_artifact(run.info.run_id, str(path))
     except Exception as error:
         log.warning("MLflow: the report could not be put into the summary run: %s", one_line(error))
+
+
+def pipeline_state(root: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Return what tells the pipeline's present state from others, its parameters and its metrics by file.
+
+    Raises:
+        InputError: when params.yaml or a metrics file is not valid.
+    """
+    params = load_params(root / "params.yaml").model_dump(mode="json")
+    metrics = {path.stem: read_json(path) for path in sorted((root / "metrics").glob("*.json"))}
+    return hashlib.sha256(json.dumps([params, metrics], sort_keys=True).encode()).hexdigest(), params, metrics
 
 
 def headline(evaluation: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, str]]:
@@ -105,14 +116,7 @@ def _write_once(root: Path, key: str, params: Mapping[str, Any], evaluation: Map
         return outbox.run_id
 
 
-def _state(root: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """Return what tells the pipeline's present state from others, its parameters and its metrics by file."""
-    params = load_params(root / "params.yaml").model_dump(mode="json")
-    metrics = {path.stem: read_json(path) for path in sorted((root / "metrics").glob("*.json"))}
-    return hashlib.sha256(json.dumps([params, metrics], sort_keys=True).encode()).hexdigest(), params, metrics
-
-
-def _out_of_date(root: Path, params: Mapping[str, Any]) -> str | None:
+def out_of_date(root: Path, params: Mapping[str, Any]) -> str | None:
     """Return why the metrics may be others than those of params.yaml; None if nothing speaks for it."""
     lock = root / "dvc.lock"
     stages = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages", {}) if lock.is_file() else {}

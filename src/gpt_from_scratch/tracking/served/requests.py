@@ -1,0 +1,119 @@
+"""What may be asked of a served model, and the continuing of texts as it is asked for.
+
+What is refused ends as HTTP status 400 with one sentence that names the row or the parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from tiktoken import Encoding
+
+from gpt_from_scratch.generation import generate
+from gpt_from_scratch.model import GPTModel
+
+MOST_ROWS = 1000
+LONGEST_TEXT = 10_000
+"""Letters of one text: what does not fit any of the models anyway is not tokenised first."""
+
+MOST_NEW_TOKENS = 1024
+HIGHEST_TEMPERATURE = 100.0
+SAMPLING_DEFAULTS: dict[str, int | float] = {"max_new_tokens": 60, "temperature": 0.0, "top_k": 0, "seed": 123}
+"""Greedy, as the book's examples are. `top_k` 0 draws among all tokens."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How texts are continued; the names are those of the served models' parameters."""
+
+    max_new_tokens: int
+    temperature: float
+    top_k: int
+    seed: int
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any] | None) -> Sampling:
+        """Read the parameters of a request; what it lacks has its default.
+
+        Raises:
+            Refused: when one is out of range.
+        """
+        values = {**SAMPLING_DEFAULTS, **(params or {})}
+        for name, low, high in (
+            ("max_new_tokens", 1, MOST_NEW_TOKENS),
+            ("temperature", 0, HIGHEST_TEMPERATURE),
+            ("top_k", 0, 2**31 - 1),
+            ("seed", 0, 2**32 - 1),
+        ):
+            if not low <= values[name] <= high:
+                raise Refused(f"{name}: expected {low} to {high}, found {values[name]}")
+        return cls(
+            int(values["max_new_tokens"]), float(values["temperature"]), int(values["top_k"]), int(values["seed"])
+        )
+
+
+class Refused(MlflowException):
+    """What a request that cannot be met is answered with: HTTP status 400, and one sentence.
+
+    MLflow's server writes the whole request before the message of an error, however long it is; here it stays away.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, error_code=INVALID_PARAMETER_VALUE)
+
+    @property
+    def message(self) -> str:
+        """The sentence."""
+        return self._message
+
+    @message.setter
+    def message(self, text: str) -> None:
+        self._message = text.rpartition("\nError: ")[2]
+
+
+def texts(column: Sequence[Any], name: str, *, may_be_empty: bool = False) -> list[str]:
+    """Return a column's texts.
+
+    Raises:
+        Refused: when there are too many, or one is missing, empty or too long.
+    """
+    if not 1 <= len(column) <= MOST_ROWS:
+        raise Refused(f"expected 1 to {MOST_ROWS} rows, found {len(column)}")
+    found = ["" if value is None and may_be_empty else value for value in column]
+    for row, text in enumerate(found, start=1):
+        if not isinstance(text, str) or not (text.strip() or may_be_empty):
+            raise Refused(f"row {row}, {name}: expected a text, found none")
+        if len(text) > LONGEST_TEXT:
+            raise Refused(f"row {row}, {name}: expected at most {LONGEST_TEXT} letters, found {len(text)}")
+    return found
+
+
+def continuations(model: GPTModel, tokenizer: Encoding, prompts: Sequence[str], sampling: Sampling) -> list[str]:
+    """Return what the model writes after every prompt.
+
+    A prompt's continuation depends on nothing but itself and the parameters: where tokens are drawn, each row has a
+    generator of its own.
+
+    Raises:
+        Refused: when a prompt is longer than the model's context.
+    """
+    ids = [tokenizer.encode(prompt, disallowed_special=()) for prompt in prompts]
+    longest = model.config.context_length
+    for row, one in enumerate(ids, start=1):
+        if len(one) > longest:
+            raise Refused(f"row {row}: expected a prompt of at most {longest} tokens, found {len(one)}")
+    end = {"eos_id": tokenizer.eot_token}
+    if sampling.temperature == 0:
+        written = [new for one in ids for new in generate(model, [one], sampling.max_new_tokens, **end)]
+    else:
+        drawn = {"temperature": sampling.temperature, "top_k": sampling.top_k or None}
+        written = []
+        for one in ids:
+            generator = torch.Generator(device=model.device).manual_seed(sampling.seed)
+            written += generate(model, [one], sampling.max_new_tokens, **end, **drawn, generator=generator)
+    return [tokenizer.decode(new) for new in written]

@@ -1,0 +1,75 @@
+"""What the served models take and give, and an example of a request to each: MLflow checks requests by it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlflow.models import ModelSignature
+
+SERVED = Path(__file__).parent / "served"
+
+_MESSAGE = "You won a free prize! Reply WIN to claim it before midnight."
+_BEGINNING = "Every effort moves you"
+_TASK = ("Rewrite the sentence in the passive voice.", "The keeper lights the lamp.")
+
+
+@dataclass(frozen=True)
+class Served:
+    """One kind of served model.
+
+    Attributes:
+        script: the model from code.
+        signature: of a model folder.
+        example: a request's columns.
+    """
+
+    script: Path
+    signature: Callable[[Path], ModelSignature]
+    example: dict[str, list[str]]
+
+
+def _classifier(folder: Path) -> ModelSignature:
+    from gpt_from_scratch.weights.classifier import load_labels
+
+    labels = load_labels(folder)
+    probabilities = [(f"probability_{label}", "double") for label in labels]
+    return _signature([("text", True)], [("label", "string"), *probabilities, ("cut", "boolean")], sampled=False)
+
+
+def _writer(folder: Path) -> ModelSignature:
+    del folder
+    return _signature([("prompt", True)], [("text", "string")], sampled=True)
+
+
+def _instructor(folder: Path) -> ModelSignature:
+    del folder
+    return _signature([("instruction", True), ("input", False)], [("answer", "string")], sampled=True)
+
+
+CLASSIFIER = Served(SERVED / "classifier.py", _classifier, {"text": [_MESSAGE, "Shall we meet at seven?"]})
+WRITER = Served(SERVED / "writer.py", _writer, {"prompt": [_BEGINNING]})
+INSTRUCTOR = Served(SERVED / "instructor.py", _instructor, {"instruction": [_TASK[0]], "input": [_TASK[1]]})
+
+
+def _signature(
+    inputs: Sequence[tuple[str, bool]], outputs: Sequence[tuple[str, str]], *, sampled: bool
+) -> ModelSignature:
+    """Return a signature of text columns, required or not, and of the columns that come back."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+
+    from gpt_from_scratch.tracking.served.requests import SAMPLING_DEFAULTS
+
+    params: Any = None
+    if sampled:
+        kinds = {name: "double" if isinstance(value, float) else "long" for name, value in SAMPLING_DEFAULTS.items()}
+        params = ParamSchema([ParamSpec(name, kinds[name], value) for name, value in SAMPLING_DEFAULTS.items()])
+    return ModelSignature(
+        Schema([ColSpec("string", name, required=required) for name, required in inputs]),
+        Schema([ColSpec(kind, name) for name, kind in outputs]),
+        params,
+    )

@@ -1,0 +1,229 @@
+"""Versions in MLflow's registry: made once for each state, the better one is the champion, nothing pickled in them."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from served_project import make_model, make_project, write_evaluation
+
+from gpt_from_scratch import dvc_outs, registering
+from gpt_from_scratch.registering import MODELS, register_models
+from gpt_from_scratch.tracking.run import track_stage
+from gpt_from_scratch.tracking.server import connect
+
+
+@pytest.fixture(autouse=True)
+def _no_cache(monkeypatch) -> None:
+    monkeypatch.setattr(registering, "cache_folder", lambda root: None)  # no DVC here, and asking it takes a second
+
+
+@pytest.fixture
+def pipeline(copied, root) -> Path:
+    folder = copied("pipeline")
+    # The runs' files of this copy lie in this copy.
+    with closing(sqlite3.connect(folder / "mlflow.db")) as database, database:
+        database.execute("UPDATE experiments SET artifact_location = ?", ((folder / "mlartifacts").as_uri(),))
+    make_project(folder, root)
+    return folder
+
+
+@pytest.fixture
+def one(monkeypatch) -> None:
+    """Only the smallest of the models, to save time."""
+    monkeypatch.setattr(registering, "MODELS", {"spam-classifier": MODELS["spam-classifier"]})
+
+
+@pytest.fixture
+def versions(pipeline) -> Callable[[str], list[Any]]:
+    def find(name: str = "spam-classifier") -> list[Any]:
+        found = connect(pipeline).client.search_model_versions(f"name = '{name}'")
+        return sorted(found, key=lambda version: int(version.version))
+
+    return find
+
+
+def champion(pipeline: Path, name: str = "spam-classifier") -> str:
+    return str(connect(pipeline).client.get_model_version_by_alias(name, "champion").version)
+
+
+def version_folder(pipeline: Path, version: Any) -> Path:
+    folder = Path(version.source.removeprefix("file://"))
+    assert folder.is_relative_to(pipeline / "mlartifacts/models")
+    return folder
+
+
+def test_the_names_and_folders_are_those_of_dvc(root) -> None:
+    artifacts = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["artifacts"]
+    assert {name: artifact["path"] for name, artifact in artifacts.items()} == {n: m.out for n, m in MODELS.items()}
+
+
+def test_three_versions_with_their_lineage_and_nothing_pickled(pipeline, versions, monkeypatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.chdir(pipeline)
+        declared = registering.read_declared(pipeline, "finetune_classify")
+    state = registering.state_of(declared.keys, declared.deps)
+    with track_stage(pipeline, "finetune_classify", {}, "quick", state=state) as run:
+        pass
+    with track_stage(pipeline, "finetune_classify", {}, "quick", state="another") as another:
+        pass
+
+    lines = register_models(pipeline)
+    assert [line.split(": version 1 registered (")[0] for line in lines] == list(MODELS)
+    assert all(line.endswith("); made champion") and " MB " in line for line in lines)
+
+    (version,) = versions()
+    assert version.run_id == run.run_id != another.run_id
+    expected = {"training_run": run.run_id, "profile": "quick", "data": "sample", "base": "gpt2/tiny"}
+    expected |= {"metric": "classifier/test/accuracy", "metric_value": "0.9", "pretrained": "none"}
+    assert expected.items() <= version.tags.items()
+    for said in ("0.9000", "Licence", "Limits", run.run_id, "mlflow models serve -m models:/spam-classifier@champion"):
+        assert said in version.description
+
+    weights = {}
+    for name, model in MODELS.items():
+        folder = version_folder(pipeline, versions(name)[0])
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        assert {path.suffix for path in files} <= {"", ".json", ".yaml", ".txt", ".py", ".safetensors"}
+        for path in files:
+            # A pickle of protocol 2 to 5, or the archive that PyTorch puts one into.
+            assert not path.read_bytes().startswith((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04"))
+        described = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
+        assert "python_model" not in described["flavors"]["python_function"]
+        assert described["signature"]["inputs"] and described["saved_input_example_info"]
+        assert described["model_size_bytes"] > (pipeline / model.out / "model.safetensors").stat().st_size
+        weights[name] = (folder / "artifacts/model/model.safetensors").read_bytes()
+        assert weights[name] == (pipeline / model.out / "model.safetensors").read_bytes()
+        assert (folder / "code/gpt_from_scratch/model/gpt.py").is_file()
+    assert len(set(weights.values())) == 3
+
+    again = register_models(pipeline)
+    assert again == [f"{name}: version 1 is this state; is the champion" for name in MODELS]
+    assert len(versions()) == 1
+
+
+def test_only_a_better_figure_measured_alike_moves_the_alias(pipeline, versions, one, monkeypatch) -> None:
+    built = []
+    monkeypatch.setattr(registering.registry, "_build", lambda *given: built.append(given) or _empty(given[2]))
+    write_evaluation(pipeline, accuracy=0.9)
+    register_models(pipeline)
+    write_evaluation(pipeline, accuracy=0.8)
+    (line,) = register_models(pipeline)
+    assert line.endswith("not made champion: classifier/test/accuracy 0.8000 is not higher than version 1's 0.9000")
+    assert champion(pipeline) == "1"
+    write_evaluation(pipeline, accuracy=0.95)
+    assert register_models(pipeline)[0].endswith("made champion")
+    assert champion(pipeline) == "3"
+
+    # What a user moves by hand stays.
+    connect(pipeline).client.set_registered_model_alias("spam-classifier", "champion", "2")
+    assert register_models(pipeline) == ["spam-classifier: version 3 is this state; the champion is version 2 by now"]
+    assert champion(pipeline) == "2"
+
+    params = pipeline / "params.yaml"
+    params.write_text(params.read_text().replace("profile: quick", "profile: mine"))
+    write_evaluation(pipeline, accuracy=1.0)
+    (line,) = register_models(pipeline)
+    assert line.endswith("not made champion: version 2 was measured otherwise (profile quick, here mine)")
+    params.write_text(params.read_text().replace("recipe: clean", "recipe: book"))
+    (line,) = register_models(pipeline)
+    assert "measured on" in line
+    assert champion(pipeline) == "2"
+    assert register_models(pipeline, promote=True)[0].endswith("made champion")
+    assert champion(pipeline) == str(versions()[-1].version) == "5"
+    assert len(built) == 5
+
+
+def test_lower_is_better_for_a_loss(pipeline, monkeypatch) -> None:
+    monkeypatch.setattr(registering, "MODELS", {name: MODELS[name] for name in ("instruction-gpt", "pretrained-gpt")})
+    monkeypatch.setattr(registering.registry, "_build", lambda *given: _empty(given[2]))
+    register_models(pipeline)
+    write_evaluation(pipeline, response_loss=1.9, loss=5.1)
+    answers, text = register_models(pipeline)
+    assert answers.endswith("made champion")
+    assert text.endswith("language_model/validation_loss 5.1000 is not lower than version 1's 5.0000")
+
+
+def test_another_model_is_another_version(pipeline, versions, one, root) -> None:
+    register_models(pipeline)
+    shutil.rmtree(pipeline / "models/classifier")
+    make_model(pipeline / "models/classifier", root / "data/sample/bpe", seed=7)
+    register_models(pipeline)
+    first, second = (version_folder(pipeline, version) / "artifacts/model/model.safetensors" for version in versions())
+    assert first.read_bytes() != second.read_bytes() == (pipeline / "models/classifier/model.safetensors").read_bytes()
+
+
+def test_a_model_that_is_not_what_was_measured_is_not_registered(pipeline, versions, one, caplog) -> None:
+    hashes = dvc_outs.file_hashes(pipeline / "models/classifier")
+    out = {"path": "models/classifier", "md5": dvc_outs.folder_hash(hashes)}
+    lock = pipeline / "dvc.lock"
+    lock.write_text(yaml.safe_dump({"stages": {"finetune_classify": {"outs": [out | {"md5": "0" * 32 + ".dir"}]}}}))
+    assert "is not what dvc.lock says" in register_models(pipeline)[0]
+    lock.write_text(yaml.safe_dump({"stages": {"finetune_classify": {"outs": [out]}}}))
+    assert "version 1 registered" in register_models(pipeline)[0]
+    shutil.rmtree(pipeline / "models/classifier")
+    assert "version 1 is this state" in register_models(pipeline)[0]
+    write_evaluation(pipeline, accuracy=0.7)
+    assert "models/classifier is not there" in register_models(pipeline)[0]
+    lock.write_text(yaml.safe_dump({"stages": {"a": {"params": {"params.yaml": {"classify.seed": 5}}}}}))
+    with caplog.at_level(logging.WARNING):
+        assert register_models(pipeline) == []
+    assert "classify.seed in params.yaml is not what" in caplog.text
+
+
+def test_weights_are_linked_to_dvcs_copy_and_never_to_the_workspace(pipeline, versions, one, monkeypatch) -> None:
+    weights = pipeline / "models/classifier/model.safetensors"
+    before = weights.read_bytes()
+    md5 = hashlib.md5(before).hexdigest()
+    kept = pipeline / "cache/files/md5" / md5[:2] / md5[2:]
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(before)
+    kept.chmod(0o444)
+    monkeypatch.setattr(registering, "cache_folder", lambda root: pipeline / "cache")
+    (line,) = register_models(pipeline)
+    registered = version_folder(pipeline, versions()[0]) / "artifacts/model/model.safetensors"
+    if "ref-linked" not in line:
+        assert f"{len(before) / 1e6:.1f} MB hard-linked" in line
+        assert registered.samefile(kept)
+    assert not registered.samefile(weights)
+    with weights.open("r+b") as file:  # in place, as a careless program would
+        file.write(bytes(100))
+    kept.unlink()  # as `dvc gc` does
+    assert registered.read_bytes() == before
+
+
+def test_an_attempt_that_was_cut_short_is_made_again(pipeline, versions, one, monkeypatch, caplog) -> None:
+    register = registering.registry.register
+    with monkeypatch.context() as patch:
+        patch.setattr(registering.registry, "_build", lambda *given: 1 / 0)
+        assert register_models(pipeline) == []
+    assert "models could not be registered" in caplog.text
+    with monkeypatch.context() as patch:
+        patch.setattr(registering.registry, "decide", lambda *given: 1 / 0)
+        assert register_models(pipeline) == []
+    assert register is registering.registry.register
+    assert register_models(pipeline) == ["spam-classifier: version 1 is this state; made champion"]
+    assert champion(pipeline) == "1"
+    assert len(versions()) == 1
+    tracking = connect(pipeline)
+    assert len(tracking.client.search_logged_models([tracking.experiment_id])) == 1
+    assert not list((pipeline / "mlartifacts/models").glob(".registering-*"))
+
+
+def test_a_server_that_is_away_costs_only_the_versions(pipeline, monkeypatch, caplog) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert register_models(pipeline) == []
+    assert "models could not be registered; the next dvc repro tries again" in caplog.text
+
+
+def _empty(folder: Path) -> Any:
+    folder.mkdir()
+    return registering.registry.Disk({"copied": 0})
