@@ -74,6 +74,7 @@ def finetune_instruct(stage: TrainingStage) -> None:
             saver=stage.saver,
             group=stage.group,
             write_sample=lambda: continue_text(model, tokenizer, prompt, params.sample_tokens),
+            keep_sample=stage.keep_sample,
         )
     if not stage.group.first:
         return

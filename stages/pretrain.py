@@ -55,6 +55,7 @@ def pretrain(stage: TrainingStage) -> None:
             saver=stage.saver,
             group=stage.group,
             write_sample=lambda: continue_text(model, tokenizer, params.sample.prompt, params.sample.tokens),
+            keep_sample=stage.keep_sample,
         )
     if not stage.group.first:
         return

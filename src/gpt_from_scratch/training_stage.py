@@ -29,6 +29,8 @@ from gpt_from_scratch.workers import Place, started
 
 log = logging.getLogger(__name__)
 
+SAMPLES = "samples.json"
+
 LIBRARIES = ("numpy", "safetensors", "tiktoken", "torch")
 
 
@@ -43,6 +45,10 @@ class TrainingStage(Stage):
 
     saver: Saver
     group: Group = ALONE
+
+    def keep_sample(self, row: dict[str, Any]) -> None:
+        """Put what the model wrote after an epoch into MLflow's table, while the training goes on."""
+        self.run.table([row], SAMPLES)
 
 
 def run_training(name: str, root: Path, body: Callable[[TrainingStage], None], counts: str = "tokens") -> None:
@@ -100,7 +106,7 @@ def write_training(stage: Stage, fit: Fit, facts: dict[str, Any], *, scores_curv
         write_csv(stage.metrics / "plots" / f"{stage.name}_accuracy.csv", fit.journal.scores)
     if fit.samples:
         write_json(stage.metrics / "samples" / f"{stage.name}.json", fit.samples)
-        stage.run.table(fit.samples, "samples.json")
+        stage.run.table(fit.samples, SAMPLES)
         stage.run.text("\n\n".join(f"epoch {row['epoch']}: {row['text']}" for row in fit.samples), "samples.txt")
     stage.run.tags({key: facts[key] for key in ("data", "pretrained") if key in facts})
     stage.run.metrics({f"initial_{name}": value for name, value in fit.initial.items()})

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gpt_from_scratch.params import load_params
-from gpt_from_scratch.tracking import leftovers, outbox, run
+from gpt_from_scratch.tracking import leftovers, outbox, run, system
 from gpt_from_scratch.tracking.outbox import Outbox
 from gpt_from_scratch.tracking.server import connect, tracking_uri
 from gpt_from_scratch.training import Record
@@ -311,3 +311,80 @@ def test_a_deleted_run_begins_anew(project, runs) -> None:
     with run.track_stage(project, "deleted", {}, "quick", earlier=carried) as second:
         train(second, range(9, 20))
     assert [found.info.run_id for found in runs("deleted")] == [second.run_id] != [first.run_id]
+
+
+def test_a_table_grows_in_the_run_that_goes_on_and_holds_no_row_twice(project, runs) -> None:
+    rows = [{"epoch": epoch, "text": "it — goes"} for epoch in (1, 2, 3)]
+    first = run.track_stage(project, "grown table", {}, "quick").__enter__()
+    first.table(rows[:1], "samples.json")
+    carried = first.carried()
+    first.table(rows[1:2], "samples.json")  # after the checkpoint, and sent before the end
+    first._flush()
+    with run.track_stage(project, "grown table", {}, "quick", earlier=carried) as second:
+        second.table(rows[1:2], "samples.json")
+        second.table(rows[2:], "samples.json")
+        second.table(rows, "samples.json")
+    table = json.loads((project / "mlartifacts" / second.run_id / "artifacts/samples.json").read_text())
+    assert table["columns"] == ["epoch", "text"]
+    assert table["data"] == [[1, "it — goes"], [2, "it — goes"], [3, "it — goes"]]
+
+
+def test_what_the_machine_does_is_noted_and_goes_on_in_a_later_process(project, monkeypatch) -> None:
+    seconds = 0.0
+    monkeypatch.setattr(run.StageRun, "_seconds", lambda self: seconds)
+    first = run.track_stage(project, "machine", {}, "quick").__enter__()
+    for seconds in range(0, 3600):
+        first.metrics({"a": 1.0}, int(seconds))
+    carried = first.carried()
+    first._flush()
+    seconds = 3500.0
+    with run.track_stage(project, "machine", {}, "quick", earlier=carried) as second:
+        for seconds in range(3500, 4000):
+            second.metrics({"b": 1.0}, int(seconds))
+    client = connect(project).client
+    names = {name for name in client.get_run(second.run_id).data.metrics if name.startswith("system/")}
+    assert {"system/cpu_utilization_percentage", "system/process_memory_megabytes"} <= names
+    assert len(names) <= 6
+    history = client.get_metric_history(second.run_id, "system/process_memory_megabytes")
+    steps = [point.step for point in history]
+    assert steps == sorted(set(steps)) and 5 <= steps[0] <= 6 and steps[-1] == 3999
+    assert 80 < len(steps) < 110
+    assert all(5 < point.value < 100_000 for point in history)
+
+
+def test_a_machine_that_cannot_be_looked_at_costs_nothing(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr("psutil.virtual_memory", lambda: 1 / 0)
+    machine = system.Machine(tmp_path)
+    assert machine.figures(100.0) == machine.figures(200.0, now=True) == {}
+
+
+def test_a_person_finds_a_run_by_what_was_changed(project, runs, root, tmp_path, monkeypatch) -> None:
+    for name in ("profiles", "dvc.yaml"):
+        (project / name).symlink_to(root / name)
+    values = load_params(root / "profiles/quick.yaml").model_dump(mode="json")
+    usual = {"runtime": {"threads": 1}, "pretrain": values["pretrain"]}
+    changed = {**values["pretrain"], "epochs": 1, "optimizer": {**values["pretrain"]["optimizer"], "lr": 3e-4}}
+    with run.track_stage(project, "pretrain", usual, "quick"):
+        pass
+    monkeypatch.setenv("DVC_EXP_NAME", "tasty-dodo")
+    with run.track_stage(project, "pretrain", usual | {"pretrain": changed}, "quick"):
+        pass
+    with run.track_stage(project, "pretrain", {}, "mine"):
+        pass
+    found = {one.info.run_name: one.data.tags["mlflow.note.content"] for one in runs("pretrain")}
+    edited = "pretrain (quick, pretrain.epochs=1, pretrain.optimizer.lr=0.0003, tasty-dodo)"
+    assert set(found) == {"pretrain (quick)", edited, "pretrain (mine, tasty-dodo)"}
+    described = "Pretrain a GPT from scratch on the text (chapter 5).\n\nParameters: the profile **quick**"
+    assert found["pretrain (quick)"].startswith(f"{described}, unchanged")
+    assert found[edited].startswith(f"{described}, but for\n\n- `pretrain.epochs=1`\n- `pretrain.optimizer.lr=0.0003`")
+    for name in ("profiles", "dvc.yaml"):
+        (project / name).unlink()
+
+
+def test_the_experiment_says_what_it_is_and_a_users_own_words_stay(copied) -> None:
+    project = copied("described")
+    tracking = connect(project)
+    assert 'kind = "summary"' in tracking.client.get_experiment(tracking.experiment_id).tags["mlflow.note.content"]
+    tracking.client.set_experiment_tag(tracking.experiment_id, "mlflow.note.content", "mine")
+    connect(project)
+    assert tracking.client.get_experiment(tracking.experiment_id).tags["mlflow.note.content"] == "mine"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import socket
+import tempfile
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from gpt_from_scratch.project import project_home
 from gpt_from_scratch.tracking.outbox import Outbox
@@ -66,11 +69,16 @@ class Sent:
 
     Attributes:
         steps: the last step of every figure.
-        files: names of the files and folders at its root.
+        rows: `row_key` of every row of its tables, by the table's name.
     """
 
     steps: Mapping[str, int] = field(default_factory=dict)
-    files: Set[str] = frozenset()
+    rows: Mapping[str, Set[str]] = field(default_factory=dict)
+
+
+def row_key(row: Mapping[str, Any]) -> str:
+    """Return what equal rows of a table have in common."""
+    return json.dumps(row, sort_keys=True, default=str)
 
 
 def reopen(tracking: Tracking, run_id: str, tags: Mapping[str, str]) -> Sent | None:
@@ -92,7 +100,22 @@ def reopen(tracking: Tracking, run_id: str, tags: Mapping[str, str]) -> Sent | N
     if "error" in run.data.tags:
         client.delete_tag(run_id, "error")
     steps = {name: max(point.step for point in client.get_metric_history(run_id, name)) for name in run.data.metrics}
-    return Sent(steps, {file.path for file in client.list_artifacts(run_id)})
+    return Sent(steps, {name: _rows(tracking, run_id, name) for name in _tables(run.data.tags)})
+
+
+def _tables(tags: Mapping[str, str]) -> list[str]:
+    """Return the names of a run's tables, which MLflow keeps in a tag."""
+    return [logged["path"] for logged in json.loads(tags.get("mlflow.loggedArtifacts", "[]"))]
+
+
+def _rows(tracking: Tracking, run_id: str, name: str) -> set[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            path = tracking.client.download_artifacts(run_id, name, folder)
+            table = json.loads(Path(path).read_text(encoding="utf-8"))
+        except FileNotFoundError:  # somebody has deleted it
+            return set()
+    return {row_key(dict(zip(table["columns"], row, strict=True))) for row in table["data"]}
 
 
 def _alive(tags: Mapping[str, str], start: int) -> bool:

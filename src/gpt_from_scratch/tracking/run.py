@@ -15,10 +15,12 @@ from gpt_from_scratch.interruption import uninterrupted
 from gpt_from_scratch.params import Params
 from gpt_from_scratch.tracking.curves import Speed, Thinner
 from gpt_from_scratch.tracking.facts import as_param, flatten, git_tags, legal, machine_tags, memory_metrics
-from gpt_from_scratch.tracking.leftovers import Sent, end_abandoned, pending_folder, reopen, replay
+from gpt_from_scratch.tracking.leftovers import Sent, end_abandoned, pending_folder, reopen, replay, row_key
+from gpt_from_scratch.tracking.notes import NOTE, edits, run_name, stage_note
 from gpt_from_scratch.tracking.outbox import Message, Outbox, Point
 from gpt_from_scratch.tracking.server import Tracking, check_server, connect, is_server, one_line, tracking_uri
 from gpt_from_scratch.tracking.server import without_password as shown
+from gpt_from_scratch.tracking.system import Machine
 
 log = logging.getLogger(__name__)
 
@@ -66,11 +68,13 @@ def track_stage(
         InputError: when `MLFLOW_TRACKING_URI` cannot be used, such as when its server does not answer. Once the stage
             runs, nothing that happens to the tracking raises.
     """
+    values = params.model_dump(mode="json") if isinstance(params, Params) else params
+    edited = edits(root, profile, values)
     own = {"kind": "stage", "stage": stage, "profile": profile, "mlflow.source.name": f"stages/{stage}.py"}
+    own[NOTE] = stage_note(root, stage, profile, edited)
     if state is not None:
         own["state"] = state
-    values = params.model_dump(mode="json") if isinstance(params, Params) else params
-    return StageRun(root, f"{stage} ({profile})", values, {**own, **(tags or {})}, counts, earlier)
+    return StageRun(root, run_name(stage, profile, edited), values, {**own, **(tags or {})}, counts, earlier)
 
 
 class StageRun:
@@ -98,6 +102,8 @@ class StageRun:
         self._thinner = Thinner(earlier["thinner"] if goes_on else None)
         self._speed = Speed(total=tuple(earlier["speed"])) if earlier else Speed()
         self._left_out: dict[str, Point] = {}
+        self._rows: dict[str, set[str]] = {}
+        self._machine = Machine(root)
         if goes_on:
             self._outbox.points = [tuple(point) for point in earlier["points"]]
 
@@ -128,6 +134,7 @@ class StageRun:
         if self._outbox.status == "FINISHED":
             for point in self._left_out.values():
                 self._add_point(point)
+            self._look_at_machine(now=True)
             closing = {"duration_seconds": self._seconds(), **memory_metrics()}
             if (mean := self._speed.mean()) is not None:
                 closing[f"mean_{self._counts}_per_second"] = mean
@@ -177,8 +184,12 @@ class StageRun:
         self._put("text", text=text, file=artifact_file)
 
     def table(self, rows: Sequence[Mapping[str, Any]], artifact_file: str) -> None:
-        """Log rows as a table (`*.json`) of the run; later rows under the same name are added to it."""
-        self._put("table", rows=[dict(row) for row in rows], file=artifact_file)
+        """Log rows as a table (`*.json`) of the run; later ones under the same name are added, none a second time."""
+        known = self._rows.setdefault(artifact_file, set())
+        new = [dict(row) for row in rows if row_key(row) not in known]
+        known.update(row_key(row) for row in new)
+        if new:
+            self._put("table", rows=new, file=artifact_file)
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Log a file as it is now."""
@@ -207,19 +218,29 @@ class StageRun:
         name, _, _, step = point
         return step > self._sent.steps.get(name, -1)
 
-    def _is_unsent(self, message: Message) -> bool:
-        # MLflow would add a table's rows to those that are there.
-        return message["kind"] != "table" or message["file"] not in self._sent.files
+    def _unsent(self, message: Message) -> Message | None:
+        """Return a message without the rows that the store has: MLflow would add them to those."""
+        if message["kind"] != "table":
+            return message
+        there = self._sent.rows.get(message["file"], ())
+        rows = [row for row in message["rows"] if row_key(row) not in there]
+        return message | {"rows": rows} if rows else None
+
+    def _look_at_machine(self, *, now: bool = False) -> None:
+        seconds = self._seconds()
+        # The step is the second, so that it goes on where an earlier process ended.
+        self._add(self._machine.figures(seconds, now=now), int(seconds))
 
     def _seconds(self) -> float:
         return self._spent + time.monotonic() - self._began
 
     def _put(self, kind: str, **content: Any) -> None:
-        if self._is_unsent(message := {"kind": kind, **content}):
+        if message := self._unsent({"kind": kind, **content}):
             self._outbox.messages.append(message)
         self._flush_in_time()
 
     def _flush_in_time(self) -> None:
+        self._look_at_machine()
         waited = time.monotonic() - self._flushed
         full = len(self._outbox.points) >= POINTS_BUFFERED
         if waited >= RETRY_SECONDS or (not self._failed and (full or waited >= FLUSH_SECONDS)):
@@ -276,7 +297,8 @@ class StageRun:
             else:
                 self._sent = sent
                 self._outbox.points = [point for point in self._outbox.points if self._is_new(point)]
-                self._outbox.messages = [message for message in self._outbox.messages if self._is_unsent(message)]
+                unsent = (self._unsent(message) for message in self._outbox.messages)
+                self._outbox.messages = [message for message in unsent if message]
         params = {legal(key): as_param(value) for key, value in flatten(self._params, ".").items()}
         self._outbox.messages.insert(0, {"kind": "params", "params": params})
         self._opened = True

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.project import project_home
+from gpt_from_scratch.tracking.notes import EXPERIMENT_NOTE, NOTE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -176,7 +177,8 @@ def _open(uri: str, artifacts: Path | None) -> Tracking:
     if experiment is None:
         try:
             location = None if artifacts is None else artifacts.as_uri()
-            return Tracking(client, uri, client.create_experiment(EXPERIMENT, artifact_location=location))
+            tags = {NOTE: EXPERIMENT_NOTE}
+            return Tracking(client, uri, client.create_experiment(EXPERIMENT, artifact_location=location, tags=tags))
         except MlflowException as error:
             # Somebody else who shares the server was faster.
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
@@ -184,6 +186,8 @@ def _open(uri: str, artifacts: Path | None) -> Tracking:
             experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
+    if NOTE not in experiment.tags:
+        client.set_experiment_tag(experiment.experiment_id, NOTE, EXPERIMENT_NOTE)
     if artifacts is not None and experiment.artifact_location.startswith("file:"):
         _warn_if_moved(experiment.artifact_location, artifacts)
     return Tracking(client, uri, experiment.experiment_id)

@@ -25,6 +25,7 @@ from gpt_from_scratch.files import read_json
 from gpt_from_scratch.params import load_params
 from gpt_from_scratch.project import project_home
 from gpt_from_scratch.tracking.facts import as_param, flatten, git_tags, legal, machine_tags
+from gpt_from_scratch.tracking.notes import NOTE, edits, run_name, summary_note
 from gpt_from_scratch.tracking.outbox import Outbox, Point
 from gpt_from_scratch.tracking.server import connect, exclusive, is_server, one_line, without_password
 
@@ -102,8 +103,18 @@ def _write_once(root: Path, key: str, params: Mapping[str, Any], evaluation: Map
         now = int(time.time() * 1000)
         figures, words = headline(evaluation)
         points: list[Point] = [(name, value, now, 0) for name, value in figures.items()]
-        tags = {**git_tags(root), **machine_tags(), **words, "kind": "summary", "profile": params["profile"]}
-        outbox = Outbox(without_password(tracking.uri), f"summary ({params['profile']}, {key[:7]})", now, tags)
+        edited = edits(root, params["profile"], params)
+        note = summary_note(params["profile"], edited, figures, words)
+        tags = {
+            **git_tags(root),
+            **machine_tags(),
+            **words,
+            "kind": "summary",
+            "profile": params["profile"],
+            NOTE: note,
+        }
+        name = run_name("summary", params["profile"], edited, key[:7])
+        outbox = Outbox(without_password(tracking.uri), name, now, tags)
         outbox.messages.append(
             {"kind": "params", "params": {legal(k): as_param(v) for k, v in flatten(params, ".").items()}}
         )

@@ -85,6 +85,7 @@ def fit(
     *,
     initial_batches: int | None,
     write_sample: Callable[[], str] | None = None,
+    keep_sample: Callable[[dict[str, Any]], None] = lambda row: None,
     saver: Saver | None = None,
     group: Group = ALONE,
 ) -> Fit:
@@ -97,6 +98,7 @@ def fit(
         initial_batches: batches per set that is measured on before training; all if None.
         write_sample: returns the text to keep after an epoch; the model is in evaluation mode then. It draws no random
             numbers.
+        keep_sample: is handed every such text at once, with its `epoch` and `step`.
         saver: saves the training, and lets it go on where an earlier process ended: then the result is that of a
             training that was never interrupted, bit by bit.
         group: the processes that train together, all of which call this alike. The first one's model is trained in
@@ -112,7 +114,19 @@ def fit(
     try:
         task = accelerated(task, params.precision, params.compile)
         with group.together():
-            return _fit(model, task, loaders, params, device, listeners, initial_batches, write_sample, saver, group)
+            return _fit(
+                model,
+                task,
+                loaders,
+                params,
+                device,
+                listeners,
+                initial_batches,
+                write_sample,
+                keep_sample,
+                saver,
+                group,
+            )
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
@@ -128,6 +142,7 @@ def _fit(
     listeners: Iterable[Listener],
     initial_batches: int | None,
     write_sample: Callable[[], str] | None,
+    keep_sample: Callable[[dict[str, Any]], None],
     saver: Saver | None,
     group: Group,
 ) -> Fit:
@@ -173,6 +188,7 @@ def _fit(
         spread.gather()
         if group.first:
             result.samples.append({"epoch": record.epoch, "step": record.step, "text": write_sample()})
+            keep_sample(result.samples[-1])
     if spread.sharded and saver is not None:
         saver.save()  # later the others are not there to save with
     spread.gather()

@@ -1,0 +1,68 @@
+"""What a training takes of the machine, looked at now and then between two updates.
+
+MLflow's own sampler is a thread that sends on its own: a server that does not answer keeps it, and a run that goes on
+in a later process begins its steps anew. Here the figures go the way of all others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+
+FIRST_SECONDS = 5.0
+GROWTH = 1.05
+"""How much later than the last one the next look is: a training of an hour has some 90, of a day some 160."""
+
+
+class Machine:
+    """Looks at processor, memory and disk under the names that MLflow's page *System metrics* shows.
+
+    Args:
+        folder: on the disk whose free space counts.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._next = FIRST_SECONDS
+        self._gone = False
+        self._process: object | None = None
+        self._look()  # the shares of the processor are those since the last look
+
+    def figures(self, seconds: float, *, now: bool = False) -> dict[str, float]:
+        """Return what there is to note; nothing while it is too early, and never an error.
+
+        Args:
+            seconds: since the work began.
+            now: whether it is time in any case.
+        """
+        if self._gone or (seconds < self._next and not now):
+            return {}
+        self._next = max(seconds + FIRST_SECONDS, seconds * GROWTH)
+        return self._look()
+
+    def _look(self) -> dict[str, float]:
+        try:
+            return self._measure()
+        except Exception:  # a container may forbid any of it; the training has other work
+            self._gone = True
+            return {}
+
+    def _measure(self) -> dict[str, float]:
+        import psutil
+
+        if self._process is None:
+            self._process = psutil.Process()
+        process, memory = self._process, psutil.virtual_memory()
+        found = {
+            "system/cpu_utilization_percentage": psutil.cpu_percent(),
+            "system/system_memory_usage_percentage": memory.percent,
+            "system/process_cpu_percentage": process.cpu_percent(),
+            "system/process_memory_megabytes": process.memory_info().rss / 1e6,
+            "system/disk_available_megabytes": psutil.disk_usage(str(self._folder)).free / 1e6,
+        }
+        torch = sys.modules.get("torch")  # who has not imported it uses no GPU
+        if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+            with contextlib.suppress(RuntimeError):
+                found["system/gpu_memory_usage_megabytes"] = torch.cuda.memory_allocated() / 1e6
+        return found
