@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -197,6 +200,38 @@ def test_weights_are_linked_to_dvcs_copy_and_never_to_the_workspace(pipeline, ve
     with weights.open("r+b") as file:  # in place, as a careless program would
         file.write(bytes(100))
     kept.unlink()  # as `dvc gc` does
+    assert registered.read_bytes() == before
+
+
+@pytest.mark.slow
+def test_what_dvc_does_to_its_outs_leaves_a_version_alone(pipeline, versions, one, monkeypatch, root) -> None:
+    def dvc(*arguments: str) -> None:
+        command = [sys.executable, "-m", "dvc", *arguments, "--quiet"]
+        subprocess.run(command, cwd=pipeline, check=True, env=os.environ | {"DVC_NO_ANALYTICS": "1"})
+
+    monkeypatch.setattr(registering, "cache_folder", dvc_outs.cache_folder)
+    weights = pipeline / "models/classifier/model.safetensors"
+    before = weights.read_bytes()
+    (pipeline / "dvc.yaml").rename(pipeline / "aside.yaml")
+    dvc("init", "--no-scm")
+    dvc("add", "models/classifier")
+    (pipeline / "aside.yaml").rename(pipeline / "dvc.yaml")
+    (line,) = register_models(pipeline)
+    assert "-linked" in line  # to DVC's cache, or shared with the workspace by the file system
+    registered = version_folder(pipeline, versions()[0]) / "artifacts/model/model.safetensors"
+    (pipeline / "dvc.yaml").rename(pipeline / "aside.yaml")
+    weights.chmod(0o644)
+    with weights.open("r+b") as file:
+        file.write(bytes(100))
+    assert registered.read_bytes() == before
+    dvc("checkout", "--force", "models/classifier.dvc")
+    assert registered.read_bytes() == weights.read_bytes() == before
+    shutil.rmtree(weights.parent)
+    make_model(weights.parent, root / "data/sample/bpe", seed=9)
+    dvc("add", "models/classifier")
+    assert registered.read_bytes() == before != weights.read_bytes()
+    dvc("gc", "--workspace", "--force")
+    shutil.rmtree(pipeline / ".dvc/cache")
     assert registered.read_bytes() == before
 
 
