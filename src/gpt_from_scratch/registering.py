@@ -17,7 +17,7 @@ from typing import Any
 
 from gpt_from_scratch.dvc_outs import cache_folder, file_hashes, folder_hash, locked_outs
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.files import read_json
+from gpt_from_scratch.files import read_json, sha256
 from gpt_from_scratch.params import Params, load_params
 from gpt_from_scratch.stage import read_declared
 from gpt_from_scratch.tracking import registry
@@ -60,16 +60,20 @@ class Registered:
 
 MODELS = {
     "spam-classifier": Registered(
-        purpose="Tells spam from ham: GPT-2 with a classification head (chapter 6 of the book).",
+        purpose="Tells texts of several classes apart, spam from ham by default: GPT-2 with a classification head "
+        "(chapter 6 of the book).",
         out="models/classifier",
         stage="finetune_classify",
         section="classify",
         metric="classifier/test/accuracy",
         higher_is_better=True,
         served=CLASSIFIER,
-        measured_with=lambda params: params.split_spam.model_dump(mode="json"),
+        measured_with=lambda params: {
+            **params.split_spam.model_dump(mode="json"),
+            "data": params.classify.data.model_dump(mode="json"),
+        },
         raw=("SMSSpamCollection",),
-        limits="English text messages of the kind it was trained on; a longer text is cut, and the answer says so.",
+        limits="Texts of the kind it was trained on, English by default; a longer text is cut, and the answer says so.",
     ),
     "instruction-gpt": Registered(
         purpose="Follows instructions: GPT-2 fine-tuned on instructions with their answers (chapter 7 of the book).",
@@ -208,7 +212,13 @@ def _measured(root: Path, params: Params, model: Registered) -> Measured:
         raise InputError(f"{root}/metrics/evaluation.json: {model.metric}: expected a number, found {value!r}")
     sources = read_json(root / "data/raw/sources.json")["sha256"] if (root / "data/raw/sources.json").is_file() else {}
     trained = read_json(root / "metrics" / f"{model.stage}.json")
-    test = [model.measured_with(params), [sources.get(file) for file in model.raw], trained.get("corpus_tokens")]
+    own = root / params.classify.data.path
+    test = [
+        model.measured_with(params),
+        [sources.get(file) for file in model.raw],
+        trained.get("corpus_tokens"),
+        sha256(own) if model.section == "classify" and not params.classify.data.is_book and own.is_file() else None,
+    ]
     circumstances = {
         "profile": params.profile,
         "data": str(trained.get("data", evaluation["data"])),
@@ -255,10 +265,10 @@ def _description(
             f"- **Data**: {measured.circumstances['data']}, profile {params.profile}; "
             + ", ".join(f"{key}: {value}" for key, value in facts.items()),
             f"- **Shape**: {cfg.n_layers} layers, {cfg.emb_dim} wide, {cfg.n_heads} heads, {cfg.vocab_size} tokens, "
-            f"context {cfg.context_length}",
+            f"context {cfg.context_length}" + _classes(root / model.out, cfg),
             f"- **Trained by**: {made}, commit {tags.get('git_commit', 'unknown')[:12]}",
             f"- **Limits**: {model.limits}",
-            "- **Licence**: the code's is MIT. " + _LICENCES["sample" if facts.get("data") == "sample" else "upstream"],
+            f"- **Licence**: the code's is MIT. {_LICENCES.get(str(facts.get('data')), _OWN_DATA)}",
             "",
             "```",
             f"mlflow models serve -m models:/{name}@{registry.ALIAS} --env-manager local --port 5002",
@@ -268,11 +278,21 @@ def _description(
     )
 
 
+def _classes(folder: Path, cfg: Any) -> str:
+    """Return the classes of a classifier, to be put behind its shape."""
+    from gpt_from_scratch.weights.classifier import load_info
+
+    if not (folder / "classifier.json").is_file():
+        return ""
+    return f"; classes {', '.join(load_info(folder, cfg).labels)}"
+
+
 _LICENCES = {
     "sample": "The data are this project's own, CC0 1.0.",
     "upstream": "The data and base weights have their own: The Verdict, public domain; SMS Spam Collection, CC BY 4.0; "
     "the instructions, Apache 2.0; OpenAI's GPT-2, MIT (modified).",
 }
+_OWN_DATA = "What the data allow is not known here."
 
 
 def _rows(model: Registered) -> list[list[str]]:

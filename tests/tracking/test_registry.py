@@ -88,7 +88,15 @@ def test_three_versions_with_their_lineage_and_nothing_pickled(pipeline, version
     expected = {"training_run": run.run_id, "profile": "quick", "data": "sample", "base": "gpt2/tiny"}
     expected |= {"metric": "classifier/test/accuracy", "metric_value": "0.9", "pretrained": "none"}
     assert expected.items() <= version.tags.items()
-    for said in ("0.9000", "Licence", "Limits", run.run_id, "mlflow models serve -m models:/spam-classifier@champion"):
+    for said in (
+        "0.9000",
+        "classes ham, spam",
+        "CC0",
+        "Licence",
+        "Limits",
+        run.run_id,
+        "mlflow models serve -m models:/spam-classifier@champion",
+    ):
         assert said in version.description
 
     weights = {}

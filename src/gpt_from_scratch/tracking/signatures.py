@@ -33,9 +33,10 @@ class Served:
 
 
 def _classifier(folder: Path) -> ModelSignature:
-    from gpt_from_scratch.weights.classifier import load_labels
+    from gpt_from_scratch.weights.classifier import load_info
+    from gpt_from_scratch.weights.config_file import load_config
 
-    labels = load_labels(folder)
+    labels = load_info(folder, load_config(folder)).labels
     probabilities = [(f"probability_{label}", "double") for label in labels]
     return _signature([("text", True)], [("label", "string"), *probabilities, ("cut", "boolean")], sampled=False)
 

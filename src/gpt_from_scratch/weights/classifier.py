@@ -96,16 +96,6 @@ def load_classifier(
     return model.eval(), info
 
 
-def load_labels(folder: Path) -> tuple[str, ...]:
-    """Return the names of a classifier's classes without reading its weights.
-
-    Raises:
-        InputError: as `load_classifier` does, but for the weights.
-    """
-    cfg = load_config(folder)
-    return _load_info(Path(folder), cfg.context_length, cfg.vocab_size).labels
-
-
 def _head(n_classes: int, emb_dim: int) -> Iterator[GPT2Tensor]:
     yield GPT2Tensor("", "score.weight", (n_classes, emb_dim), ("out_head.weight",))
     yield GPT2Tensor("", "score.bias", (n_classes,), ("out_head.bias",))
