@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from gpt_from_scratch.commands import classify, converse, data, experiments, export, look, write
+from gpt_from_scratch.commands.app import page
 from gpt_from_scratch.commands.report import compare, report
 from gpt_from_scratch.errors import InputError, reason
 from gpt_from_scratch.project import find_project
@@ -164,3 +165,6 @@ def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="Of the address 
     # One worker starts in half the time of MLflow's four, and one person needs no more.
     address = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, *address])
+
+
+app.command("app")(page)
