@@ -26,7 +26,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install repro reproduce-check test test-slow test-faults test-network test-notebooks bench bench-gpu ui clean distclean lock
+.PHONY: help install repro reproduce-check test test-slow test-faults test-browser test-network test-notebooks bench bench-gpu ui clean distclean lock
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -55,6 +55,9 @@ test-slow: $(STAMP) ## the tests that take minutes
 
 test-faults: $(STAMP) ## kill every training stage at random times (KILLS=50 each, some 30 minutes) and compare the results
 	@$(BIN)/python -m pytest -m faults
+
+test-browser: $(STAMP) ## the tests that open pages in a real Chromium
+	@$(BIN)/python -m pytest -m browser
 
 test-network: $(STAMP) ## the tests that need the upstream hosts
 	@$(BIN)/python -m pytest -m network

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 TARGETS = [
-    *("help", "install", "repro", "reproduce-check", "test", "test-slow", "test-faults", "test-network"),
+    *("help", "install", "repro", "reproduce-check", "test", "test-slow", "test-faults"),
+    *("test-browser", "test-network"),
     *("test-notebooks", "bench", "bench-gpu", "ui", "clean", "distclean", "lock"),
 ]
 

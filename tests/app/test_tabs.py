@@ -83,7 +83,7 @@ def test_what_is_written_in_a_text_is_never_markup(shelf: Shelf) -> None:
         *look.views(shelf, EVIL, "pretrain", 1, 1),
     ]
     for part in parts:
-        assert not {"<script", "<img src", "${", "{{"} & set(re.findall(r"<script|<img src=x|\$\{|\{\{", part))
+        assert re.findall(r"<script|<img src=x|\$\{|\{\{", part) == []
     assert "&lt;script&gt;" in parts[0]
 
 

@@ -33,6 +33,7 @@ def build(shelf: Shelf) -> None:
     if message := shelf.missing(CLASSIFIER):
         gr.Markdown(f"No classifier here yet. {message}")
         return
+    made = tempfile.TemporaryDirectory(prefix="gpt-app-")  # lives as long as the page
     with gr.Row():
         with gr.Column():
             message = gr.Textbox(
@@ -68,10 +69,9 @@ def build(shelf: Shelf) -> None:
             raise InputError("File: expected a file of messages, found none")
         texts = read_messages(Path(path))
         shown_rows, content = classified(shelf, texts)
-        # The page hands out what lies in its own folder of temporary files, and empties that by itself.
-        with tempfile.NamedTemporaryFile("w", suffix=".csv", delete=False, encoding="utf-8", newline="") as out:
-            out.write(content)
-        return shown_rows, gr.DownloadButton(value=out.name, interactive=True)
+        out = Path(tempfile.mkdtemp(dir=made.name)) / "classified.csv"
+        out.write_text(content, encoding="utf-8", newline="")
+        return shown_rows, gr.DownloadButton(value=out, interactive=True)
 
     go.click(classify_message, [message], [verdict, mattered], api_name="classify", concurrency_id="model")
     go_file.click(classify_file, [file], [results, download], api_name="classify_file", concurrency_id="file")

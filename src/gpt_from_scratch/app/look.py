@@ -91,8 +91,8 @@ def views(shelf: Shelf, text: str, model: str, layer: float, head: float) -> tup
     chosen = weights[layer - 1, head - 1]
     rows = [(f"{n + 1} {texts[n]}", ", ".join(_looks_at(texts, line[: n + 1]))) for n, line in enumerate(chosen)]
     attention = (
-        marking.overview(weights)
-        + marking.heat_map(f"{title}: rows look at columns", texts, chosen)
+        f'<div class="maps">{marking.overview(weights)}'
+        f"{marking.heat_map(f'{title}: rows look at columns', texts, chosen)}</div>"
         + marking.table(f"{title}: where each token looks most", ("Token", "looks at"), rows)
     )
     return by_id, by_surprise, attention

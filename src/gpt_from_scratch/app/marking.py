@@ -108,9 +108,9 @@ def heat_map(title: str, texts: Sequence[str], weights: Tensor) -> str:
         for n, label in enumerate(labels)
     )
     return (
-        f'<p class="title">{escaped(title)}</p><svg class="heat" viewBox="0 0 {margin + count} {margin + count}" '
+        f'<div><p class="title">{escaped(title)}</p><svg class="heat" viewBox="0 0 {margin + count} {margin + count}" '
         f'style="max-width:{(margin + count) * 22}px" role="img" '
-        f'aria-label="{escaped(title)}; the table below says it in numbers">{cells}{names}</svg>'
+        f'aria-label="{escaped(title)}; the table below says it in numbers">{cells}{names}</svg></div>'
     )
 
 
@@ -126,8 +126,8 @@ def overview(weights: Tensor) -> str:
     Image.fromarray(pixels).save(content, "PNG")
     said = f"Attention of all {layers} layers (downwards) and {heads} heads (rightwards); dark: much"
     return (
-        f'<p class="title">{said}</p><img class="overview" alt="{said}" '
-        f'src="data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}">'
+        f'<div><p class="title">{said}</p><img class="overview" alt="{said}" '
+        f'src="data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}"></div>'
     )
 
 
