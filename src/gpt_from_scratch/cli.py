@@ -58,6 +58,7 @@ def _gpt(debug: Annotated[bool, typer.Option(help="Show the traceback of an erro
     """GPT-2 from scratch: use the models, and see the results, runs and profiles of the pipeline that made them."""
 
 
+app.command("app")(page)
 app.command()(report)
 app.command()(compare)
 
@@ -165,6 +166,3 @@ def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="Of the address 
     # One worker starts in half the time of MLflow's four, and one person needs no more.
     address = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, *address])
-
-
-app.command("app")(page)

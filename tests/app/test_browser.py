@@ -207,7 +207,8 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(browser: Browser, served: s
             assert page.evaluate("document.documentElement.scrollWidth") <= 390, tab
             too_wide = page.evaluate(
                 """() => [...document.querySelectorAll('main *')].filter(e => e.checkVisibility()
-                    && !e.parentElement.closest('.scrolling, svg, .visually-hidden') && e.getBoundingClientRect().right > 391)
+                    && !e.parentElement.closest('.scrolling, svg, .visually-hidden')
+                    && e.getBoundingClientRect().right > 391)
                     .map(e => e.outerHTML.slice(0, 80))"""
             )
             assert too_wide == [], tab
