@@ -16,8 +16,8 @@ from gpt_from_scratch.app import limits, marking
 from gpt_from_scratch.app.refusing import refusing
 from gpt_from_scratch.app.shelf import CLASSIFIER, Loaded, Shelf
 from gpt_from_scratch.errors import InputError, shown
-from gpt_from_scratch.evaluation.classifying import classify, text_ids
 from gpt_from_scratch.evaluation.inside import influences
+from gpt_from_scratch.evaluation.labelling import class_probabilities
 from gpt_from_scratch.reading import read_text
 
 EXPLANATION = (
@@ -85,7 +85,7 @@ def explained(shelf: Shelf, message: str) -> tuple[str, str]:
     """
     message = limits.checked_text(message, "Message")
     loaded = shelf.classifier()
-    probabilities = classify(loaded.model, loaded.tokenizer, loaded.info, [message])[0]
+    probabilities = class_probabilities(loaded.model, loaded.info, loaded.tokenizer, [message])[0]
     winner = int(np.argmax(probabilities))
     label = loaded.info.labels[winner]
     verdict = f'<p class="verdict" role="status">{marking.escaped(label)}, {probabilities[winner]:.1%}</p>'
@@ -94,14 +94,15 @@ def explained(shelf: Shelf, message: str) -> tuple[str, str]:
 
 
 def _mattered(loaded: Loaded, message: str, label: int) -> str:
-    ids = text_ids(loaded.tokenizer, loaded.info, [message])[0]
-    count = min(len(loaded.tokenizer.encode(message, disallowed_special=())), loaded.info.max_length)
-    values = influences(loaded.model, ids, label)[:count]  # without the padding's
+    info, count = loaded.info, loaded.info.max_length
+    ids = loaded.tokenizer.encode(message, disallowed_special=())[:count]
+    padding = [info.pad_id] * (count - len(ids)) if info.deciding_token == "last" else []
+    values = influences(loaded.model, torch.tensor(ids + padding), label)[: len(ids)]
     strongest = float(values.abs().max()) or 1.0
     shares = (values / strongest).tolist()
-    texts = marking.token_texts(loaded.tokenizer, ids[:count].tolist())
+    texts = marking.token_texts(loaded.tokenizer, ids)
     notes = [f"{share:+.2f}" for share in shares]
-    title = f"Which tokens speak for {loaded.info.labels[label]} (+) and against it (−)"
+    title = f"Which tokens speak for {info.labels[label]} (+) and against it (−)"
     coloured = marking.tokens(title, texts, notes, [marking.two_sided(share) for share in shares])
     return f'{coloured}<p class="note">{EXPLANATION}</p>'
 
@@ -147,8 +148,7 @@ def classified(shelf: Shelf, texts: Sequence[str]) -> tuple[str, str]:
         InputError: when the classifier is not there.
     """
     loaded = shelf.classifier()
-    with torch.inference_mode():
-        probabilities = classify(loaded.model, loaded.tokenizer, loaded.info, texts)
+    probabilities = class_probabilities(loaded.model, loaded.info, loaded.tokenizer, texts)
     winners = probabilities.argmax(axis=1)
     rows = [
         (text, loaded.info.labels[winner], f"{row[winner]:.4f}")

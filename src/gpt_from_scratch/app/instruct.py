@@ -12,7 +12,7 @@ from gpt_from_scratch.app.refusing import refusing
 from gpt_from_scratch.app.shelf import INSTRUCT, Loaded, Shelf
 from gpt_from_scratch.data.instructions import Entry, format_prompt
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.generation.streaming import stream_text
+from gpt_from_scratch.generation.stream import stream_text
 
 OURS, THEIRS = "The fine-tuned model's answer", "The base model's, to the same prompt"
 
@@ -79,6 +79,6 @@ def _texts(loaded: Loaded, entry: Entry, count: int) -> Iterator[str]:
     # The evaluation leaves the answer its room in the context, and cuts the prompt on the left.
     room = max(1, model.config.context_length - count)
     text = ""
-    for step in stream_text(model, tokenizer, ids[-room:], count):
-        text += step.text
+    for piece in stream_text(model, tokenizer, ids[-room:], count):
+        text += piece
         yield text.replace("### Response:", "").strip()

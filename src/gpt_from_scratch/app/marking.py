@@ -17,6 +17,8 @@ from tiktoken import Encoding
 from torch import Tensor
 from torch.nn import functional as F
 
+from gpt_from_scratch.generation.stream import token_bytes
+
 INK = "#1a1a1a"
 """Text on coloured grounds, which are light; their contrast is at least 7:1 by the tests."""
 
@@ -45,7 +47,7 @@ def pane(title: str, text: str, note: str = "") -> str:
 
 def token_texts(tokenizer: Encoding, ids: Sequence[int]) -> list[str]:
     """Return each token as text; bytes that are no characters by themselves as �."""
-    return [tokenizer.decode_single_token_bytes(token).decode("utf-8", errors="replace") for token in ids]
+    return [token_bytes(tokenizer, token).decode("utf-8", errors="replace") for token in ids]
 
 
 def bars(title: str, rows: Sequence[tuple[str, float]], chosen: int | None = None) -> str:

@@ -10,7 +10,8 @@ import torch
 from gpt_from_scratch.app import limits, marking
 from gpt_from_scratch.app.refusing import refusing
 from gpt_from_scratch.app.shelf import Loaded, Shelf
-from gpt_from_scratch.generation.streaming import Step, stream_text
+from gpt_from_scratch.generation.sampling import token_probabilities
+from gpt_from_scratch.generation.stream import stream_steps
 
 BARS = 10
 
@@ -67,7 +68,7 @@ def continuations(
     seed = limits.checked_whole(seed, "Seed", 0, 2**32 - 1)
     loaded = shelf.language_model(model)
     generator = torch.Generator().manual_seed(seed)
-    steps = stream_text(
+    steps = stream_steps(
         loaded.model,
         loaded.tokenizer,
         loaded.tokenizer.encode(prompt, disallowed_special=()),
@@ -79,15 +80,20 @@ def continuations(
     text = prompt
     for number, step in enumerate(steps, start=1):
         text += step.text
-        ended = number == count or step.token == loaded.tokenizer.eot_token
-        yield marking.pane("Text", text, f"{number} tokens written" if ended else ""), token_bars(loaded, step)
+        probabilities = token_probabilities(step.logits[None], temperature, top_k or None)[0]
+        note = f"{number} tokens written" if step.last else ""
+        yield marking.pane("Text", text, note), token_bars(loaded, probabilities, step.token)
 
 
-def token_bars(loaded: Loaded, step: Step) -> str:
-    """Return the likeliest tokens at a step as bars, with the one that was chosen."""
-    likeliest = torch.topk(step.probabilities, min(BARS, len(step.probabilities))).indices.tolist()
-    if step.token not in likeliest:
-        likeliest[-1] = step.token
+def token_bars(loaded: Loaded, probabilities: torch.Tensor, chosen: int) -> str:
+    """Return the likeliest tokens as bars, with the one that was chosen.
+
+    Args:
+        probabilities: of every token, `[vocab_size]`.
+    """
+    likeliest = torch.topk(probabilities, min(BARS, len(probabilities))).indices.tolist()
+    if chosen not in likeliest:
+        likeliest[-1] = chosen
     names = marking.token_texts(loaded.tokenizer, likeliest)
-    rows = [(name, float(step.probabilities[token])) for name, token in zip(names, likeliest, strict=True)]
-    return marking.bars("What the last token was chosen from", rows, likeliest.index(step.token))
+    rows = [(name, float(probabilities[token])) for name, token in zip(names, likeliest, strict=True)]
+    return marking.bars("What the last token was chosen from", rows, likeliest.index(chosen))
