@@ -6,6 +6,7 @@ import csv
 import io
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -136,11 +137,16 @@ def test_a_file_that_is_none_of_messages_is_refused(tmp_path: Path, name: str, c
     assert str(tmp_path) not in str(refused.value)
 
 
-def test_the_answers_are_the_evaluations(shelf: Shelf) -> None:
+@pytest.mark.parametrize("style", ["alpaca", "phi3"])
+def test_the_answers_are_the_evaluations(shelf: Shelf, style: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = shelf.instruction_model()
+    monkeypatch.setattr(
+        shelf, "instruction_model", lambda: replace(model, facts={"base": "tiny", "prompt_style": style})
+    )
     *_, (answer, base) = instruct.answer_pairs(shelf, "Do it", "now", 15)
     entry = {"instruction": "Do it", "input": "now", "output": ""}
-    for loaded, text in ((shelf.instruction_model(), answer), (shelf.language_model("gpt2/tiny"), base)):
-        assert [text] == answers(loaded.model, loaded.tokenizer, [entry], 15, 1)
+    for loaded, text in ((model, answer), (shelf.language_model("gpt2/tiny"), base)):
+        assert [text] == answers(loaded.model, loaded.tokenizer, [entry], 15, 1, style=style)
     assert answer != base
 
 

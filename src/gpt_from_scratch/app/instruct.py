@@ -10,7 +10,7 @@ import gradio as gr
 from gpt_from_scratch.app import limits, marking
 from gpt_from_scratch.app.refusing import refusing
 from gpt_from_scratch.app.shelf import INSTRUCT, Loaded, Shelf
-from gpt_from_scratch.data.instructions import Entry, format_prompt
+from gpt_from_scratch.data.prompts import PromptStyle, Question, format_prompt, style_of, without_header
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.generation.stream import stream_text
 
@@ -55,15 +55,16 @@ def answer_pairs(shelf: Shelf, instruction: str, entry_input: str | None, count:
     Raises:
         InputError: when an argument is out of its bounds, or the model for instructions is not there.
     """
-    entry = Entry(
+    question = Question(
         instruction=limits.checked_text(instruction, "Instruction"),
         input=limits.checked_text(entry_input, "Input") if entry_input and entry_input.strip() else "",
-        output="",
     )
     count = limits.checked_whole(count, "Tokens", 1, limits.NEW_TOKENS)
-    ours = _texts(shelf.instruction_model(), entry, count)
+    model = shelf.instruction_model()
+    style = style_of(model.facts)
+    ours = _texts(model, question, style, count)
     try:
-        theirs = _texts(shelf.base_of_instruction_model()[1], entry, count)
+        theirs = _texts(shelf.base_of_instruction_model(), question, style, count)
     except InputError as error:
         theirs = iter([str(error)])
     answer = base = ""
@@ -72,13 +73,13 @@ def answer_pairs(shelf: Shelf, instruction: str, entry_input: str | None, count:
         yield answer, base
 
 
-def _texts(loaded: Loaded, entry: Entry, count: int) -> Iterator[str]:
+def _texts(loaded: Loaded, question: Question, style: PromptStyle, count: int) -> Iterator[str]:
     """Yield the growing answer, without the header that the model writes before it."""
     model, tokenizer = loaded.model, loaded.tokenizer
-    ids = tokenizer.encode(format_prompt(entry), disallowed_special=())
+    ids = tokenizer.encode(format_prompt(question, style), disallowed_special=())
     # The evaluation leaves the answer its room in the context, and cuts the prompt on the left.
     room = max(1, model.config.context_length - count)
     text = ""
     for piece in stream_text(model, tokenizer, ids[-room:], count):
         text += piece
-        yield text.replace("### Response:", "").strip()
+        yield without_header(text, style)

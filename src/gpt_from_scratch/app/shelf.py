@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tiktoken import Encoding
 
@@ -27,11 +28,13 @@ class Loaded:
 
     Attributes:
         info: what a classifier needs besides its weights; None for a language model.
+        facts: what else a language model's folder says of it.
     """
 
     model: GPTModel
     tokenizer: Encoding
     info: ClassifierInfo | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Shelf:
@@ -71,17 +74,16 @@ class Shelf:
         """Return the model that follows instructions; errors as in `language_model`."""
         return self._get(INSTRUCT, _load_language_model)
 
-    def base_of_instruction_model(self) -> tuple[str, Loaded]:
-        """Return the model that the one for instructions was trained from, and its name.
+    def base_of_instruction_model(self) -> Loaded:
+        """Return the model that the one for instructions was trained from.
 
         Raises:
             InputError: when the folder does not say which, or has it no more.
         """
-        self._expect(INSTRUCT)
-        base = load_facts(self.folder / INSTRUCT).get("base")
-        for name in (f"{base}", f"gpt2/{base}"):
-            if name in self.language_models():
-                return name, self.language_model(name)
+        base = self.instruction_model().facts.get("base")
+        for name in self.language_models():
+            if name.rpartition("/")[2] == base:  # the folder's own name is what a training notes
+                return self.language_model(name)
         raise InputError(
             f"{self.folder}: expected the base model {base or 'that config.json names'} beside instruct, found none"
         )
@@ -120,7 +122,7 @@ class Shelf:
 
 
 def _load_language_model(folder: Path) -> Loaded:
-    return Loaded(load_model(folder).requires_grad_(False), load_tokenizer(folder))
+    return Loaded(load_model(folder).requires_grad_(False), load_tokenizer(folder), facts=load_facts(folder))
 
 
 def _load_classifier(folder: Path) -> Loaded:
