@@ -78,6 +78,10 @@ class opened:
         page.on("console", lambda message: self.failed.append(message.text) if message.type == "error" else None)
         page.goto(self.address)
         expect(page.get_by_role("heading", name="GPT From Scratch")).to_be_visible(timeout=60_000)
+        # Gradio puts the tabs and what is in them in place only after the heading.
+        page.get_by_role("tab", name="Look inside").wait_for()
+        page.get_by_role("button", name="Write", exact=True).wait_for()
+        page.wait_for_load_state("networkidle")
         return page
 
     def __exit__(self, kind: type | None, *error: object) -> None:
