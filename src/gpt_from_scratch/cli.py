@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from gpt_from_scratch.commands import classify, converse, data, experiments, export, look, serving, write
+from gpt_from_scratch.commands.app import page
 from gpt_from_scratch.commands.report import compare, report
 from gpt_from_scratch.errors import InputError, reason
 from gpt_from_scratch.project import find_project
@@ -58,6 +59,7 @@ def _gpt(debug: Annotated[bool, typer.Option(help="Show the traceback of an erro
     """GPT-2 from scratch: use the models, and see the results, runs and profiles of the pipeline that made them."""
 
 
+app.command("app")(page)
 app.command()(report)
 app.command()(compare)
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.generation import stream
+from gpt_from_scratch.generation import generate, stream
+from gpt_from_scratch.generation.sampling import token_probabilities
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 
@@ -24,7 +25,8 @@ def model() -> GPTModel:
 
 def written(monkeypatch, model, tokenizer, tokens) -> list[str]:
     """The pieces that come out when the model writes these tokens."""
-    monkeypatch.setattr(stream, "decode", lambda *_, **__: (torch.tensor([token]) for token in tokens))
+    steps = [(torch.tensor([token]), torch.zeros(1, 1540)) for token in tokens]
+    monkeypatch.setattr(stream, "decode_steps", lambda *_, **__: iter(steps))
     return list(stream.stream_text(model, tokenizer, [1], len(tokens)))
 
 
@@ -57,3 +59,47 @@ def test_a_prompt_that_is_empty_or_too_long(model, tokenizer) -> None:
     ids = torch.randint(0, 1500, (50,), generator=torch.Generator().manual_seed(2)).tolist()
     pieces = [list(stream.stream_text(model, tokenizer, prompt, 6)) for prompt in (ids, ids[-32:])]
     assert pieces[0] == pieces[1]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("tokens", [1, 8, 40])
+def test_the_steps_are_what_generate_writes(model, tokenizer, seed: int, tokens: int) -> None:
+    prompt = tokenizer.encode("Every effort moves you")
+
+    def sampling() -> dict:
+        return {"temperature": 1.5, "top_k": 300, "generator": torch.Generator().manual_seed(seed)}
+
+    steps = list(stream.stream_steps(model, tokenizer, prompt, tokens, **sampling()))
+    (new,) = generate(model, [prompt], tokens, **sampling())
+    assert [step.token for step in steps] == new
+    assert "".join(step.text for step in steps) == stream.text_of(tokenizer, new)
+    assert [step.last for step in steps] == [False] * (tokens - 1) + [True]
+    text, ids = "", list(prompt)
+    for step in steps:
+        with torch.no_grad():
+            assert torch.allclose(step.logits, model(torch.tensor([ids[-32:]]))[0, -1], atol=1e-5)
+        ids.append(step.token)
+        text += step.text
+        assert stream.text_of(tokenizer, ids[len(prompt) :]).startswith(text)
+
+
+def test_the_end_of_text_is_the_last_step(monkeypatch, model, tokenizer) -> None:
+    tokens = [*tokenizer.encode("a"), tokenizer.eot_token, *tokenizer.encode("b")]
+    steps = [(torch.tensor([token]), torch.zeros(1, 1540)) for token in tokens]
+    monkeypatch.setattr(stream, "decode_steps", lambda *_, **__: iter(steps))
+    found = list(stream.stream_steps(model, tokenizer, [1], 9))
+    assert [(step.token, step.text, step.last) for step in found] == [
+        (tokens[0], "a", False),
+        (tokenizer.eot_token, "", True),
+    ]
+
+
+@pytest.mark.parametrize(("temperature", "top_k"), [(0.0, None), (0.0, 5), (0.7, None), (0.7, 5)])
+def test_probabilities_of_the_next_token(temperature: float, top_k: int | None) -> None:
+    logits = torch.randn(2, 30, generator=torch.Generator().manual_seed(1))
+    found = token_probabilities(logits, temperature, top_k)
+    for row, shares in zip(logits, found, strict=True):
+        powers = (row / (temperature or 1.0)).exp()
+        if temperature and top_k:
+            powers[row < row.sort(descending=True).values[top_k - 1]] = 0.0
+        assert torch.allclose(shares, powers / powers.sum(), atol=1e-6)

@@ -36,13 +36,39 @@ def decode(
     Raises:
         InputError: for an empty prompt, a model whose context size is not known, or one that is not causal.
     """
+    steps = decode_steps(
+        model,
+        prompts,
+        max_new_tokens,
+        context_size=context_size,
+        temperature=temperature,
+        top_k=top_k,
+        generator=generator,
+        use_cache=use_cache,
+    )
+    for chosen, _ in steps:
+        yield chosen
+
+
+def decode_steps(
+    model: nn.Module,
+    prompts: Sequence[Sequence[int]] | Tensor,
+    max_new_tokens: int,
+    *,
+    context_size: int | None = None,
+    temperature: float = 0.0,
+    top_k: int | None = None,
+    generator: torch.Generator | None = None,
+    use_cache: bool = True,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield what `decode` does, and beside it the logits `[batch, vocab_size]` that the token was chosen by."""
     prompts, rows = _begin(model, prompts, max_new_tokens, None, context_size, use_cache)
     for step in range(max_new_tokens):
         with torch.inference_mode():
             logits = rows.logits() if step else rows.admit(prompts)
             chosen = next_token(logits, temperature, top_k, generator)
             rows.append(chosen)
-        yield chosen.clone()  # an ordinary tensor, which may be changed and take part in what learns
+        yield chosen.clone(), logits.clone()  # ordinary tensors, which may be changed and take part in what learns
 
 
 @torch.inference_mode()

@@ -31,7 +31,14 @@ def next_token(
     """
     if temperature <= 0.0:
         return torch.argmax(logits, dim=-1)
+    probabilities = token_probabilities(logits, temperature, top_k)
+    return torch.multinomial(probabilities, num_samples=1, generator=generator).squeeze(-1)
+
+
+def token_probabilities(logits: Tensor, temperature: float = 0.0, top_k: int | None = None) -> Tensor:
+    """Return what `next_token` draws from, `[batch, vocab_size]`; at temperature 0, what the model itself says."""
+    if temperature <= 0.0:
+        return torch.softmax(logits, dim=-1)
     if top_k is not None:
         logits = keep_top_k(logits, top_k)
-    probabilities = torch.softmax(logits / temperature, dim=-1)
-    return torch.multinomial(probabilities, num_samples=1, generator=generator).squeeze(-1)
+    return torch.softmax(logits / temperature, dim=-1)

@@ -4,14 +4,33 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from tiktoken import Encoding
+from torch import Tensor
 
-from gpt_from_scratch.generation.engine import decode
+from gpt_from_scratch.generation.engine import decode_steps
 from gpt_from_scratch.model import GPTModel
 
 _UNKNOWN = "\N{REPLACEMENT CHARACTER}".encode()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One new token.
+
+    Attributes:
+        token: its id.
+        text: what it adds to the text; nothing while a character is unfinished.
+        logits: what it was chosen by, `[vocab_size]`; see `token_probabilities`.
+        last: whether it is the last, since the model ends the text with it or no more were asked for.
+    """
+
+    token: int
+    text: str
+    logits: Tensor
+    last: bool
 
 
 def stream_text(
@@ -36,16 +55,35 @@ def stream_text(
     Raises:
         InputError: for an empty prompt.
     """
+    sampling = {"temperature": temperature, "top_k": top_k, "generator": generator}
+    for step in stream_steps(model, tokenizer, prompt_ids, max_new_tokens, **sampling):
+        if step.text:
+            yield step.text
+
+
+def stream_steps(
+    model: GPTModel,
+    tokenizer: Encoding,
+    prompt_ids: Sequence[int],
+    max_new_tokens: int,
+    *,
+    temperature: float = 0.0,
+    top_k: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Iterator[Step]:
+    """Yield every new token, that of the end included, with its part of the text; otherwise as `stream_text`."""
     characters = codecs.getincrementaldecoder("utf-8")("replace")
     prompt = list(prompt_ids)[-model.config.context_length :]
-    for chosen in decode(model, [prompt], max_new_tokens, temperature=temperature, top_k=top_k, generator=generator):
+    sampling = {"temperature": temperature, "top_k": top_k, "generator": generator}
+    steps = decode_steps(model, [prompt], max_new_tokens, **sampling)
+    for number, (chosen, logits) in enumerate(steps, start=1):
         token = int(chosen)
-        if token == tokenizer.eot_token:
-            break
-        if piece := characters.decode(token_bytes(tokenizer, token)):
-            yield piece
-    if rest := characters.decode(b"", final=True):
-        yield rest
+        ended = token == tokenizer.eot_token
+        last = ended or number == max_new_tokens
+        text = characters.decode(b"" if ended else token_bytes(tokenizer, token), final=last)
+        yield Step(token, text, logits[0], last)
+        if last:
+            return
 
 
 def token_bytes(tokenizer: Encoding, token: int) -> bytes:

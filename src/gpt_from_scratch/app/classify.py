@@ -1,0 +1,162 @@
+"""The tab "classify": a message's label, its probability, the tokens that mattered; and whole files of messages."""
+
+from __future__ import annotations
+
+import csv
+import io
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+import torch
+
+from gpt_from_scratch.app import limits, marking
+from gpt_from_scratch.app.refusing import refusing
+from gpt_from_scratch.app.shelf import CLASSIFIER, Loaded, Shelf
+from gpt_from_scratch.errors import InputError, shown
+from gpt_from_scratch.evaluation.inside import influences
+from gpt_from_scratch.evaluation.labelling import class_probabilities
+from gpt_from_scratch.reading import read_text
+
+EXPLANATION = (
+    "How much a token mattered is the gradient of the label's log-odds times the token's embedding: "
+    "above 0 it speaks for the label, below 0 against it; the strongest counts as 1."
+)
+SHOWN_ROWS = 200
+"""Rows of a file's table on the page; the CSV file has all."""
+
+
+def build(shelf: Shelf) -> None:
+    """Put the tab's controls into the page that is being built."""
+    if message := shelf.missing(CLASSIFIER):
+        gr.Markdown(f"No classifier here yet. {message}")
+        return
+    made = tempfile.TemporaryDirectory(prefix="gpt-app-")  # lives as long as the page
+    with gr.Row():
+        with gr.Column():
+            message = gr.Textbox(
+                "Congratulations! You won a free prize. Call now to claim it.",
+                label="Message",
+                lines=3,
+                max_length=limits.CHARACTERS,
+            )
+            go = gr.Button("Classify", variant="primary")
+        with gr.Column():
+            verdict = gr.HTML(elem_id="verdict")
+            mattered = gr.HTML(elem_id="mattered")
+    gr.Markdown("### A file of messages\n\nOne message a line, or a CSV file with a column `Text`.")
+    with gr.Row():
+        with gr.Column():
+            file = gr.File(
+                label="File",
+                file_types=[".txt", ".csv"],
+                height=140,
+            )
+            go_file = gr.Button("Classify the file")
+        with gr.Column():
+            results = gr.HTML(elem_id="results")
+            download = gr.DownloadButton("Download the results as CSV", interactive=False)
+
+    @refusing
+    def classify_message(message: str) -> tuple[str, str]:
+        return explained(shelf, message)
+
+    @refusing
+    def classify_file(path: str | None) -> tuple[str, gr.DownloadButton]:
+        if not path:
+            raise InputError("File: expected a file of messages, found none")
+        texts = read_messages(Path(path))
+        shown_rows, content = classified(shelf, texts)
+        out = Path(tempfile.mkdtemp(dir=made.name)) / "classified.csv"
+        out.write_text(content, encoding="utf-8", newline="")
+        return shown_rows, gr.DownloadButton(value=out, interactive=True)
+
+    go.click(classify_message, [message], [verdict, mattered], api_name="classify", concurrency_id="model")
+    go_file.click(classify_file, [file], [results, download], api_name="classify_file", concurrency_id="file")
+
+
+def explained(shelf: Shelf, message: str) -> tuple[str, str]:
+    """Return a message's probabilities as bars, and its tokens by how much they mattered.
+
+    Raises:
+        InputError: when the message is blank or too long, or the classifier is not there.
+    """
+    message = limits.checked_text(message, "Message")
+    loaded = shelf.classifier()
+    probabilities = class_probabilities(loaded.model, loaded.info, loaded.tokenizer, [message])[0]
+    winner = int(np.argmax(probabilities))
+    label = loaded.info.labels[winner]
+    verdict = f'<p class="verdict" role="status">{marking.escaped(label)}, {probabilities[winner]:.1%}</p>'
+    verdict += marking.bars("Probability of each label", list(zip(loaded.info.labels, probabilities, strict=True)))
+    return verdict, _mattered(loaded, message, winner)
+
+
+def _mattered(loaded: Loaded, message: str, label: int) -> str:
+    info, count = loaded.info, loaded.info.max_length
+    ids = loaded.tokenizer.encode(message, disallowed_special=())[:count]
+    padding = [info.pad_id] * (count - len(ids)) if info.deciding_token == "last" else []
+    values = influences(loaded.model, torch.tensor(ids + padding), label)[: len(ids)]
+    strongest = float(values.abs().max()) or 1.0
+    shares = (values / strongest).tolist()
+    texts = marking.token_texts(loaded.tokenizer, ids)
+    notes = [f"{share:+.2f}" for share in shares]
+    title = f"Which tokens speak for {info.labels[label]} (+) and against it (−)"
+    coloured = marking.tokens(title, texts, notes, [marking.two_sided(share) for share in shares])
+    return f'{coloured}<p class="note">{EXPLANATION}</p>'
+
+
+def read_messages(path: Path) -> list[str]:
+    """Read a file's messages: of a CSV file the column Text, of any other every line that is not blank.
+
+    Raises:
+        InputError: when the file is too large, not UTF-8, has no such column, or holds no message or too many.
+    """
+    content = _named(path, limits.FILE_BYTES)
+    if path.suffix.lower() == ".csv":
+        try:
+            rows = list(csv.DictReader(io.StringIO(content, newline=""), strict=True))
+        except csv.Error as error:
+            raise InputError(f"{path.name}: expected a CSV file, found: {error}") from None
+        columns = list(rows[0]) if rows else []
+        if "Text" not in columns:
+            raise InputError(f"{path.name}: expected a column Text and rows, found {shown(columns)}")
+        texts = [row["Text"] or "" for row in rows]
+    else:
+        texts = content.splitlines()
+    texts = [text for text in texts if text.strip()]
+    if not 1 <= len(texts) <= limits.FILE_MESSAGES:
+        raise InputError(f"{path.name}: expected 1 to {limits.FILE_MESSAGES:,} messages, found {len(texts):,}")
+    for number, text in enumerate(texts, start=1):
+        limits.checked_text(text, f"{path.name}, message {number}")
+    return texts
+
+
+def _named(path: Path, limit: int) -> str:
+    """Return a file's text; an error names the file as its owner does, not where it was uploaded to."""
+    try:
+        return read_text(path, limit).removeprefix("\ufeff")
+    except InputError as error:
+        raise InputError(str(error).replace(str(path), path.name)) from None
+
+
+def classified(shelf: Shelf, texts: Sequence[str]) -> tuple[str, str]:
+    """Return messages with label and probability: the first as a table, all as a CSV file's content.
+
+    Raises:
+        InputError: when the classifier is not there.
+    """
+    loaded = shelf.classifier()
+    probabilities = class_probabilities(loaded.model, loaded.info, loaded.tokenizer, texts)
+    winners = probabilities.argmax(axis=1)
+    rows = [
+        (text, loaded.info.labels[winner], f"{row[winner]:.4f}")
+        for text, winner, row in zip(texts, winners, probabilities, strict=True)
+    ]
+    content = io.StringIO(newline="")
+    csv.writer(content).writerows([("Text", "Label", "Probability"), *rows])
+    first = f", the first {SHOWN_ROWS} of them" if len(rows) > SHOWN_ROWS else ""
+    counts = ", ".join(f"{int((winners == n).sum())} {label}" for n, label in enumerate(loaded.info.labels))
+    title = f"{len(rows)} messages: {counts}{first}"
+    return marking.table(title, ("Message", "Label", "Probability"), rows[:SHOWN_ROWS]), content.getvalue()

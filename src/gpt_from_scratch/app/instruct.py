@@ -1,0 +1,85 @@
+"""The tab "instruct": the answer, beside what the base model makes of the same prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import zip_longest
+
+import gradio as gr
+
+from gpt_from_scratch.app import limits, marking
+from gpt_from_scratch.app.refusing import refusing
+from gpt_from_scratch.app.shelf import INSTRUCT, Loaded, Shelf
+from gpt_from_scratch.data.prompts import PromptStyle, Question, format_prompt, style_of, without_header
+from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.generation.stream import stream_text
+
+OURS, THEIRS = "The fine-tuned model's answer", "The base model's, to the same prompt"
+
+
+def build(shelf: Shelf) -> None:
+    """Put the tab's controls into the page that is being built."""
+    if message := shelf.missing(INSTRUCT):
+        gr.Markdown(f"No model for instructions here yet. {message}")
+        return
+    instruction = gr.Textbox(
+        "Rewrite the sentence in the passive voice.", label="Instruction", lines=2, max_length=limits.CHARACTERS
+    )
+    entry_input = gr.Textbox(
+        "The keeper lights the lamp.", label="Input (may stay empty)", lines=2, max_length=limits.CHARACTERS
+    )
+    count = gr.Slider(1, limits.NEW_TOKENS, 40, step=1, label="Tokens", info="most in each answer", buttons=[])
+    go = gr.Button("Answer", variant="primary")
+    with gr.Row():
+        with gr.Column():
+            answer = gr.HTML(marking.pane(OURS, ""), elem_id="answer")
+        with gr.Column():
+            base = gr.HTML(marking.pane(THEIRS, ""), elem_id="base")
+
+    @refusing
+    def instruct(instruction: str, entry_input: str, count: float) -> Iterator[tuple[str, str]]:
+        answer = base = ""
+        for answer, base in answer_pairs(shelf, instruction, entry_input, count):
+            yield marking.pane(OURS, answer), marking.pane(THEIRS, base)
+        yield marking.pane(OURS, answer, "Both have ended"), marking.pane(THEIRS, base)
+
+    inputs = [instruction, entry_input, count]
+    go.click(instruct, inputs, [answer, base], api_name="instruct", concurrency_id="model")
+
+
+def answer_pairs(shelf: Shelf, instruction: str, entry_input: str | None, count: float) -> Iterator[tuple[str, str]]:
+    """Yield the two growing answers, written greedily as in the evaluation.
+
+    Where the base model is not there, the sentence that says so stands in its answer's place.
+
+    Raises:
+        InputError: when an argument is out of its bounds, or the model for instructions is not there.
+    """
+    question = Question(
+        instruction=limits.checked_text(instruction, "Instruction"),
+        input=limits.checked_text(entry_input, "Input") if entry_input and entry_input.strip() else "",
+    )
+    count = limits.checked_whole(count, "Tokens", 1, limits.NEW_TOKENS)
+    model = shelf.instruction_model()
+    style = style_of(model.facts)
+    ours = _texts(model, question, style, count)
+    try:
+        theirs = _texts(shelf.base_of_instruction_model(), question, style, count)
+    except InputError as error:
+        theirs = iter([str(error)])
+    answer = base = ""
+    for new_answer, new_base in zip_longest(ours, theirs):
+        answer, base = new_answer or answer, new_base or base
+        yield answer, base
+
+
+def _texts(loaded: Loaded, question: Question, style: PromptStyle, count: int) -> Iterator[str]:
+    """Yield the growing answer, without the header that the model writes before it."""
+    model, tokenizer = loaded.model, loaded.tokenizer
+    ids = tokenizer.encode(format_prompt(question, style), disallowed_special=())
+    # The evaluation leaves the answer its room in the context, and cuts the prompt on the left.
+    room = max(1, model.config.context_length - count)
+    text = ""
+    for piece in stream_text(model, tokenizer, ids[-room:], count):
+        text += piece
+        yield without_header(text, style)

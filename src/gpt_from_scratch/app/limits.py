@@ -1,0 +1,50 @@
+"""What the page takes and what it refuses, in one clear sentence: it shares two cores among all who use it."""
+
+from __future__ import annotations
+
+import math
+
+from gpt_from_scratch.errors import InputError
+
+AT_ONCE = 2
+"""Requests that models work on at a time; files are classified besides, one at a time."""
+WAITING = 60
+"""Requests that wait for their turn; further ones are refused."""
+CHARACTERS = 2000
+"""Longest text or prompt."""
+NEW_TOKENS = 200
+"""Most tokens that one request writes."""
+TOKENS_INSIDE = 48
+"""Most tokens that are looked into: a map has as many rows and columns."""
+FILE_BYTES = 1_000_000
+FILE_MESSAGES = 6000
+"""Largest file of messages; the SMS Spam Collection, half a million bytes, fits."""
+
+
+def checked_text(text: str | None, name: str) -> str:
+    """Return a text that is neither blank nor too long."""
+    if not text or not text.strip():
+        raise InputError(f"{name}: expected a text, found none")
+    if len(text) > CHARACTERS:
+        raise InputError(f"{name}: expected at most {CHARACTERS:,} characters, found {len(text):,}")
+    if any("\ud800" <= character <= "\udfff" for character in text):  # JSON can spell halves of a character
+        raise InputError(f"{name}: expected Unicode text, found half of a pair")
+    return text
+
+
+def checked_whole(value: float | None, name: str, low: int, high: int) -> int:
+    """Return a whole number within bounds."""
+    return int(_checked(value, name, low, high, "a whole number"))
+
+
+def checked_number(value: float | None, name: str, low: float, high: float) -> float:
+    """Return a number within bounds."""
+    return float(_checked(value, name, low, high, "a number"))
+
+
+def _checked(value: float | None, name: str, low: float, high: float, kind: str) -> float:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or not low <= value <= high or (kind == "a whole number" and value != int(value)):
+        found = "none" if value is None else value
+        raise InputError(f"{name}: expected {kind} from {low} to {high}, found {found}")
+    return value

@@ -1,0 +1,106 @@
+"""The tab "look inside": tokens, how much each surprises the model, and where every attention head looks."""
+
+from __future__ import annotations
+
+import gradio as gr
+import torch
+
+from gpt_from_scratch.app import limits, marking
+from gpt_from_scratch.app.refusing import refusing
+from gpt_from_scratch.app.shelf import Shelf
+from gpt_from_scratch.evaluation.inside import attention_maps, surprises
+
+MOST_SURPRISE = 10.0
+"""Nats from which on the colour is the deepest: a probability of 1 in 22,000."""
+
+
+def build(shelf: Shelf) -> None:
+    """Put the tab's controls into the page that is being built."""
+    names = shelf.language_models()
+    if not names:
+        gr.Markdown(f"No language model here yet. {shelf.missing('pretrain')}")
+        return
+    text = gr.Textbox(
+        "The keeper of the light kept the keys, and the keeper kept the light.",
+        label="Text to look into",
+        lines=3,
+        max_length=limits.CHARACTERS,
+    )
+    with gr.Row():
+        model = gr.Dropdown(names, value=names[0], label="Model to look into", filterable=False)
+        layer, head = _sliders(shelf, names[0])
+    go = gr.Button("Look inside", variant="primary")
+    by_id = gr.HTML(elem_id="by-id")
+    by_surprise = gr.HTML(elem_id="by-surprise")
+    attention = gr.HTML(elem_id="attention")
+
+    @refusing
+    def look(text: str, model: str, layer: float, head: float) -> tuple[str, str, str]:
+        return views(shelf, text, model, layer, head)
+
+    inputs, outputs = [text, model, layer, head], [by_id, by_surprise, attention]
+    go.click(look, inputs, outputs, api_name="look", concurrency_id="model")
+    for slider in (layer, head):
+        slider.input(
+            look, inputs, outputs, concurrency_id="model", trigger_mode="always_last", api_visibility="private"
+        )
+
+    @refusing
+    def resize(model: str) -> tuple[gr.Slider, gr.Slider]:
+        return _sliders(shelf, model)
+
+    model.change(resize, [model], [layer, head], queue=False, api_visibility="private")
+
+
+def _sliders(shelf: Shelf, model: str) -> tuple[gr.Slider, gr.Slider]:
+    """Return the choice of a layer and of a head for a model."""
+    config = shelf.config(model)
+    return (
+        gr.Slider(1, config.n_layers, 1, step=1, label="Layer", info="the first is next to the embeddings", buttons=[]),
+        gr.Slider(1, config.n_heads, 1, step=1, label="Head", info="of the layer", buttons=[]),
+    )
+
+
+def views(shelf: Shelf, text: str, model: str, layer: float, head: float) -> tuple[str, str, str]:
+    """Return tokens coloured by id, tokens coloured by surprise, and one head's attention map.
+
+    Raises:
+        InputError: when an argument is out of its bounds, or the model is not there.
+    """
+    text = limits.checked_text(text, "Text to look into")
+    loaded = shelf.language_model(model)
+    config = loaded.model.config
+    layer = limits.checked_whole(layer, "Layer", 1, config.n_layers)
+    head = limits.checked_whole(head, "Head", 1, config.n_heads)
+    all_ids = loaded.tokenizer.encode(text, disallowed_special=())
+    ids = all_ids[: min(limits.TOKENS_INSIDE, config.context_length)]
+    cut = f", the first {len(ids)} of {len(all_ids)}" if len(ids) < len(all_ids) else ""
+    texts = marking.token_texts(loaded.tokenizer, ids)
+    by_id = marking.tokens(
+        f"Tokens and their ids{cut}", texts, [f"{token}" for token in ids], [marking.by_id(token) for token in ids]
+    )
+    nats = [None, *surprises(loaded.model, torch.tensor(ids)).tolist()]
+    by_surprise = marking.tokens(
+        f"How much each token surprises the model after those before it, in nats{cut}",
+        texts,
+        ["–" if value is None else f"{value:.1f}" for value in nats],
+        [marking.heat((value or 0.0) / MOST_SURPRISE) for value in nats],
+    )
+    weights = attention_maps(loaded.model, torch.tensor(ids))
+    title = f"Attention of layer {layer} of {config.n_layers}, head {head} of {config.n_heads}"
+    chosen = weights[layer - 1, head - 1]
+    rows = [(f"{n + 1} {texts[n]}", ", ".join(_looks_at(texts, line[: n + 1]))) for n, line in enumerate(chosen)]
+    attention = (
+        f'<div class="maps">{marking.overview(weights)}'
+        f"{marking.heat_map(f'{title}: rows look at columns', texts, chosen)}</div>"
+        + marking.table(f"{title}: where each token looks most", ("Token", "looks at"), rows)
+    )
+    return by_id, by_surprise, attention
+
+
+def _looks_at(texts: list[str], line: torch.Tensor) -> list[str]:
+    """Return the up to three tokens that a token looks at most, with their shares."""
+    shares, places = torch.topk(line, min(3, len(line)))
+    return [
+        f"{place + 1} {texts[place]} {share:.0%}" for share, place in zip(shares.tolist(), places.tolist(), strict=True)
+    ]

@@ -1,0 +1,105 @@
+"""The page itself: its four tabs, its looks, and how it is served, to this machine alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# Read by Gradio whenever it would report something; it never shall.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+import gradio as gr
+import torch
+
+from gpt_from_scratch.app import classify, instruct, limits, look, write
+from gpt_from_scratch.app.same_origin import SameOrigin
+from gpt_from_scratch.app.shelf import Shelf
+from gpt_from_scratch.cores import usable_cores
+from gpt_from_scratch.errors import InputError
+
+TABS = {
+    "Write": (write, "Let a model continue a text"),
+    "Classify": (classify, "Is a message spam?"),
+    "Instruct": (instruct, "Ask for something"),
+    "Look inside": (look, "See what a model makes of a text"),
+}
+STYLE = Path(__file__).with_name("page.css")
+
+
+def build(models: Path) -> gr.Blocks:
+    """Return the page over the models in a folder; a tab whose model is not there says so.
+
+    Raises:
+        InputError: when the folder is not there.
+    """
+    if not models.is_dir():
+        raise InputError(f"{models}: expected a folder of models, found none; train them with: make repro")
+    shelf = Shelf(models)
+    # What was uploaded or made for a download is forgotten after an hour.
+    with gr.Blocks(title="GPT From Scratch", analytics_enabled=False, delete_cache=(600, 3600)) as page:
+        gr.Markdown("# GPT From Scratch")
+        for name, (tab, title) in TABS.items():
+            with gr.Tab(name):
+                gr.Markdown(f"## {title}")
+                tab.build(shelf)
+    page.queue(max_size=limits.WAITING, default_concurrency_limit=limits.AT_ONCE)
+    return page
+
+
+def serve(models: Path, port: int, *, wait: bool = True) -> str:
+    """Serve the page on 127.0.0.1 until Ctrl-C, and return its address.
+
+    Args:
+        wait: return only when it has ended.
+
+    Raises:
+        InputError: when the folder of models is not there, or the port is taken.
+    """
+    torch.set_num_threads(max(1, usable_cores() // limits.AT_ONCE))
+    page = build(models)
+    try:
+        _, address, _ = page.launch(
+            server_name="127.0.0.1",
+            server_port=port,
+            share=False,
+            ssr_mode=False,
+            mcp_server=False,
+            enable_monitoring=False,
+            run_history=False,
+            footer_links=[],
+            max_file_size=limits.FILE_BYTES,
+            theme=_theme(),
+            css_paths=[STYLE],
+            app_kwargs={"middleware": [SameOrigin]},
+            quiet=True,
+            prevent_thread_lock=True,
+        )
+    except OSError:
+        raise InputError(f"port {port}: expected a free one, found it taken; choose another with --port") from None
+    print(f"The page: {address} (Ctrl-C ends it)", flush=True)
+    if wait:
+        page.block_thread()
+    return address
+
+
+def _theme() -> gr.Theme:
+    """Return Gradio's plain theme in the machine's own fonts, in colours of enough contrast."""
+    blue = gr.themes.colors.blue
+    return gr.themes.Base(
+        primary_hue=blue,
+        neutral_hue=gr.themes.colors.slate,
+        font=["system-ui", "sans-serif"],
+        font_mono=["ui-monospace", "monospace"],
+    ).set(
+        button_primary_background_fill=blue.c700,
+        button_primary_background_fill_hover=blue.c800,
+        button_primary_background_fill_dark=blue.c700,
+        button_primary_text_color="white",
+        body_text_color_subdued=gr.themes.colors.slate.c600,
+        body_text_color_subdued_dark=gr.themes.colors.slate.c300,
+        block_info_text_color=gr.themes.colors.slate.c600,
+        block_info_text_color_dark=gr.themes.colors.slate.c300,
+        block_label_text_color=gr.themes.colors.slate.c700,
+        block_title_text_color=gr.themes.colors.slate.c700,
+    )

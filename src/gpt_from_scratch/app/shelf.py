@@ -1,0 +1,130 @@
+"""The models that the page works with: found in a folder, loaded when they are first asked for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tiktoken import Encoding
+
+from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.model import GPTConfig, GPTModel
+from gpt_from_scratch.tokenizer.bpe import load_tokenizer
+from gpt_from_scratch.weights.classifier import ClassifierInfo, load_classifier
+from gpt_from_scratch.weights.huggingface import load_config, load_facts, load_model
+
+KEPT = 4
+"""Models that stay in memory; the one that was asked for longest ago makes room for another."""
+
+CLASSIFIER, INSTRUCT = "classifier", "instruct"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model in evaluation mode, on the CPU, none of whose weights is learnt any more.
+
+    Attributes:
+        info: what a classifier needs besides its weights; None for a language model.
+        facts: what else a language model's folder says of it.
+    """
+
+    model: GPTModel
+    tokenizer: Encoding
+    info: ClassifierInfo | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Shelf:
+    """The model folders under one folder, as the pipeline lays them out.
+
+    Args:
+        folder: holds `pretrain/`, `instruct/`, `classifier/` and `gpt2/<size>/`, or some of them.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        self._loaded: dict[str, Loaded] = {}
+        self._lock = threading.Lock()
+
+    def language_models(self) -> list[str]:
+        """Return the names of the language models there are, the pretrained one first."""
+        found = [path.parent for path in self.folder.glob("**/model.safetensors")]
+        names = [path.relative_to(self.folder).as_posix() for path in found if not (path / "classifier.json").exists()]
+        return sorted(names, key=lambda name: (name != "pretrain", name))
+
+    def language_model(self, name: str) -> Loaded:
+        """Return a language model.
+
+        Args:
+            name: its folder, one of those that `language_models` returns: nothing else is opened.
+
+        Raises:
+            InputError: when there is none of this name, or its files are damaged.
+        """
+        return self._get(self._known(name), _load_language_model)
+
+    def config(self, name: str) -> GPTConfig:
+        """Return a language model's shape; arguments and errors as in `language_model`."""
+        return load_config(self.folder / self._known(name))
+
+    def instruction_model(self) -> Loaded:
+        """Return the model that follows instructions; errors as in `language_model`."""
+        return self._get(INSTRUCT, _load_language_model)
+
+    def base_of_instruction_model(self) -> Loaded:
+        """Return the model that the one for instructions was trained from.
+
+        Raises:
+            InputError: when the folder does not say which, or has it no more.
+        """
+        base = self.instruction_model().facts.get("base")
+        for name in self.language_models():
+            if name.rpartition("/")[2] == base:  # the folder's own name is what a training notes
+                return self.language_model(name)
+        raise InputError(
+            f"{self.folder}: expected the base model {base or 'that config.json names'} beside instruct, found none"
+        )
+
+    def classifier(self) -> Loaded:
+        """Return the classifier; errors as in `language_model`."""
+        return self._get(CLASSIFIER, _load_classifier)
+
+    def missing(self, name: str) -> str | None:
+        """Return what to say where a model is not there, or None where it is."""
+        try:
+            self._expect(name)
+        except InputError as error:
+            return str(error)
+        return None
+
+    def _known(self, name: str) -> str:
+        names = self.language_models()
+        if name not in names:
+            raise InputError(f"Model: expected one of {', '.join(names) or 'none, since none is there'}, found another")
+        return name
+
+    def _expect(self, name: str) -> None:
+        path = self.folder / name / "model.safetensors"
+        if not path.is_file():
+            raise InputError(f"{path}: expected a trained model, found none; train it with: make repro")
+
+    def _get(self, name: str, load: Callable[[Path], Loaded]) -> Loaded:
+        self._expect(name)
+        with self._lock:
+            loaded = self._loaded.pop(name, None) or load(self.folder / name)
+            self._loaded[name] = loaded
+            while len(self._loaded) > KEPT:
+                del self._loaded[next(iter(self._loaded))]
+        return loaded
+
+
+def _load_language_model(folder: Path) -> Loaded:
+    return Loaded(load_model(folder).requires_grad_(False), load_tokenizer(folder), facts=load_facts(folder))
+
+
+def _load_classifier(folder: Path) -> Loaded:
+    model, info = load_classifier(folder)
+    return Loaded(model.requires_grad_(False), load_tokenizer(folder), info)

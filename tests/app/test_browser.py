@@ -1,0 +1,307 @@
+"""The page in a real Chromium: what it shows, whom it asks, on a phone, with a keyboard, to a screen reader.
+
+`APP_MODELS` names a folder of trained models to use in place of tiny random ones, and `APP_IMAGES` a folder for the
+pictures; those in docs/images were made so, over the profile quick.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome on this machine's path"
+    ),
+]
+
+EVIL = "<script>document.title='evil'</script><img src=x onerror=\"document.title='evil'\">${document.title='evil'}"
+TABS = {
+    "Write": ("Write", "#written [role=status]:has-text('written')"),
+    "Classify": ("Classify", "#mattered li"),
+    "Instruct": ("Answer", "#answer [role=status]:has-text('ended')"),
+    "Look inside": ("Look inside", "#attention table"),
+}
+
+
+@pytest.fixture(scope="module")
+def served(serve, models: Path) -> Iterator[str]:
+    with serve(Path(os.environ.get("APP_MODELS") or models)) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(os.environ.get("APP_IMAGES") or tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        # Chromium's sandbox refuses to start for root, whom containers run as.
+        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, served: str) -> Iterator[Page]:
+    with opened(browser, served, width=1200) as page:
+        yield page
+
+
+class opened:
+    """The page in a window of its own; in the end nothing was asked of another host, and no script has failed."""
+
+    def __init__(self, browser: Browser, address: str, width: int, dark: bool = False) -> None:
+        self.address = address
+        self.context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
+        )
+        self.asked: list[str] = []
+        self.failed: list[str] = []
+        self.context.on("request", lambda request: self.asked.append(request.url))
+
+    def __enter__(self) -> Page:
+        page = self.context.new_page()
+        page.set_default_timeout(60_000)
+        page.on("pageerror", lambda error: self.failed.append(str(error)))
+        page.on("console", lambda message: self.failed.append(message.text) if message.type == "error" else None)
+        page.goto(self.address)
+        expect(page.get_by_role("heading", name="GPT From Scratch")).to_be_visible(timeout=60_000)
+        # Gradio puts the tabs and what is in them in place only after the heading.
+        page.get_by_role("tab", name="Look inside").wait_for()
+        page.get_by_role("button", name="Write", exact=True).wait_for()
+        page.wait_for_load_state("networkidle")
+        return page
+
+    def __exit__(self, kind: type | None, *error: object) -> None:
+        self.context.close()
+        if kind is None:
+            assert len(self.asked) > 10
+            own = (self.address, "data:", f"blob:{self.address}")
+            assert [url for url in self.asked if not url.startswith(own)] == []
+            assert self.failed == []
+
+
+def use(page: Page, tab: str) -> None:
+    """Open a tab, press its button and wait for its result."""
+    button, result = TABS[tab]
+    page.get_by_role("tab", name=tab).click()
+    page.get_by_role("button", name=button, exact=True).click()
+    page.locator(result).first.wait_for()
+
+
+def picture(page: Page, path: Path, height: int) -> None:
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(1000)  # until the frames that show progress have faded
+    size = page.viewport_size
+    page.set_viewport_size({"width": size["width"], "height": height})
+    page.screenshot(path=path)
+    page.set_viewport_size(size)
+    assert path.stat().st_size < 150_000
+
+
+def test_all_four_tabs_work(page: Page, images: Path) -> None:
+    use(page, "Write")
+    expect(page.locator("#chosen tr")).to_have_count(10)
+    picture(page, images / "app-write.png", 820)
+    use(page, "Classify")
+    assert page.locator("#verdict .verdict").inner_text().split(", ")[0] in ("ham", "spam")
+    picture(page, images / "app-classify.png", 620)
+    use(page, "Instruct")
+    assert page.locator("#answer .pane").inner_text()
+    assert page.locator("#answer .pane").inner_text() != page.locator("#base .pane").inner_text()
+    picture(page, images / "app-instruct.png", 740)
+    use(page, "Look inside")
+    expect(page.locator("#attention svg rect")).not_to_have_count(0)
+    picture(page, images / "app-look.png", 1250)
+    assert page.evaluate("document.querySelector('.overview').naturalWidth") > 0
+
+
+def test_another_layer_and_head_show_another_map_at_once(page: Page) -> None:
+    use(page, "Look inside")
+    title = page.locator("#attention .title").last
+    expect(title).to_contain_text("layer 1 of")
+    page.get_by_role("slider", name="Layer").press("ArrowRight")
+    expect(title).to_contain_text("layer 2 of", timeout=30_000)
+    page.get_by_role("slider", name="Head").press("End")
+    expect(title).to_contain_text("head 4 of 4", timeout=30_000)
+
+
+def test_the_text_is_seen_growing(page: Page) -> None:
+    page.evaluate(
+        """() => { window.seen = new Set(); new MutationObserver(() => {
+            const pane = document.querySelector('#written .pane'); if (pane) window.seen.add(pane.innerText.length);
+        }).observe(document.body, {childList: true, subtree: true, characterData: true}); }"""
+    )
+    page.get_by_role("spinbutton", name="Tokens").first.fill("60")
+    use(page, "Write")
+    assert page.evaluate("window.seen.size") >= 10
+
+
+def test_stop_stops(page: Page) -> None:
+    page.get_by_role("spinbutton", name="Tokens").first.fill("200")
+    page.get_by_role("button", name="Write", exact=True).click()
+    page.locator("#chosen table").wait_for()
+    page.get_by_role("button", name="Stop").click()
+    page.wait_for_timeout(1000)
+    stopped = page.locator("#written .pane").inner_text()
+    page.wait_for_timeout(1500)
+    assert page.locator("#written .pane").inner_text() == stopped
+    assert page.locator("#written [role=status]").inner_text() == ""
+
+
+def test_a_script_in_a_text_is_inert(page: Page, tmp_path: Path) -> None:
+    page.get_by_label("Prompt").fill(EVIL)
+    use(page, "Write")
+    assert page.locator("#written .pane").inner_text().startswith(EVIL)
+    page.get_by_role("tab", name="Classify").click()
+    page.get_by_label("Message").fill(EVIL)
+    use(page, "Classify")
+    file = tmp_path / "messages.csv"
+    file.write_text(f"{EVIL.replace(',', '')}\nx\n", encoding="utf-8")  # its columns are quoted in the refusal
+    page.locator("input[type=file]").set_input_files(file)
+    page.get_by_role("button", name="Classify the file").click()
+    expect(page.get_by_text("expected a column Text and rows")).to_be_visible()
+    page.get_by_role("tab", name="Look inside").click()
+    page.get_by_label("Text to look into").fill(EVIL)
+    use(page, "Look inside")
+    page.wait_for_timeout(500)
+    assert page.title() == "GPT From Scratch"
+    assert page.locator("img[src=x]").count() == 0
+
+
+def test_a_file_comes_back_as_a_table_and_as_csv(page: Page, tmp_path: Path) -> None:
+    file = tmp_path / "messages.txt"
+    file.write_text("You won a prize\nThe keys, he said\n", encoding="utf-8")
+    page.get_by_role("tab", name="Classify").click()
+    page.locator("input[type=file]").set_input_files(file)
+    page.get_by_role("button", name="Classify the file").click()
+    expect(page.locator("#results tbody tr")).to_have_count(2)
+    button = page.get_by_role("button", name="Download the results as CSV")
+    expect(button).to_be_enabled()
+    with page.expect_download() as download:
+        button.click()
+    lines = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "Text,Label,Probability"
+    assert lines[2].startswith('"The keys, he said",')
+
+
+def test_a_refusal_is_read_out(page: Page) -> None:
+    page.get_by_label("Prompt").fill(" ")
+    page.get_by_role("button", name="Write", exact=True).click()
+    expect(page.get_by_role("status").filter(has_text="Prompt: expected a text, found none")).to_be_visible()
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_on_a_phone_nothing_is_wider_than_the_screen(browser: Browser, served: str, images: Path, dark: bool) -> None:
+    with opened(browser, served, width=390, dark=dark) as page:
+        for tab in TABS:
+            use(page, tab)
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390, tab
+            too_wide = page.evaluate(
+                """() => [...document.querySelectorAll('main *')].filter(e => e.checkVisibility()
+                    && !e.parentElement.closest('.scrolling, svg, .visually-hidden')
+                    && e.getBoundingClientRect().right > 391)
+                    .map(e => e.outerHTML.slice(0, 80))"""
+            )
+            assert too_wide == [], tab
+        if not dark:
+            use(page, "Write")
+            picture(page, images / "app-phone.png", 1500)
+
+
+CONTROLS = {
+    "button",
+    "checkbox",
+    "combobox",
+    "image",
+    "list",
+    "region",
+    "slider",
+    "spinbutton",
+    "tab",
+    "table",
+    "textbox",
+}
+
+
+def test_a_screen_reader_finds_a_name_for_everything(page: Page) -> None:
+    assert page.evaluate("document.documentElement.lang") == "en"
+    browser = page.context.new_cdp_session(page)
+    for tab in TABS:
+        use(page, tab)
+        nodes = [node for node in browser.send("Accessibility.getFullAXTree")["nodes"] if not node["ignored"]]
+        found = [(node["role"]["value"].lower(), node.get("name", {}).get("value", "")) for node in nodes]
+        controls = [(role, name) for role, name in found if role in CONTROLS]
+        assert len(controls) >= 8
+        # Icons beside a label's own words are decoration.
+        nameless = [role for role, name in controls if not name.strip() and role != "image"]
+        assert nameless == [], tab
+        levels = page.evaluate(
+            "[...document.querySelectorAll('h1,h2,h3')].filter(e => e.checkVisibility()).map(e => e.tagName)"
+        )
+        assert levels[:2] == ["H1", "H2"], tab
+        assert levels.count("H1") == 1
+    assert page.locator("main img:not([alt])").count() == 0
+
+
+CONTRAST = """() => {
+    const channels = c => c.match(/[\\d.]+/g).map(Number);
+    const light = c => { const [r, g, b] = channels(c).map(v => v / 255)
+        .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126*r + 0.7152*g + 0.0722*b; };
+    const ground = e => { for (; e; e = e.parentElement) {
+        const c = getComputedStyle(e).backgroundColor, n = channels(c); if (n.length < 4 || n[3] > 0.5) return c; }
+        return 'rgb(255, 255, 255)'; };
+    const bad = [];
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+        const e = walker.currentNode.parentElement, style = getComputedStyle(e);
+        if (!walker.currentNode.textContent.trim() || !e.checkVisibility() || e.closest('svg, script, style, :disabled')
+            || e.getBoundingClientRect().width < 2 || !style.color.startsWith('rgb')) continue;
+        const pair = [light(style.color), light(ground(e))].sort((a, b) => a - b);
+        const ratio = (pair[1] + 0.05) / (pair[0] + 0.05);
+        if (ratio < 4.5) bad.push(`${e.outerHTML.slice(0, 80)}: ${style.color} on ${ground(e)}: ${ratio.toFixed(2)}`);
+    }
+    return bad;
+}"""
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_every_text_has_contrast(browser: Browser, served: str, dark: bool) -> None:
+    with opened(browser, served, width=1200, dark=dark) as page:
+        for tab in TABS:
+            use(page, tab)
+            page.wait_for_timeout(800)
+            assert page.evaluate(CONTRAST) == [], tab
+
+
+def test_a_keyboard_is_enough(page: Page) -> None:
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.getAttribute('role')") == "tab"
+    for tab in ("Classify", "Instruct", "Look inside"):
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent.trim()") == tab
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("tab", name="Look inside")).to_have_attribute("aria-selected", "true")
+    order = []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        order.append(page.evaluate("document.activeElement.ariaLabel || document.activeElement.textContent.trim()"))
+        style = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert style == "solid", order  # one sees where one is
+        if order[-1] == "Look inside":
+            break
+    assert len(order) >= 6
+    page.keyboard.press("Enter")
+    page.locator("#attention table").wait_for()

@@ -1,0 +1,175 @@
+"""What the tabs do, without a browser."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from gpt_from_scratch.app import classify, instruct, limits, look, write
+from gpt_from_scratch.app.shelf import Shelf
+from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.evaluation.instructions import answers
+from gpt_from_scratch.generation import generate
+
+EVIL = "<script>alert(1)</script> <img src=x onerror=alert(2)> ${alert(3)} {{alert(4)}}"
+
+
+@pytest.fixture
+def shelf(models: Path) -> Shelf:
+    return Shelf(models)
+
+
+def text_of(pane: str) -> str:
+    return re.search(r'aria-label="[^"]*">(.*?)</div>', pane, re.S)[1]
+
+
+def test_writing_is_token_by_token_and_the_engines(shelf: Shelf) -> None:
+    steps = list(write.continuations(shelf, "The keeper", "pretrain", 1.0, 40, 12, 7))
+    loaded = shelf.language_model("pretrain")
+    ids = loaded.tokenizer.encode("The keeper")
+    generator = torch.Generator().manual_seed(7)
+    (new,) = generate(loaded.model, [ids], 12, temperature=1.0, top_k=40, generator=generator)
+    assert len(steps) == 12
+    assert [text_of(pane).startswith("The keeper") for pane, _ in steps] == [True] * 12
+    expected = "The keeper" + loaded.tokenizer.decode(new)
+    assert text_of(steps[-1][0]) == write.marking.inert(expected)
+    assert "12 tokens written" in steps[-1][0]
+    assert all(bars.count("class=chosen") == 1 for _, bars in steps)
+
+
+def test_the_bars_are_what_was_drawn_from(shelf: Shelf) -> None:
+    ((_, bars),) = write.continuations(shelf, "The keeper", "pretrain", 0.5, 3, 1, 7)
+    loaded = shelf.language_model("pretrain")
+    with torch.no_grad():
+        logits = loaded.model(torch.tensor([loaded.tokenizer.encode("The keeper")]))[0, -1]
+    three = (torch.topk(logits, 3).values / 0.5).exp()
+    shown = [float(share) / 100 for share in re.findall(r'class="number">([\d.]+)%', bars)]
+    assert shown[:3] == pytest.approx((three / three.sum()).tolist(), abs=6e-4)
+    assert set(shown[3:]) == {0.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"prompt": " \n"}, "Prompt: expected a text, found none"),
+        ({"prompt": "x" * 2001}, "Prompt: expected at most 2,000 characters, found 2,001"),
+        ({"prompt": "half \ud83d"}, "Prompt: expected Unicode text, found half of a pair"),
+        ({"temperature": -0.1}, "Temperature: expected a number from 0 to 2, found -0.1"),
+        ({"temperature": float("nan")}, "Temperature: expected a number from 0 to 2, found nan"),
+        ({"top_k": 1.5}, "Top-k: expected a whole number from 0 to 200, found 1.5"),
+        ({"count": 10**9}, "Tokens: expected a whole number from 1 to 200"),
+        ({"seed": None}, "Seed: expected a whole number from 0 to 4294967295, found none"),
+        ({"model": "../secret"}, "Model: expected one of pretrain, gpt2/tiny, instruct, found another"),
+    ],
+)
+def test_what_is_out_of_bounds_is_refused_in_one_line(shelf: Shelf, changes: dict, message: str) -> None:
+    arguments = {"prompt": "a", "model": "pretrain", "temperature": 1.0, "top_k": 0, "count": 1, "seed": 0, **changes}
+    with pytest.raises(InputError, match=re.escape(message)) as refused:
+        next(write.continuations(shelf, **arguments))
+    assert "\n" not in str(refused.value)
+
+
+def test_what_is_written_in_a_text_is_never_markup(shelf: Shelf) -> None:
+    parts = [
+        *next(write.continuations(shelf, EVIL, "pretrain", 1.0, 0, 1, 0)),
+        *classify.explained(shelf, EVIL),
+        classify.classified(shelf, [EVIL])[0],
+        *look.views(shelf, EVIL, "pretrain", 1, 1),
+    ]
+    for part in parts:
+        assert re.findall(r"<script|<img src=x|\$\{|\{\{", part) == []
+    assert "&lt;script&gt;" in parts[0]
+
+
+def test_a_message_gets_its_likelier_label(shelf: Shelf) -> None:
+    verdict, mattered = classify.explained(shelf, "You won a free prize")
+    loaded = shelf.classifier()
+    ids = loaded.tokenizer.encode("You won a free prize")
+    padded = torch.tensor([ids + [299] * (60 - len(ids))])
+    with torch.no_grad():
+        probabilities = torch.softmax(loaded.model(padded)[0, -1], dim=-1)
+    winner = int(probabilities.argmax())
+    assert f"{('ham', 'spam')[winner]}, {probabilities[winner]:.1%}" in verdict
+    assert mattered.count("<li ") == len(ids)
+    assert "<small>+1.00</small>" in mattered or "<small>-1.00</small>" in mattered
+
+
+def test_a_file_of_messages_becomes_a_table_and_a_csv_file(shelf: Shelf, tmp_path: Path) -> None:
+    messages = ["You won a prize", "=1+1", 'He said "no", twice', "The keys"]
+    text, table = tmp_path / "messages.txt", tmp_path / "messages.CSV"
+    text.write_text("\ufeff" + "\r\n".join(messages) + "\n\n", encoding="utf-8")
+    with table.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("Number", "Text"), *enumerate(messages)])
+    assert classify.read_messages(text) == classify.read_messages(table) == messages
+    shown, content = classify.classified(shelf, messages)
+    rows = list(csv.DictReader(io.StringIO(content)))
+    assert [row["Text"] for row in rows] == messages
+    for row in rows:
+        assert f"{row['Label']}, {float(row['Probability']):.1%}" in classify.explained(shelf, row["Text"])[0]
+    assert shown.count("<tr>") == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.txt", b"", "a.txt: expected 1 to 6,000 messages, found 0"),
+        ("a.txt", b"x\n" * 6001, "a.txt: expected 1 to 6,000 messages, found 6,001"),
+        ("a.txt", b"fine\nw\xe4re", "a.txt, line 2: expected UTF-8 text, found the byte 0xe4"),
+        ("a.txt", b"x" * 2001, "a.txt, message 1: expected at most 2,000 characters, found 2,001"),
+        ("a.txt", b"x" * 1_000_001, "a.txt: expected at most 1,000,000 bytes, found more"),
+        ("a.csv", b"Message\nhello\n", "a.csv: expected a column Text and rows, found ['Message']"),
+        ("a.csv", b"", "a.csv: expected a column Text and rows, found []"),
+        ("a.csv", b'Text\n"open', "a.csv: expected a CSV file, found: unexpected end of data"),
+    ],
+)
+def test_a_file_that_is_none_of_messages_is_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=re.escape(message)) as refused:
+        classify.read_messages(path)
+    assert str(tmp_path) not in str(refused.value)
+
+
+@pytest.mark.parametrize("style", ["alpaca", "phi3"])
+def test_the_answers_are_the_evaluations(shelf: Shelf, style: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = shelf.instruction_model()
+    monkeypatch.setattr(
+        shelf, "instruction_model", lambda: replace(model, facts={"base": "tiny", "prompt_style": style})
+    )
+    *_, (answer, base) = instruct.answer_pairs(shelf, "Do it", "now", 15)
+    entry = {"instruction": "Do it", "input": "now", "output": ""}
+    for loaded, text in ((model, answer), (shelf.language_model("gpt2/tiny"), base)):
+        assert [text] == answers(loaded.model, loaded.tokenizer, [entry], 15, 1, style=style)
+    assert answer != base
+
+
+def test_without_its_base_the_instruction_model_still_answers(models: Path, tmp_path: Path) -> None:
+    shutil.copytree(models / "instruct", tmp_path / "instruct")
+    *_, (answer, base) = instruct.answer_pairs(Shelf(tmp_path), "Do it", "", 5)
+    assert answer
+    assert base == f"{tmp_path}: expected the base model tiny beside instruct, found none"
+
+
+def test_looking_inside_names_layers_and_heads_there_are(shelf: Shelf) -> None:
+    by_id, by_surprise, attention = look.views(shelf, "The keeper kept", "pretrain", 2, 4)
+    ids = shelf.language_model("pretrain").tokenizer.encode("The keeper kept")
+    assert re.findall(r"<small>(\d+)</small>", by_id) == [str(token) for token in ids]
+    assert by_surprise.count("<small>") == len(ids)
+    assert "layer 2 of 2, head 4 of 4" in attention
+    assert attention.count("<rect ") == len(ids) * (len(ids) + 1) // 2
+    with pytest.raises(InputError, match="Layer: expected a whole number from 1 to 2, found 3"):
+        look.views(shelf, "The keeper", "pretrain", 3, 1)
+
+
+def test_one_token_and_many_can_be_looked_into(shelf: Shelf) -> None:
+    assert "<small>–</small>" in look.views(shelf, "a", "pretrain", 1, 1)[1]
+    by_id, *_ = look.views(shelf, "key " * 400, "pretrain", 1, 1)
+    assert by_id.count("<li ") == limits.TOKENS_INSIDE
+    assert f"the first {limits.TOKENS_INSIDE} of" in by_id
