@@ -44,7 +44,6 @@ from gpt_from_scratch.book.ch04 import (
 from gpt_from_scratch.data.batching import instruction_loaders, message_loaders, text_loaders
 from gpt_from_scratch.data.instructions import (
     IGNORE_INDEX,
-    RESPONSE_HEADER,
     Instructions,
     collate,
     format_prompt,
@@ -53,6 +52,7 @@ from gpt_from_scratch.data.instructions import (
     split_entries,
 )
 from gpt_from_scratch.data.messages import Messages
+from gpt_from_scratch.data.prompts import response_header
 from gpt_from_scratch.data.spam import read_messages, split_messages
 from gpt_from_scratch.evaluation.language import perplexity
 from gpt_from_scratch.generation import decode, generate, next_token
@@ -592,7 +592,7 @@ assert journal.rows[-1]["validation_loss"] < journal.rows[0]["validation_loss"] 
 for name, net in (("before", base), ("after", assistant)):
     print(f"\n{name}: validation loss {mean_loss(LanguageModelling(), net, loaders[1], CPU):.2f}")
     for entry in test_entries[:5]:
-        prompt_ids = tokenizer.encode(format_prompt(entry) + RESPONSE_HEADER)
+        prompt_ids = tokenizer.encode(format_prompt(entry) + response_header())
         (answer,) = generate(net, [prompt_ids], 24, eos_id=tokenizer.eot_token)
         print(f"  {entry['instruction']} {entry['input']}\n    expected {entry['output']!r}")
         print(f"    answered {tokenizer.decode(answer)!r}")

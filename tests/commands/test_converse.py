@@ -30,6 +30,22 @@ def test_an_answer_follows_the_prompt_of_the_training(gpt, project) -> None:
     assert result.stdout == answered(project, prompt, 6) + "\n"
 
 
+def test_the_prompt_is_written_as_the_models_facts_say(gpt, project) -> None:
+    config = project / "models/instruct/config.json"
+    before = config.read_text()
+    for style in ("phi3", "chatml"):
+        config.write_text(before.replace('"data": "sample"', f'"data": "sample", "prompt_style": "{style}"'))
+        try:
+            result = gpt("instruct", "Count.", "--input", "a b", "--tokens", 6)
+        finally:
+            config.write_text(before)
+        if style == "phi3":
+            assert result.stdout == answered(project, "<|user|>\nCount.\na b\n<|assistant|>:\n", 6) + "\n"
+        else:
+            assert (result.exit_code, result.stdout) == (1, "")
+            assert "prompt_style of the model: expected alpaca or phi3, found 'chatml'" in result.stderr
+
+
 def test_an_instruction_from_standard_input(gpt) -> None:
     typed = gpt("instruct", "Count.", "--tokens", 4)
     assert gpt("instruct", "-", "--tokens", 4, input="Count.\n").stdout == typed.stdout

@@ -152,8 +152,9 @@ def test_no_parameter_leads_out_of_the_project(tmp_path, quick, section, key, va
 
 @pytest.mark.parametrize("value", ["data", "data/../x", "data/x/../../y", "data/.cache", *PATHS])
 def test_no_corpus_lies_outside_data(tmp_path, quick, value) -> None:
+    head, mark, rest = quick.partition("corpus:\n")
     path = tmp_path / "params.yaml"
-    path.write_text(changed(quick, "path", f'"{value}"'.replace("\\x", "\\\\x")), encoding="utf-8")
+    path.write_text(head + mark + changed(rest, "path", f'"{value}"'.replace("\\x", "\\\\x")), encoding="utf-8")
     with refused(path, r"pretrain.corpus.path: string should match pattern"):
         load_params(path)
 
@@ -188,11 +189,12 @@ def test_every_text_among_the_parameters_is_bounded_or_no_path() -> None:
             ]
             if sections:
                 yield from texts(sections[0], f"{prefix}{name}.")
-            elif "str" in str(field.annotation) and "Literal" not in str(field.annotation):
+            elif re.search(r"\bstr\b", str(field.annotation)) and "Literal" not in str(field.annotation):
                 yield f"{prefix}{name}"
 
-    bounded = {"profile", "download_gpt2.sizes", "classify.base", "instruct.base"}
+    bounded = {"profile", "download_gpt2.sizes", "download_gpt2.path", "classify.base", "instruct.base"}
     bounded |= {"pretrain.corpus.path", "pretrain.corpus.files", "instruct.data", "instruct.preferences.data"}
-    bounded |= {"evaluate.judges.name", "evaluate.judges.url"}
+    bounded |= {"evaluate.judges.name", "evaluate.judges.url", "classify.data.path"}
     prompts = {"pretrain.sample.prompt", "evaluate.sample_prompts", "evaluate.judges.model"}
-    assert set(texts(Params)) == bounded | prompts
+    columns = {"classify.data.text", "classify.data.label"}
+    assert set(texts(Params)) == bounded | prompts | columns

@@ -13,7 +13,7 @@ from gpt_from_scratch.data.raw import named_file, raw_file
 from gpt_from_scratch.data.spam import LABELS, read_messages
 from gpt_from_scratch.data.statistics import instruction_statistics, message_statistics, text_statistics
 from gpt_from_scratch.errors import InputError, named, shown
-from gpt_from_scratch.params import Params
+from gpt_from_scratch.params import BOOK_INSTRUCTIONS, Params
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 
 _EXCERPT = 70
@@ -77,7 +77,7 @@ class Checker:
     def _instructions(self, path: Path) -> dict[str, Any]:
         params = self._params.instruct
         found = instruction_statistics(
-            read_entries(path),
+            read_entries(path, empty_answers=path != self._root / BOOK_INSTRUCTIONS),
             self._tokenizer,
             train_fraction=params.train_fraction,
             test_fraction=params.test_fraction,
