@@ -13,11 +13,15 @@ from typer.testing import CliRunner
 
 from gpt_from_scratch import cli
 from gpt_from_scratch.model import GPTConfig, GPTModel
-from gpt_from_scratch.model.heads import set_classification_head
+from gpt_from_scratch.model.heads import set_causal, set_classification_head
 from gpt_from_scratch.weights.classifier import save_classifier
 from gpt_from_scratch.weights.huggingface import save_model
 
 SHAPE = {"vocab_size": 1536, "context_length": 96, "emb_dim": 32, "n_heads": 2, "n_layers": 2}
+
+
+DECIDING = {"classifier": "last", "spotter": "last_real", "opener": "first", "averager": "mean", "seer": "first"}
+"""The project's classifiers, and where each reads the class; the tokens of the last one see all of their text."""
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +46,7 @@ def project(root, tmp_path_factory) -> Path:
     (folder / "metrics").mkdir()
     figures = {"language_model": {"validation_loss": 4.25}, "classifier": {"test": {"accuracy": 0.875}}}
     (folder / "metrics/evaluation.json").write_text(json.dumps(figures))
-    for seed, name in enumerate(("pretrain", "instruct", "classifier", "spotter")):
+    for seed, name in enumerate(("pretrain", "instruct", *DECIDING)):
         target = folder / "models" / name
         target.mkdir(parents=True)
         model = random_model(seed, tie_weights=name == "instruct")
@@ -51,8 +55,8 @@ def project(root, tmp_path_factory) -> Path:
             save_model(model, target, bpe, facts)
             continue
         set_classification_head(model, 2)
-        deciding = "last" if name == "classifier" else "last_real"
-        about = {"labels": ("ham", "spam"), "max_length": 24, "pad_id": 1535, "deciding_token": deciding}
+        set_causal(model, name != "seer")
+        about = {"labels": ("ham", "spam"), "max_length": 24, "pad_id": 1535, "deciding_token": DECIDING[name]}
         save_classifier(model, target, bpe, **about, facts=facts)
     return folder
 

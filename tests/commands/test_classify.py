@@ -9,10 +9,12 @@ import re
 
 import pytest
 import torch
+from llms_from_scratch.ch04 import GPTModel as ReferenceModel
 from safetensors.torch import load_file
 from transformers import GPT2Model
 
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
+from gpt_from_scratch.weights.classifier import load_classifier
 
 TEXTS = [
     "hello mum",
@@ -25,22 +27,38 @@ TEXTS = [
 ]
 
 
+def without_masks(folder) -> ReferenceModel:
+    """The book's model, whose tokens see each other, up to the head."""
+    ours = load_classifier(folder)[0]
+    theirs = ReferenceModel({**vars(ours.config), "drop_rate": 0.0}).eval()
+    theirs.out_head = torch.nn.Identity()
+    theirs.load_state_dict(ours.state_dict(), strict=False)
+    for block in theirs.trf_blocks:
+        block.att.mask.zero_()
+    return theirs
+
+
 @torch.no_grad()
 def one_by_one(folder, texts) -> list[list[float]]:
-    """Probabilities by transformers, each text alone; padded where the folder says so."""
+    """Probabilities by transformers, or the book's model without masks; each text alone, padded where that is done."""
     about = json.loads((folder / "classifier.json").read_text())
     body, head = GPT2Model.from_pretrained(folder).eval(), load_file(folder / "model.safetensors")
     tokenizer, rows = load_tokenizer(folder), []
     for text in texts:
         ids = tokenizer.encode(text)[: about["max_length"]]
-        if about["deciding_token"] == "last":
+        deciding = about["deciding_token"]
+        if deciding != "last_real":
             ids += [about["pad_id"]] * (about["max_length"] - len(ids))
-        last = body(torch.tensor([ids])).last_hidden_state[0, -1]
-        rows.append(torch.softmax(head["score.weight"] @ last + head["score.bias"], -1).tolist())
+        if about["causal"]:
+            states = body(torch.tensor([ids])).last_hidden_state[0]
+        else:
+            states = without_masks(folder)(torch.tensor([ids]))[0]
+        state = {"first": states[0], "mean": states.mean(0)}.get(deciding, states[-1])
+        rows.append(torch.softmax(head["score.weight"] @ state + head["score.bias"], -1).tolist())
     return rows
 
 
-@pytest.mark.parametrize("name", ["classifier", "spotter"])
+@pytest.mark.parametrize("name", ["classifier", "spotter", "opener", "averager", "seer"])
 def test_a_file_equals_its_texts_one_by_one(gpt, project, tmp_path, name) -> None:
     (tmp_path / "texts").write_text("\n".join(TEXTS) + "\n")
     result = gpt("classify", "--file", tmp_path / "texts", "--model", name, "--format", "jsonl")

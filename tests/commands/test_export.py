@@ -49,7 +49,7 @@ def test_transformers_loads_it_as_the_card_says(gpt, project, tmp_path, monkeypa
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["classifier", "spotter"])
+@pytest.mark.parametrize("name", ["classifier", "spotter", "opener", "averager", "seer"])
 def test_a_classifiers_card_gives_its_probabilities(gpt, project, tmp_path, monkeypatch, name) -> None:
     assert gpt("export", name, tmp_path / "mine").exit_code == 0
     card = (tmp_path / "mine/README.md").read_text()
@@ -84,6 +84,13 @@ def test_the_books_code_loads_a_classifier(gpt, project, tmp_path) -> None:
     model.out_head = torch.nn.Linear(32, 2)
     model.load_state_dict(torch.load(tmp_path / "model.pth", weights_only=True), strict=True)
     assert same(model(IDS), load_classifier(project / "models/classifier")[0](IDS))
+
+
+def test_the_books_code_has_no_model_whose_tokens_see_later_ones(gpt, tmp_path) -> None:
+    result = gpt("export", "seer", tmp_path / "model.pth", "--format", "book")
+    assert result.exit_code == 1
+    assert "expected a causal model, as the book's code always is" in result.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_nothing_is_overwritten_without_force_and_no_strangers_folder_with_it(gpt, project, tmp_path) -> None:

@@ -13,6 +13,7 @@ from transformers import GPT2LMHeadModel
 from gpt_from_scratch.evaluation.inside import attention_maps, influences, surprises
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.model.layers import use_kernels
+from gpt_from_scratch.model.sequences import DecidingToken
 from gpt_from_scratch.tokenizer.train import save_bpe, train_bpe
 from gpt_from_scratch.weights.huggingface import save_model
 
@@ -72,8 +73,8 @@ def test_surprise_is_minus_the_logarithm_of_the_probability(model: GPTModel, the
     assert len(surprises(model, IDS[:1])) == 0
 
 
-@pytest.mark.parametrize("classes", [2, 3])
-def test_influence_is_the_slope_of_the_log_odds(model: GPTModel, classes: int) -> None:
+@pytest.mark.parametrize(("classes", "deciding"), [(2, "last"), (3, "last_real"), (2, "first"), (2, "mean")])
+def test_influence_is_the_slope_of_the_log_odds(model: GPTModel, classes: int, deciding: DecidingToken) -> None:
     model.out_head = nn.Linear(24, classes)
     model.double()
     model.requires_grad_(False)
@@ -83,13 +84,15 @@ def test_influence_is_the_slope_of_the_log_odds(model: GPTModel, classes: int) -
     def log_odds(step: float, place: int, label: int) -> float:
         model.tok_emb.weight.copy_(original)
         model.tok_emb.weight[distinct[place]] *= 1 + step
-        probability = torch.softmax(model(distinct[None])[0, -1], dim=-1)[label]
+        logits = model(distinct[None])[0]
+        logits = {"first": logits[0], "mean": logits.mean(0)}.get(deciding, logits[-1])
+        probability = torch.softmax(logits, dim=-1)[label]
         return torch.logit(probability).item()
 
     for label in range(classes):
         measured = [(log_odds(1e-5, n, label) - log_odds(-1e-5, n, label)) / 2e-5 for n in range(11)]
         model.tok_emb.weight.copy_(original)
-        assert influences(model, distinct, label).tolist() == pytest.approx(measured, rel=1e-5, abs=1e-7)
+        assert influences(model, distinct, label, deciding).tolist() == pytest.approx(measured, rel=1e-5, abs=1e-7)
 
 
 def test_influence_leaves_nothing_behind(random_model: Callable[..., GPTModel]) -> None:

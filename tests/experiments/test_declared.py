@@ -53,13 +53,20 @@ def test_the_nineteen_rows():
     assert "99.81 %" in rows[7].note
 
 
-def test_the_same_figures_as_beside_the_main_run():
+def test_the_same_figures_and_parameters_as_beside_the_main_run():
     rows = {f"companion, row {row.row}": row for row in read_study(ROOT, "classification").variants}
     compared = 0
     for published in CLASSIFIERS:
         if (row := rows.get(published.source.split(" (")[0])) is not None:
             found = [row.published[column] for column in ("train", "validation", "test")]
             assert found == pytest.approx([100 * accuracy for accuracy in published.accuracies])
+            values = {**published.variant, **published.settings}
+            lora = {f"lora.{key}": value for key, value in values.pop("lora", {}).items()}
+            assert {key.removeprefix("classify."): value for key, value in row.params.items()} == {
+                **values,
+                **lora,
+                **({"base": f"gpt2/{values['base']}"} if "base" in values else {}),
+            }, published.source
             compared += 1
     assert compared == 18
 

@@ -96,8 +96,8 @@ def explained(shelf: Shelf, message: str) -> tuple[str, str]:
 def _mattered(loaded: Loaded, message: str, label: int) -> str:
     info, count = loaded.info, loaded.info.max_length
     ids = loaded.tokenizer.encode(message, disallowed_special=())[:count]
-    padding = [info.pad_id] * (count - len(ids)) if info.deciding_token == "last" else []
-    values = influences(loaded.model, torch.tensor(ids + padding), label)[: len(ids)]
+    padding = [info.pad_id] * (count - len(ids)) if info.deciding_token != "last_real" else []
+    values = influences(loaded.model, torch.tensor(ids + padding), label, info.deciding_token)[: len(ids)]
     strongest = float(values.abs().max()) or 1.0
     shares = (values / strongest).tolist()
     texts = marking.token_texts(loaded.tokenizer, ids)

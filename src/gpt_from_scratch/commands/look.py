@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-_DECIDES = {"last": "the last token after padding", "last_real": "the text's own last token"}
+_DECIDES = {
+    "last": "the last token after padding",
+    "last_real": "the text's own last token",
+    "first": "the first token",
+    "mean": "the mean over all tokens, padding included",
+}
 
 
 @app.command(
@@ -92,6 +97,7 @@ def info(
             ("labels", ", ".join(about.labels)),
             ("reads", f"{about.max_length} tokens"),
             ("decides at", _DECIDES[about.deciding_token]),
+            ("a token sees", "those before it" if about.causal else "all of its text"),
         ]
     else:
         rows.append(("output head", "the embedding's matrix" if cfg.tie_weights else "a matrix of its own"))

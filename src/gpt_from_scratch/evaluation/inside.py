@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from gpt_from_scratch.model import GPTModel, MultiHeadAttention
 from gpt_from_scratch.model.attention import causal_mask, explicit_attention
+from gpt_from_scratch.model.sequences import DecidingToken, first_tokens, last_tokens, mean_tokens
 
 
 @torch.inference_mode()
@@ -36,7 +37,8 @@ def _weights(attention: MultiHeadAttention, x: Tensor) -> Tensor:
     tokens = x.shape[1]
     # Attention returns weights @ values. With the identity for values, that is the weights themselves.
     identity = torch.eye(tokens, dtype=x.dtype, device=x.device)
-    return explicit_attention(queries, keys, identity, causal_mask(tokens, tokens, x.device), nn.Dropout(0.0))
+    visible = causal_mask(tokens, tokens, x.device) if attention.causal else None
+    return explicit_attention(queries, keys, identity, visible, nn.Dropout(0.0))
 
 
 @torch.inference_mode()
@@ -51,20 +53,23 @@ def surprises(model: GPTModel, ids: Tensor) -> Tensor:
     return F.cross_entropy(model(ids[None])[0, :-1], ids[1:], reduction="none")
 
 
-def influences(classifier: GPTModel, ids: Tensor, label: int) -> Tensor:
+def influences(classifier: GPTModel, ids: Tensor, label: int, deciding_token: DecidingToken = "last") -> Tensor:
     """Return how much each token speaks for a label, `[tokens]`: gradient times input.
 
-    Each is the slope of the label's log-odds, as decided at the last token, along the token's own embedding vector:
+    Each is the slope of the label's log-odds, as the classifier decides, along the token's own embedding vector:
     above 0 where a stronger token makes the label more likely, below 0 where it makes it less so.
 
     Args:
         ids: one text, `[tokens]`, padded if the classifier wants it.
         label: number of the class.
+        deciding_token: where the class is read; see `ClassifierInfo`.
     """
     with torch.enable_grad():
         x = classifier.embed(ids[None]).detach().requires_grad_()
-        states = classifier.run_blocks(x, range(len(classifier.trf_blocks)), last_only=True)
-        logits = classifier.out_head(classifier.final_norm(states))[0, -1]
+        last = deciding_token in ("last", "last_real")
+        states = classifier.run_blocks(x, range(len(classifier.trf_blocks)), last_only=last)
+        decide = {"first": first_tokens, "mean": mean_tokens}.get(deciding_token, last_tokens)
+        logits = decide(classifier.out_head(classifier.final_norm(states)), None)[0, 0]
         others = torch.cat([logits[:label], logits[label + 1 :]])
         (gradient,) = torch.autograd.grad(logits[label] - torch.logsumexp(others, dim=0), x)
     # The position's vector is added to the token's, so the gradient along the two is the same.

@@ -1,8 +1,8 @@
 """Classifying texts of any number, as the classifier was trained to (chapter 6).
 
 Each text is computed once however often it occurs. Where the text's own last token decides there is no padding: texts
-of one length form a batch, what is left over stands one behind the other. Where the last of the padded ones does, all
-tokens of the padding have to be computed, since each depends on the text and the deciding one on all of them.
+of one length form a batch, what is left over stands one behind the other. Else all tokens of the padding have to be
+computed, since the class depends on them; but where the first one decides and sees no other, it alone is.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def class_probabilities(
         numbers.setdefault(tuple(ids[: info.max_length]), []).append(number)
     messages = sorted(numbers, key=len, reverse=True)  # the longest first: what is too much shows at once
     found = np.zeros((len(texts), len(info.labels)))
-    task = Classification()
+    task = Classification(deciding_token=info.deciding_token)
     for places, batch in batches(messages, info):
         with torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bf16"):
             logits = task.logits(model, batch.to(model.device))
@@ -69,7 +69,7 @@ def class_probabilities(
 
 def batches(messages: Sequence[Sequence[int]], info: ClassifierInfo) -> Iterator[Batch]:
     """Yield messages, which come in the order of their lengths, in batches of some `TOKENS_AT_ONCE` tokens."""
-    if info.deciding_token == "last":
+    if info.deciding_token != "last_real":
         yield from _padded(messages, info)
         return
     by_length: dict[int, list[int]] = {}

@@ -39,8 +39,24 @@ head = load_file("{folder}/model.safetensors")
 ids = tokenizer("You have won a prize").input_ids[:{max_length}]
 {padding}
 with torch.no_grad():
-    last = model(torch.tensor([ids])).last_hidden_state[0, -1]
-print(dict(zip({labels}, torch.softmax(head["score.weight"] @ last + head["score.bias"], -1).tolist())))"""
+    state = model(torch.tensor([ids])).last_hidden_state[0]{place}
+print(dict(zip({labels}, torch.softmax(head["score.weight"] @ state + head["score.bias"], -1).tolist())))"""
+
+_LOAD_NOT_CAUSAL = """from gpt_from_scratch.evaluation.labelling import class_probabilities
+from gpt_from_scratch.tokenizer.bpe import load_tokenizer
+from gpt_from_scratch.weights.classifier import load_classifier
+
+# Every token of this model sees all of its text, which transformers' GPT2Model does not compute.
+model, info = load_classifier("{folder}")
+(row,) = class_probabilities(model, info, load_tokenizer("{folder}"), ["You have won a prize"])
+print(dict(zip(info.labels, row.tolist())))"""
+
+_DECIDES = {
+    "last": ("[-1]", "the last token after padding decides"),
+    "last_real": ("[-1]", "the text's own last token decides: no padding"),
+    "first": ("[0]", "the first token decides"),
+    "mean": (".mean(0)", "the mean over all tokens decides, padding included"),
+}
 
 
 def model_card(
@@ -126,10 +142,13 @@ def _loading(name: str, classifier: Mapping[str, Any] | None, instructed: bool) 
     if classifier is None:
         prompt = "Below is an instruction ..." if instructed else "Every effort moves you"
         return _LOAD_TEXT.format(folder=name, prompt=prompt)
-    padding = "# the text's own last token decides: no padding"
-    if classifier["deciding_token"] == "last":
+    if not classifier.get("causal", True):
+        return _LOAD_NOT_CAUSAL.format(folder=name)
+    place, explanation = _DECIDES[classifier["deciding_token"]]
+    padding = f"# {explanation}"
+    if classifier["deciding_token"] != "last_real":
         length, pad = classifier["max_length"], classifier["pad_id"]
-        padding = f"ids += [{pad}] * ({length} - len(ids))  # the last token after padding decides"
+        padding = f"ids += [{pad}] * ({length} - len(ids))  # {explanation}"
     return _LOAD_CLASSIFIER.format(
-        folder=name, max_length=classifier["max_length"], padding=padding, labels=classifier["labels"]
+        folder=name, max_length=classifier["max_length"], padding=padding, place=place, labels=classifier["labels"]
     )

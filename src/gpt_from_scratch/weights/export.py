@@ -48,12 +48,15 @@ def export_model(
         The largest difference between logits of the model and of what was written.
 
     Raises:
-        InputError: when the source is no model folder, something stands at the destination, or the logits differ.
+        InputError: when the source is no model folder, something stands at the destination, the logits differ, or the
+            book's code could not compute them.
     """
     source, destination = Path(source), Path(destination)
     model, info = load_any(source)
     if form == "book" and destination.suffix != ".pth":
         raise InputError(f"{destination}: expected a name that ends in .pth, as the book's files do")
+    if form == "book" and not model.config.causal:
+        raise InputError(f"{source}: expected a causal model, as the book's code always is, found one that is not")
     with _placed(source, destination, force=force) as temporary:
         if form == "book":
             save_pth(model, temporary)
@@ -106,7 +109,7 @@ def _write_folder(model: GPTModel, info: ClassifierInfo | None, source: Path, fo
     if info is None:
         save_model(model, folder, source, facts)
     else:
-        about = {key: value for key, value in asdict(info).items() if key != "facts"}
+        about = {key: value for key, value in asdict(info).items() if key not in ("facts", "causal")}
         save_classifier(model, folder, source, **about, facts=facts)
 
 

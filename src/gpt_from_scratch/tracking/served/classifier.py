@@ -37,9 +37,9 @@ class Classifier(PythonModel):
         del context, params
         info, written = self._info, texts(list(model_input["text"]), "text")
         frame = pd.DataFrame({"Text": written, "Label": 0})
-        padded = info.deciding_token == "last"
+        padded = info.deciding_token != "last_real"
         messages = Messages(frame, self._tokenizer, pad_id=info.pad_id, max_length=info.max_length, padded=padded)
-        found = probabilities(self._model, messages.token_ids, BATCH_SIZE)
+        found = probabilities(self._model, messages.token_ids, BATCH_SIZE, info.deciding_token)
         lengths = [len(self._tokenizer.encode(text, disallowed_special=())) for text in written]
         return pd.DataFrame(
             {
