@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -71,8 +72,10 @@ def test_the_ladder_on_a_cpu_and_on_a_gpu():
 
 def test_the_rungs_train_as_a_plain_loop_does():
     sizes = {**SHAPE, "batch": 2, "updates": 3}
-    names = ["book", "fused-adamw", "norm-and-gelu", "fused-attention", "all-kernels", "padded-vocabulary"]
-    found = {name: speed.train_some(speed.ladder(False)[name], sizes, CPU)[1] for name in names[:-1]}
+    names = ["book", "fused-adamw", "norm-and-gelu", "fused-attention", "all-kernels"]
+    rungs = {name: speed.ladder(gpu=False)[name] for name in names}
+    found = {name: loss for name, (_, loss) in speed.train_some(rungs, sizes, CPU).items()}
+    alone = speed.train_some({"larger-batch": replace(speed.Rung(), batches=4)}, sizes, CPU)["larger-batch"][1]
     torch.manual_seed(123)
     ids = torch.randint(97, (4, 2, 17))
     model = speed.build(speed.Rung(), sizes)
@@ -83,15 +86,23 @@ def test_the_rungs_train_as_a_plain_loop_does():
         loss.backward()
         optimizer.step()
     assert found == pytest.approx(dict.fromkeys(found, loss.item()), rel=1e-5)
+    assert alone != pytest.approx(loss.item(), rel=1e-3)  # other batches
     padded = speed.build(speed.Rung(vocabulary_multiple=64), sizes)
     assert padded.tok_emb.num_embeddings == 128
 
 
 def test_unequal_losses_are_refused(monkeypatch):
-    losses = iter([2.0, 2.1])
-    monkeypatch.setattr(speed, "train_some", lambda rung, sizes, device: (1.0, next(losses)))
-    with pytest.raises(ValueError, match="equal losses"):
-        speed.measure_speed(["book", "fused-adamw"], {}, CPU, quiet)
+    results = {"book": (1.0, 2.0), "fused-adamw": (1.0, 2.1)}
+    monkeypatch.setattr(speed, "train_some", lambda rungs, sizes, device: {name: results[name] for name in rungs})
+    for together in (True, False):
+        monkeypatch.setattr(speed, "fits", lambda *arguments, together=together: together)
+        with pytest.raises(ValueError, match="equal losses"):
+            speed.measure_speed(list(results), SHAPE, CPU, quiet)
+
+
+def test_what_the_memory_does_not_hold_comes_one_after_the_other():
+    assert speed.fits(8, SHAPE, CPU)
+    assert not speed.fits(8, {**SHAPE, "emb_dim": 65536, "n_layers": 8}, CPU)
 
 
 def test_all_ways_of_decoding_write_the_tokens_of_the_plain_way(monkeypatch):

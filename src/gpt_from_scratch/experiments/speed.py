@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import shutil
 import statistics
 import time
@@ -20,6 +21,8 @@ from gpt_from_scratch.training import LanguageModelling
 from gpt_from_scratch.training.precision import accelerated
 
 LR, WEIGHT_DECAY = 5e-4, 0.1
+BYTES_A_WEIGHT = 16
+"""A weight, its gradient and AdamW's two averages."""
 AGREEMENT = 1e-3
 """Largest relative difference between the losses of two rungs that compute the same in fp32."""
 
@@ -62,28 +65,41 @@ _FOR_A_GPU = ("tensor-cores", "bf16")
 def measure_speed(names: list[str], sizes: Mapping[str, int], device: torch.device, say: Say) -> dict[str, Measured]:
     """Train some updates on each rung: tokens a second by the median update, and the loss of the last.
 
-    The rungs come one after the other, since each holds a whole training.
+    The rungs take turns, update by update, so that a slow moment of the machine falls on all alike. Where the memory
+    does not hold all of them, they come one after the other.
 
     Raises:
         ValueError: when two rungs that compute the same in fp32 end at different losses.
     """
     found: dict[str, Measured] = {}
     losses: dict[str, float] = {}
-    for name, rung in ladder(device.type == "cuda").items():
-        if name not in names:
-            continue
-        if rung.compiled and not any(map(shutil.which, ("g++", "clang++"))):
-            found[name] = Measured(marks=["needs a C++ compiler"])
-            continue
-        rate, loss = train_some(rung, sizes, device)
-        found[name] = Measured({"tokens": rate, "loss": loss})
-        say(f"{name}: {rate:,.0f} tokens/s, loss {loss:.4f}")
-        if rung.computes_the_same:
-            losses[name] = loss
+    rungs = {name: rung for name, rung in ladder(device.type == "cuda").items() if name in names}
+    if not any(map(shutil.which, ("g++", "clang++"))):
+        lacking = [name for name, rung in rungs.items() if rung.compiled]
+        found |= {name: Measured(marks=["needs a C++ compiler"]) for name in lacking}
+        rungs = {name: rung for name, rung in rungs.items() if name not in lacking}
+    in_turn = fits(len(rungs), sizes, device)
+    say(f"{len(rungs)} rungs, {'in turn' if in_turn else 'one after the other: the memory does not hold all'}")
+    for group in [list(rungs)] if in_turn else [[name] for name in rungs]:
+        for name, (rate, loss) in train_some({name: rungs[name] for name in group}, sizes, device).items():
+            found[name] = Measured({"tokens": rate, "loss": loss})
+            say(f"{name}: {rate:,.0f} tokens/s, loss {loss:.4f}")
+            if rungs[name].computes_the_same:
+                losses[name] = loss
         gc.collect()
     if losses and max(losses.values()) - min(losses.values()) > AGREEMENT * min(losses.values()):
         raise ValueError(f"expected equal losses, found {losses}")
     return found
+
+
+def fits(rungs: int, sizes: Mapping[str, int], device: torch.device) -> bool:
+    """Return whether the memory holds so many trainings, and as much again for what they compute."""
+    import psutil
+
+    with torch.device("meta"):
+        weights = sum(parameter.numel() for parameter in build(Rung(), sizes).parameters())
+    free = torch.cuda.mem_get_info()[0] if device.type == "cuda" else psutil.virtual_memory().available
+    return 2 * rungs * BYTES_A_WEIGHT * weights < free
 
 
 def ladder(gpu: bool) -> dict[str, Rung]:
@@ -97,31 +113,55 @@ def ladder(gpu: bool) -> dict[str, Rung]:
     return rungs
 
 
-def train_some(rung: Rung, sizes: Mapping[str, int], device: torch.device) -> tuple[float, float]:
-    """Return tokens per second and the last update's loss of a short training."""
-    # What a rung switches in the process is set for each of them.
-    torch.set_float32_matmul_precision("high" if rung.tensor_cores else "highest")
-    torch.manual_seed(123)
-    batch = sizes["batch"] * rung.batches
-    ids = torch.randint(sizes["vocab_size"], (sizes["updates"] + 1, batch, sizes["tokens"] + 1))
-    model = build(rung, sizes).to(device)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=LR, weight_decay=WEIGHT_DECAY, **({"fused": True} if rung.fused_adamw else {})
-    )
-    task = accelerated(LanguageModelling(), "bf16" if rung.bf16 else "fp32", rung.compiled)
-    times, value = [], 0.0
-    for rows in ids:
-        began = time.perf_counter()
-        optimizer.zero_grad()
-        loss = task.loss(model, (rows[:, :-1].contiguous(), rows[:, 1:].contiguous()), device)
-        loss.backward()
-        optimizer.step()
-        value = loss.item()
-        wait(device)
-        times.append(time.perf_counter() - began)
+def train_some(
+    rungs: Mapping[str, Rung], sizes: Mapping[str, int], device: torch.device
+) -> dict[str, tuple[float, float]]:
+    """Return tokens per second and the last update's loss of short trainings, which take turns."""
+    trainings = {name: Training(rung, sizes, device) for name, rung in rungs.items()}
+    for number in range(sizes["updates"] + 1):
+        for training in trainings.values():
+            training.update(number)
     torch.set_float32_matmul_precision("highest")
-    # The first update sets things up, and compiles.
-    return batch * sizes["tokens"] / statistics.median(times[1:]), value
+    return {name: (training.tokens_per_second, training.loss) for name, training in trainings.items()}
+
+
+class Training:
+    """A short training on random tokens, one update at a time.
+
+    Attributes:
+        loss: that of the last update, before it.
+    """
+
+    def __init__(self, rung: Rung, sizes: Mapping[str, int], device: torch.device) -> None:
+        torch.manual_seed(123)
+        self.rung, self.device, self.loss = rung, device, math.nan
+        batch = sizes["batch"] * rung.batches
+        self._ids = torch.randint(sizes["vocab_size"], (sizes["updates"] + 1, batch, sizes["tokens"] + 1))
+        self._model = build(rung, sizes).to(device)
+        fused = {"fused": True} if rung.fused_adamw else {}
+        self._optimizer = torch.optim.AdamW(self._model.parameters(), lr=LR, weight_decay=WEIGHT_DECAY, **fused)
+        self._task = accelerated(LanguageModelling(), "bf16" if rung.bf16 else "fp32", rung.compiled)
+        self._times: list[float] = []
+
+    def update(self, number: int) -> None:
+        """Make the update of a number, from 0, and take its time."""
+        # This one is the process's, and the rung before may have left another.
+        torch.set_float32_matmul_precision("high" if self.rung.tensor_cores else "highest")
+        rows = self._ids[number]
+        began = time.perf_counter()
+        self._optimizer.zero_grad()
+        loss = self._task.loss(self._model, (rows[:, :-1].contiguous(), rows[:, 1:].contiguous()), self.device)
+        loss.backward()
+        self._optimizer.step()
+        self.loss = loss.item()
+        wait(self.device)
+        self._times.append(time.perf_counter() - began)
+
+    @property
+    def tokens_per_second(self) -> float:
+        """By the median update; the first sets things up, and compiles, and does not count."""
+        _, batch, tokens = self._ids.shape
+        return batch * (tokens - 1) / statistics.median(self._times[1:])
 
 
 def build(rung: Rung, sizes: Mapping[str, int]) -> nn.Module:
