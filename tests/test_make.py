@@ -12,7 +12,7 @@ import pytest
 
 TARGETS = [
     *("help", "install", "repro", "reproduce-check", "test", "test-slow", "test-faults"),
-    *("test-browser", "test-network", "test-notebooks"),
+    *("test-browser", "test-network", "test-notebooks", "test-all"),
     *("bench", "bench-gpu", "ui", "clean", "distclean", "lock"),
 ]
 
