@@ -352,6 +352,24 @@ def test_what_the_machine_does_is_noted_and_goes_on_in_a_later_process(project, 
     assert all(5 < point.value < 100_000 for point in history)
 
 
+def test_the_machine_is_noted_once_a_second_also_at_the_end_and_after_a_resumption(project, monkeypatch) -> None:
+    monkeypatch.setattr(system, "FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(system, "GROWTH", 1.0)
+    monkeypatch.setattr(run.StageRun, "_seconds", lambda self: self._spent + 7.4)
+    with run.track_stage(project, "train", {}, "quick") as first:
+        first.text("a", "a.txt")
+        first.text("b", "b.txt")
+        carried = first.carried()
+    monkeypatch.setattr(run.StageRun, "_seconds", lambda self: self._spent + 0.1)
+    with run.track_stage(project, "train", {}, "quick", earlier=carried) as second:
+        second.text("c", "c.txt")
+    client = connect(project).client
+    for history in (
+        client.get_metric_history(one.run_id, "system/cpu_utilization_percentage") for one in (first, second)
+    ):
+        assert len({point.step for point in history}) == len(history) <= 2
+
+
 def test_a_machine_that_cannot_be_looked_at_costs_nothing(monkeypatch, tmp_path) -> None:
     monkeypatch.setattr("psutil.virtual_memory", lambda: 1 / 0)
     machine = system.Machine(tmp_path)

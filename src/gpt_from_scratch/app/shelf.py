@@ -111,10 +111,10 @@ class Shelf:
         if not path.is_file():
             raise InputError(f"{path}: expected a trained model, found none; train it with: make repro")
 
-    def _get(self, name: str, load: Callable[[Path], Loaded]) -> Loaded:
+    def _get(self, name: str, read: Callable[[Path], Loaded]) -> Loaded:
         self._expect(name)
         with self._lock:
-            loaded = self._loaded.pop(name, None) or load(self.folder / name)
+            loaded = self._loaded.pop(name, None) or read(self.folder / name)
             self._loaded[name] = loaded
             while len(self._loaded) > KEPT:
                 del self._loaded[next(iter(self._loaded))]

@@ -104,6 +104,7 @@ class StageRun:
         self._left_out: dict[str, Point] = {}
         self._rows: dict[str, set[str]] = {}
         self._machine = Machine(root)
+        self._looked = int(self._spent) if earlier else -1
         if goes_on:
             self._outbox.points = [tuple(point) for point in earlier["points"]]
 
@@ -227,9 +228,11 @@ class StageRun:
         return message | {"rows": rows} if rows else None
 
     def _look_at_machine(self, *, now: bool = False) -> None:
-        seconds = self._seconds()
         # The step is the second, so that it goes on where an earlier process ended.
-        self._add(self._machine.figures(seconds, now=now), int(seconds))
+        seconds = self._seconds()
+        if int(seconds) > self._looked and (figures := self._machine.figures(seconds, now=now)):
+            self._looked = int(seconds)
+            self._add(figures, self._looked)
 
     def _seconds(self) -> float:
         return self._spent + time.monotonic() - self._began

@@ -75,7 +75,7 @@ def log_study(
     tags = {"kind": "experiments", "study": study, "profile": profile, "mlflow.source.name": "gpt experiments"}
     with StageRun(root, f"experiments {study}", {"study": study}, tags, "variants") as run:
         run.metrics(dict(list(figures.items())[:MOST_FIGURES]))
-        run.text(table, "table.md")
+        run.text(table, "table.txt")
         run.table(_even(rows), "table.json")
         run.tags({"table": key})
     return run.run_id
