@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from gpt_from_scratch import cli
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.model.heads import set_causal, set_classification_head
+from gpt_from_scratch.training import runtime
 from gpt_from_scratch.weights.classifier import save_classifier
 from gpt_from_scratch.weights.huggingface import save_model
 
@@ -22,6 +23,14 @@ SHAPE = {"vocab_size": 1536, "context_length": 96, "emb_dim": 32, "n_heads": 2, 
 
 DECIDING = {"classifier": "last", "spotter": "last_real", "opener": "first", "averager": "mean", "seer": "first"}
 """The project's classifiers, and where each reads the class; the tokens of the last one see all of their text."""
+
+
+@pytest.fixture(autouse=True)
+def _own_log_level() -> Iterator[None]:
+    """A command's process is its own, and says less than a training's; the tests of all rooms share one."""
+    level = runtime.log.level
+    yield
+    runtime.log.setLevel(level)
 
 
 @pytest.fixture(autouse=True)
