@@ -6,12 +6,18 @@ import pytest
 import torch
 from torch import nn
 
-from gpt_from_scratch.model.linear import Linear, suits_onednn
+from gpt_from_scratch.model.linear import ROWS_ON_INTEL, Linear, suits_onednn
 from gpt_from_scratch.model.lora import LinearWithLoRA
 
 here = pytest.mark.skipif(
-    not suits_onednn(torch.zeros(1, 8), torch.zeros(4, 8)), reason="oneDNN is not the faster one here"
+    torch.backends.cpu.get_cpu_capability() != "AVX512", reason="oneDNN is not the faster one without AVX-512"
 )
+
+
+@pytest.fixture(autouse=True)
+def another_makers_processor(monkeypatch):
+    """There oneDNN makes all products, of which the tests are."""
+    monkeypatch.setattr("gpt_from_scratch.model.linear.mkl_uses_avx512", lambda: False)
 
 
 @pytest.fixture
@@ -100,6 +106,23 @@ def test_the_compiler_sees_one_graph(layers):
 def test_portable_bits_never_come_from_it(monkeypatch):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     assert not suits_onednn(torch.zeros(64, 8), torch.zeros(4, 8))
+
+
+@pytest.mark.parametrize(
+    ("rows", "gradients", "expected"),
+    [
+        (ROWS_ON_INTEL.start - 1, False, False),
+        (ROWS_ON_INTEL.start, False, True),
+        (ROWS_ON_INTEL.stop - 1, False, True),
+        (ROWS_ON_INTEL.stop, False, False),
+        (ROWS_ON_INTEL.start, True, False),
+    ],
+)
+def test_on_intels_processors_only_some_rows_without_gradients(rows, gradients, expected, monkeypatch):
+    monkeypatch.setattr("gpt_from_scratch.model.linear.mkl_uses_avx512", lambda: True)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    with torch.set_grad_enabled(gradients):
+        assert suits_onednn(torch.zeros(1, rows, 8), torch.zeros(4, 8)) is expected
 
 
 def test_the_explicit_way_is_pytorchs(layers):

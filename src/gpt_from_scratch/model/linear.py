@@ -1,12 +1,15 @@
 """The linear layer: PyTorch's, and under `kernels="fused"` its matrix products by oneDNN where those are faster.
 
 PyTorch multiplies fp32 matrices on x86-64 by MKL, which gives AMD's processors its AVX2 code even where they have
-AVX-512; oneDNN, which PyTorch ships as well, takes the widest instructions that it finds. It also has all cores read
-the weights where there is a single row, as in decoding.
+AVX-512; oneDNN, which PyTorch ships as well, takes the widest instructions that it finds. On AMD's it also has all
+cores read the weights where there is a single row, as in decoding. On Intel's processors, where MKL uses AVX-512 too,
+oneDNN is ahead for some rows at a time without gradients, as when several texts are written at once; and behind
+elsewhere (docs/performance.md).
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -14,6 +17,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from gpt_from_scratch.model.config import Kernels
+
+ROWS_ON_INTEL = range(4, 513)
+"""Rows of which oneDNN's products are the faster ones on Intel's processors."""
 
 
 class Linear(nn.Linear):
@@ -42,7 +48,14 @@ def suits_onednn(x: Tensor, weight: Tensor) -> bool:
         # Not so with AVX2: there MKL is at least as fast.
         and torch.backends.cpu.get_cpu_capability() == "AVX512"
         and torch.backends.mkldnn.is_available()
+        and (not mkl_uses_avx512() or (not torch.is_grad_enabled() and x.numel() // x.shape[-1] in ROWS_ON_INTEL))
     )
+
+
+@cache
+def mkl_uses_avx512() -> bool:
+    """Return whether the processor is Intel's: MKL asks for the maker, not for the instructions alone."""
+    return "Intel" in str(torch.cpu.get_capabilities().get("cpu_name", ""))
 
 
 def _times_transposed(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
