@@ -59,7 +59,7 @@ class _Work:
         weights = parameter_count(self.cfg)
         explicit = self.cfg.kernels == "explicit"
         # As counted of the tensors that autograd keeps; dropout makes the fused attention keep its scores as well.
-        scores = 3 * self.cfg.n_heads * self.length if explicit or self.cfg.drop_rate else 0
+        scores = 3 * self.cfg.n_heads * self.length if explicit or self.cfg.drop_rates.attn else 0
         floats = self.blocks * ((34 if explicit else 18) * self.cfg.emb_dim + scores) + 4 * self.outputs
         model = max(4 * weights + 12 * self.trained, 8 * weights)
         return Need(LIBRARIES + model, MARGIN * 4.0 * self.params.batch_size * self.length * floats)

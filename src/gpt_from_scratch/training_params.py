@@ -21,6 +21,8 @@ from gpt_from_scratch.param_types import (
     Seed,
 )
 
+DropRate = Annotated[Number, Field(ge=0.0, lt=1.0)]
+
 
 class ModelShape(Section):
     """The shape of a model to be trained; the vocabulary's size comes from the tokenizer."""
@@ -40,7 +42,10 @@ class ModelShape(Section):
 class PretrainModel(ModelShape):
     """The model of chapter 5."""
 
-    drop_rate: Annotated[Number, Field(ge=0.0, lt=1.0)] = Field(description="dropout probability")
+    drop_rate: DropRate = Field(description="dropout probability")
+    drop_rate_emb: DropRate | None = Field(None, description="that behind the embeddings; null: drop_rate")
+    drop_rate_attn: DropRate | None = Field(None, description="that on attention weights; null: drop_rate")
+    drop_rate_shortcut: DropRate | None = Field(None, description="that on both residual branches; null: drop_rate")
     qkv_bias: bool = Field(strict=True, description="bias in the query, key and value projections")
     tie_weights: bool = Field(strict=True, description="share the embedding's matrix with the output head")
     kernels: Literal["explicit", "fused"] = Field(description="the book's arithmetic, or PyTorch's kernels for it")
@@ -147,7 +152,7 @@ class Finetune(Training):
     initial_weights: Literal["base", "random"] = Field(
         description="random: take only the shape of the base and begin with random weights"
     )
-    drop_rate: Annotated[Number, Field(ge=0.0, lt=1.0)] = Field(description="dropout probability while fine-tuning")
+    drop_rate: DropRate = Field(description="dropout probability while fine-tuning")
     kernels: Literal["explicit", "fused"] = Field(description="the book's arithmetic, or PyTorch's kernels for it")
     lora: Lora
 

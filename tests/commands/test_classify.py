@@ -13,6 +13,7 @@ from llms_from_scratch.ch04 import GPTModel as ReferenceModel
 from safetensors.torch import load_file
 from transformers import GPT2Model
 
+from gpt_from_scratch.model.int8 import has_vnni
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.weights.classifier import load_classifier
 
@@ -101,6 +102,23 @@ def test_bf16_is_near(gpt, project) -> None:
     _, probability = gpt("classify", "win cash now", "--precision", "bf16").stdout.split()
     (chances,) = one_by_one(project / "models/classifier", ["win cash now"])
     assert float(probability) == pytest.approx(max(chances), abs=0.05)
+
+
+@pytest.mark.skipif(not has_vnni(), reason="this processor lacks AVX-512 VNNI")
+@pytest.mark.parametrize("name", ["classifier", "spotter", "seer"])
+def test_int8_is_near(gpt, project, tmp_path, name) -> None:
+    (tmp_path / "texts").write_text("\n".join(TEXTS) + "\n")
+    arguments = ("--file", tmp_path / "texts", "--model", name, "--precision", "int8", "--format", "jsonl")
+    found = [json.loads(line)["probabilities"]["spam"] for line in gpt("classify", *arguments).stdout.splitlines()]
+    wanted = [spam for _, spam in one_by_one(project / "models" / name, TEXTS)]
+    assert found == pytest.approx(wanted, abs=0.05)
+    assert found != pytest.approx(wanted, abs=1e-6)
+
+
+def test_int8_names_its_option_where_the_processor_cannot(gpt, monkeypatch) -> None:
+    monkeypatch.setattr("gpt_from_scratch.model.int8.has_vnni", lambda: False)
+    result = gpt("classify", "win", "--precision", "int8")
+    assert result.stderr == "error: --precision int8: expected a processor with AVX-512 VNNI, found one without\n"
 
 
 @pytest.mark.parametrize(

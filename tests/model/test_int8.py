@@ -5,19 +5,24 @@ from __future__ import annotations
 import math
 import warnings
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from torch import nn
 from torch.nn import functional as F
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.generation import generate
 from gpt_from_scratch.model import GPTModel
-from gpt_from_scratch.model.int8 import Int8Linear, to_int8
+from gpt_from_scratch.model.int8 import Int8Linear, W8A8Linear, has_vnni, to_int8
 
 pytestmark = pytest.mark.skipif(
     "fbgemm" not in torch.backends.quantized.supported_engines, reason="FBGEMM is for x86-64 processors"
 )
+vnni = pytest.mark.skipif(not has_vnni(), reason="this processor lacks AVX-512 VNNI")
 CFG = {
     "vocab_size": 64,
     "context_length": 32,
@@ -81,6 +86,49 @@ def test_rows_and_outputs_of_zeros():
     assert found[1, 3] == linear.bias[3]
 
 
+@vnni
+@pytest.mark.parametrize("bias", [True, False])
+@given(
+    x=arrays(np.float32, (3, 96), elements=st.floats(-1e4, 1e4, width=32)),
+    shift=st.sampled_from([0.0, 1e3, -1e3]),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_row_in_8_bits_is_off_by_half_a_step_at_most(bias, x, shift):
+    """In exact arithmetic the error of an output is at most half a step in each input, times its weight."""
+    linear, rows = layer(bias), torch.from_numpy(x) + shift
+    scales = linear.weight.abs().amax(dim=1, keepdim=True) / 127
+    rounded = ((linear.weight / scales).round() * scales).double()
+    exact = F.linear(rows.double(), rounded, linear.bias.double() if bias else None)
+    step = (rows.amax(dim=1) - rows.amin(dim=1)).double() / 254
+    largest = (step / 2)[:, None] * rounded.abs().sum(dim=1) + 1e-5 * rows.abs().sum(dim=1, keepdim=True) + 1e-6
+    assert ((W8A8Linear(linear)(rows) - exact).abs() <= largest).all()
+
+
+@vnni
+def test_in_8_bits_too_a_row_does_not_depend_on_those_beside_it():
+    linear, x = W8A8Linear(layer()), torch.randn(6, 96) * torch.tensor([1e4, 1.0, 1e-4, 0.0, 3.0, 1.0])[:, None]
+    together = linear(x)
+    for row in range(6):
+        assert torch.equal(linear(x[row : row + 1]), together[row : row + 1])
+    assert torch.equal(linear(x.view(2, 3, 96)), together.view(2, 3, 40))
+    assert torch.equal(together[3], layer().bias)
+
+
+@vnni
+def test_in_8_bits_the_largest_factors_are_added_without_overflow():
+    linear = layer(bias=False)
+    linear.weight.copy_(torch.ones(40, 96))
+    x = torch.ones(1, 96)
+    x[0, 0] = -1
+    torch.testing.assert_close(W8A8Linear(linear)(x), linear(x), atol=1e-4, rtol=1e-5)
+
+
+def test_8_bits_for_activations_need_the_instructions(monkeypatch):
+    monkeypatch.setattr("gpt_from_scratch.model.int8.has_vnni", lambda: False)
+    with pytest.raises(InputError, match="expected a processor with AVX-512 VNNI, found one without"):
+        to_int8(GPTModel(CFG), activation_bits=8)
+
+
 @pytest.fixture
 def learnt() -> tuple[GPTModel, torch.Tensor, torch.Tensor]:
     """A model that has learnt a sequence partly, with it."""
@@ -95,13 +143,14 @@ def learnt() -> tuple[GPTModel, torch.Tensor, torch.Tensor]:
     return model.eval(), ids[:, :-1], ids[:, 1:]
 
 
+@pytest.mark.parametrize("activation_bits", [14, pytest.param(8, marks=vnni)])
 @torch.no_grad()
-def test_perplexity_stays_within_one_percent(learnt):
+def test_perplexity_stays_within_one_percent(learnt, activation_bits):
     model, inputs, targets = learnt
     losses = []
     for _ in range(2):
         losses.append(F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten()).item())
-        assert to_int8(model) is model
+        assert to_int8(model, activation_bits) is model
     assert losses[0] < math.log(64) / 2
     assert losses[0] != losses[1]
     assert math.exp(abs(losses[1] - losses[0])) < 1.01

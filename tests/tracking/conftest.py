@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gpt_from_scratch.tracking import server
 from gpt_from_scratch.tracking.server import Tracking, connect
 
 
@@ -57,3 +66,45 @@ def copied(made, tmp_path) -> Callable[[str], Path]:
         return folder
 
     return copy
+
+
+@pytest.fixture
+def mlflow_server(copied, tmp_path) -> Iterator[Callable[[], Callable[[], None]]]:
+    """A function that starts the server at `mlflow_server.address` and returns one that stops it."""
+    store = copied("store")
+    # A server of its own keeps the files of the experiment that it creates itself.
+    with closing(sqlite3.connect(store / "mlflow.db")) as database, database:
+        database.execute("UPDATE experiments SET name = 'another' WHERE name = ?", (server.EXPERIMENT,))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arguments = ["--backend-store-uri", f"sqlite:///{store}/mlflow.db", "--workers", "1", "--port", str(port)]
+    arguments += ["--artifacts-destination", str(store / "artifacts"), "--disable-security-middleware"]
+    stops: list[Callable[[], None]] = []
+
+    def run() -> Callable[[], None]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "server", *arguments],
+            cwd=store,
+            start_new_session=True,
+            stdout=(tmp_path / "server.log").open("ab"),
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"},
+        )
+
+        def stop() -> None:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+        stops.append(stop)
+        deadline = time.monotonic() + 60
+        while server.silence(run.address):
+            assert process.poll() is None and time.monotonic() < deadline, (tmp_path / "server.log").read_text()
+            time.sleep(0.2)
+        return stop
+
+    run.address = f"http://127.0.0.1:{port}"
+    yield run
+    for stop in stops:
+        stop()

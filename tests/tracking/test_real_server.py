@@ -3,15 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import socket
-import sqlite3
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -22,54 +14,12 @@ from gpt_from_scratch.tracking.run import track_stage
 from gpt_from_scratch.training import Record
 
 
-@pytest.fixture
-def start(copied, tmp_path) -> Iterator[Callable[[], Callable[[], None]]]:
-    """A function that starts the server at `start.address` and returns one that stops it."""
-    store = copied("store")
-    # A server of its own keeps the files of the experiment that it creates itself.
-    with closing(sqlite3.connect(store / "mlflow.db")) as database, database:
-        database.execute("UPDATE experiments SET name = 'another' WHERE name = ?", (server.EXPERIMENT,))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    arguments = ["--backend-store-uri", f"sqlite:///{store}/mlflow.db", "--workers", "1", "--port", str(port)]
-    arguments += ["--artifacts-destination", str(store / "artifacts"), "--disable-security-middleware"]
-    stops: list[Callable[[], None]] = []
-
-    def run() -> Callable[[], None]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", *arguments],
-            cwd=store,
-            start_new_session=True,
-            stdout=(tmp_path / "server.log").open("ab"),
-            stderr=subprocess.STDOUT,
-            env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"},
-        )
-
-        def stop() -> None:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-
-        stops.append(stop)
-        deadline = time.monotonic() + 60
-        while server.silence(run.address):
-            assert process.poll() is None and time.monotonic() < deadline, (tmp_path / "server.log").read_text()
-            time.sleep(0.2)
-        return stop
-
-    run.address = f"http://127.0.0.1:{port}"
-    yield run
-    for stop in stops:
-        stop()
-
-
 @pytest.mark.slow
-def test_a_server_that_dies_costs_the_training_nothing(start, tmp_path, monkeypatch, caplog) -> None:
+def test_a_server_that_dies_costs_the_training_nothing(mlflow_server, tmp_path, monkeypatch, caplog) -> None:
     project = tmp_path / "project"
     project.mkdir()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", start.address)
-    stop = start()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server.address)
+    stop = mlflow_server()
     with caplog.at_level(logging.INFO):
         with track_stage(project, "pretrain", {"lr": 0.1}, "quick") as stage:
             stage.metrics({"validation_loss": float("nan")}, 0)
@@ -92,7 +42,7 @@ def test_a_server_that_dies_costs_the_training_nothing(start, tmp_path, monkeypa
     with pytest.raises(InputError, match="found none"), track_stage(project, "evaluate", {}, "quick"):
         pass
 
-    start()
+    mlflow_server()
     with track_stage(project, "evaluate", {}, "quick"):
         pass
     assert not kept.exists()

@@ -263,6 +263,25 @@ def test_an_attempt_that_was_cut_short_is_made_again(pipeline, versions, one, mo
     assert not list((pipeline / "mlartifacts/models").glob(".registering-*"))
 
 
+def test_on_a_server_too_a_version_is_made_and_loads(pipeline, one, mlflow_server, monkeypatch, tmp_path) -> None:
+    """Also where the run that trained the model is not on the server, as after `dvc pull`."""
+    import mlflow
+
+    mlflow_server()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server.address)
+    (made,) = register_models(pipeline)
+    assert "version 1 registered (" in made and made.endswith("MB sent to the server); made champion")
+    (again,) = register_models(pipeline)
+    assert again == "spam-classifier: version 1 is this state; is the champion"
+    version = connect(pipeline).client.get_model_version_by_alias("spam-classifier", "champion")
+    assert version.source.startswith("mlflow-artifacts:")
+    assert version.run_id in (None, "")
+    folder = mlflow.artifacts.download_artifacts(version.source, dst_path=str(tmp_path / "loaded"))
+    weights = "artifacts/model/model.safetensors"
+    ours = (pipeline / "models/classifier/model.safetensors").read_bytes()
+    assert (Path(folder) / weights).read_bytes() == ours
+
+
 def test_a_server_that_is_away_costs_only_the_versions(pipeline, monkeypatch, caplog) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert register_models(pipeline) == []

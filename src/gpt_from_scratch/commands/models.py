@@ -93,7 +93,7 @@ def use_device(name: Device, threads: int = 0) -> torch.device:
     runtime.log.setLevel(logging.ERROR)  # that there is no GPU is news for a training, not for a sentence
     if threads:
         torch.set_num_threads(threads)
-    with _own_words({"runtime.device": "--device"}):
+    with own_words({"runtime.device": "--device"}):
         return runtime.choose_device(name)
 
 
@@ -111,7 +111,7 @@ def load_writer(folder: Path, device: torch.device, *, int8: bool = False) -> tu
         raise InputError(f"{folder}: expected a language model, found a classifier; try gpt classify")
     tokenizer = load_tokenizer(folder)
     model = load_model(folder, device=device)
-    with _own_words({"evaluate.weights: int8": "--int8", "runtime.device": "--device"}):
+    with own_words({"evaluate.weights: int8": "--int8", "runtime.device": "--device"}):
         return (to_int8(model) if int8 else model), tokenizer
 
 
@@ -163,7 +163,7 @@ def show(pieces: Iterator[str]) -> str:
 
 
 @contextmanager
-def _own_words(words: dict[str, str]) -> Iterator[None]:
+def own_words(words: dict[str, str]) -> Iterator[None]:
     """Say in an error what the command calls a parameter."""
     try:
         yield

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from gpt_from_scratch.errors import InputError
 
 Kernels = Literal["explicit", "fused"]
+_OWN_DROP_RATES = ("drop_rate_emb", "drop_rate_attn", "drop_rate_shortcut")
+
+
+class DropRates(NamedTuple):
+    """Dropout probabilities by place: behind the embeddings, on attention weights, on both residual branches."""
+
+    emb: float
+    attn: float
+    shortcut: float
 
 
 @dataclass(frozen=True)
@@ -22,6 +31,7 @@ class GPTConfig:
         n_heads: attention heads; divides `emb_dim`.
         n_layers: transformer blocks.
         drop_rate: dropout probability after the embeddings, on attention weights and on both residual branches.
+        drop_rate_emb, drop_rate_attn, drop_rate_shortcut: that of one of the three, where it is another (exercise 4.3).
         qkv_bias: whether the query, key and value projections have a bias (OpenAI's weights: yes).
         tie_weights: whether the output head shares the token embedding's matrix (OpenAI's weights: yes).
         kernels: `explicit` computes layer norm, GELU, attention and loss as the book derives them; `fused` computes
@@ -42,6 +52,9 @@ class GPTConfig:
     tie_weights: bool = False
     kernels: Kernels = "explicit"
     causal: bool = True
+    drop_rate_emb: float | None = None
+    drop_rate_attn: float | None = None
+    drop_rate_shortcut: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "context_length", "emb_dim", "n_heads", "n_layers"):
@@ -51,8 +64,10 @@ class GPTConfig:
             raise InputError(
                 f"model configuration: emb_dim must be divisible by n_heads, found {self.emb_dim} and {self.n_heads}"
             )
-        if not 0.0 <= self.drop_rate < 1.0:
-            raise InputError(f"model configuration: drop_rate must lie in [0, 1), found {self.drop_rate!r}")
+        for name in ("drop_rate", *_OWN_DROP_RATES):
+            rate = getattr(self, name)
+            if not (rate is None and name != "drop_rate") and not 0.0 <= rate < 1.0:
+                raise InputError(f"model configuration: {name} must lie in [0, 1), found {rate!r}")
         if self.kernels not in ("explicit", "fused"):
             raise InputError(f"model configuration: kernels must be explicit or fused, found {self.kernels!r}")
 
@@ -60,16 +75,26 @@ class GPTConfig:
     def of(cls, cfg: GPTConfig | Mapping[str, Any]) -> GPTConfig:
         """Return `cfg` itself, or a configuration made from the book's dictionary.
 
-        The dictionary must hold the book's seven keys; `tie_weights`, `kernels` and `causal` are optional and other
-        keys (readers keep learning rates there too) are ignored, as in the book's own classes.
+        The dictionary must hold the book's seven keys, or those of exercise 4.3, with three rates in the place of
+        `drop_rate`. `tie_weights`, `kernels` and `causal` are optional and other keys (readers keep learning rates
+        there too) are ignored, as in the book's own classes.
         """
         if isinstance(cfg, GPTConfig):
             return cfg
         known = {field.name for field in fields(cls)}
-        missing = [name for name in known - {"tie_weights", "kernels", "causal"} if name not in cfg]
+        optional = {"tie_weights", "kernels", "causal", *_OWN_DROP_RATES}
+        if all(name in cfg for name in _OWN_DROP_RATES):
+            optional.add("drop_rate")
+        missing = [name for name in known - optional if name not in cfg]
         if missing:
             raise KeyError(", ".join(sorted(missing)))
         return cls(**{name: value for name, value in cfg.items() if name in known})
+
+    @property
+    def drop_rates(self) -> DropRates:
+        """The dropout probability of each place."""
+        own = (getattr(self, name) for name in _OWN_DROP_RATES)
+        return DropRates(*(self.drop_rate if rate is None else rate for rate in own))
 
     @property
     def head_dim(self) -> int:

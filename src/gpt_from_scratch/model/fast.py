@@ -88,12 +88,12 @@ class TransformerBlockFast(TransformerBlock):
     def __init__(self, cfg: GPTConfig) -> None:
         nn.Module.__init__(self)  # not the parent's: its parts would draw random numbers, only to be replaced
         cfg = _fused(cfg)
-        self.att = PyTorchMultiHeadAttention(cfg.emb_dim, cfg.emb_dim, cfg.n_heads, cfg.drop_rate, cfg.qkv_bias)
+        self.att = PyTorchMultiHeadAttention(cfg.emb_dim, cfg.emb_dim, cfg.n_heads, cfg.drop_rates.attn, cfg.qkv_bias)
         self.att.causal = cfg.causal
         self.ff = FeedForwardFast(cfg)
         self.norm1 = nn.LayerNorm(cfg.emb_dim)
         self.norm2 = nn.LayerNorm(cfg.emb_dim)
-        self.drop_resid = nn.Dropout(cfg.drop_rate)
+        self.drop_resid = nn.Dropout(cfg.drop_rates.shortcut)
 
 
 class GPTModelFast(GPTModel):

@@ -26,7 +26,7 @@ class TransformerBlock(nn.Module):
             d_in=cfg.emb_dim,
             d_out=cfg.emb_dim,
             context_length=cfg.context_length,
-            dropout=cfg.drop_rate,
+            dropout=cfg.drop_rates.attn,
             num_heads=cfg.n_heads,
             qkv_bias=cfg.qkv_bias,
         )
@@ -34,7 +34,7 @@ class TransformerBlock(nn.Module):
         self.ff = FeedForward(cfg)
         self.norm1 = LayerNorm(cfg.emb_dim)
         self.norm2 = LayerNorm(cfg.emb_dim)
-        self.drop_resid = nn.Dropout(cfg.drop_rate)
+        self.drop_resid = nn.Dropout(cfg.drop_rates.shortcut)
         use_kernels(self, cfg.kernels)
 
     def forward(
@@ -69,7 +69,7 @@ class GPTModel(nn.Module):
         self.config = cfg = GPTConfig.of(cfg)
         self.tok_emb = nn.Embedding(cfg.vocab_size, cfg.emb_dim)
         self.pos_emb = nn.Embedding(cfg.context_length, cfg.emb_dim)
-        self.drop_emb = nn.Dropout(cfg.drop_rate)
+        self.drop_emb = nn.Dropout(cfg.drop_rates.emb)
         self.trf_blocks = nn.Sequential(*(self.block_class(cfg) for _ in range(cfg.n_layers)))
         self.final_norm = self.norm_class(cfg.emb_dim)
         self.out_head = Linear(cfg.emb_dim, cfg.vocab_size, bias=False)

@@ -149,12 +149,13 @@ def register(tracking: Tracking, root: Path, candidate: Candidate, cache: Path |
     client.finalize_logged_model(logged.model_id, "READY")
     version = client.create_model_version(
         candidate.name,
-        # Not `models:/…`, and the model's id only beside a run: MLflow would look these up in its default store.
+        # Not `models:/…`, and the model's id only beside a run, or on a server, which asks for it: MLflow would look
+        # these up in its default store.
         source=logged.artifact_location,
         run_id=candidate.run_id,
         tags=about,
         description=candidate.description,
-        model_id=logged.model_id if candidate.run_id else None,
+        model_id=logged.model_id if candidate.run_id or is_server(tracking.uri) else None,
     )
     return version, disk
 

@@ -55,7 +55,7 @@ def keep_frozen_prefix(
         takes them as `Sequences`. Or the sets as they were, and 0.
     """
     blocks = frozen_blocks(model)
-    if blocks == 0 or model.config.drop_rate:
+    if blocks == 0 or any(model.config.drop_rates):
         return list(sets), 0
     lengths = [[len(ids) for ids, _ in _each(examples)] for examples in sets]
     if _one_state(model, blocks, deciding_token):

@@ -120,7 +120,7 @@ class Classification:
             decide = first_tokens if self._deciding_token == "first" else mean_tokens
             return decide(model(inputs.values, **options), inputs.lengths)[0]
         bare = _bare(model)
-        spare = getattr(bare, "kernels", "explicit") == "fused" and not (model.training and bare.config.drop_rate)
+        spare = getattr(bare, "kernels", "explicit") == "fused" and not (model.training and any(bare.config.drop_rates))
         if self._deciding_token == "mean":
             return mean_tokens(model(inputs), None)[:, 0]
         if self._deciding_token == "first":

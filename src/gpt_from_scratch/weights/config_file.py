@@ -22,7 +22,7 @@ _SHAPE = {
     "n_head": "n_heads",
     "n_layer": "n_layers",
 }
-_DROPOUT = ("resid_pdrop", "embd_pdrop", "attn_pdrop")
+_DROPOUT = {"resid_pdrop": "shortcut", "embd_pdrop": "emb", "attn_pdrop": "attn"}
 _FIXED: dict[str, tuple[Any, ...]] = {
     "model_type": ("gpt2",),
     "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
@@ -56,7 +56,7 @@ def write_config(
         {
             **{theirs: getattr(cfg, ours) for theirs, ours in _SHAPE.items()},
             **{key: accepted[0] for key, accepted in _FIXED.items()},
-            **dict.fromkeys(_DROPOUT, cfg.drop_rate),
+            **{theirs: getattr(cfg.drop_rates, ours) for theirs, ours in _DROPOUT.items()},
             "n_inner": None,
             "architectures": [architecture],
             "bos_token_id": end_of_text,
