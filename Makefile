@@ -44,7 +44,7 @@ repro: $(STAMP) ## run the pipeline; PROFILE=book (or another file in profiles/)
 	@echo "Compare the runs in MLflow's UI:  make ui"
 
 reproduce-check: $(STAMP) ## run the profile quick in two fresh folders and compare every hash
-	@$(BIN)/python -m gpt_from_scratch.reproduce_check
+	@$(BIN)/python -m gpt_from_scratch.tools.reproduce_check
 
 test: $(STAMP) ## linter, format check and the tests
 	@$(BIN)/ruff check .
@@ -78,7 +78,7 @@ ui: $(STAMP) ## MLflow's UI over the runs, at http://127.0.0.1:5000 (PORT=5001: 
 	@$(BIN)/gpt ui --port "$(PORT)"
 
 clean: ## free what can be made again: data, models, DVC's cache, downloads; runs and parameters stay
-	@PYTHONPATH=src "$$([ -x $(BIN)/python ] && echo $(BIN)/python || echo $(PYTHON))" -m gpt_from_scratch.cleaning
+	@PYTHONPATH=src "$$([ -x $(BIN)/python ] && echo $(BIN)/python || echo $(PYTHON))" -m gpt_from_scratch.tools.cleaning
 
 distclean: clean ## clean, and remove .venv and .venv-bench
 	@rm -rf $(VENV) $(BENCH)

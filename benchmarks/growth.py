@@ -138,7 +138,7 @@ def main() -> None:
 def measure_corpus(megabytes: int) -> Point:
     """Time the way from a text of a size to the tokens that training windows are read from."""
     from benchmarks.tokenising import SAMPLE, write_text
-    from gpt_from_scratch.data.large_corpus import open_corpus
+    from gpt_from_scratch.data.text.large_corpus import open_corpus
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

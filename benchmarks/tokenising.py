@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.row import Row, in_turn
-from gpt_from_scratch.data.large_corpus import LargeCorpus, open_corpus
+from gpt_from_scratch.data.text.large_corpus import LargeCorpus, open_corpus
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample"
@@ -90,7 +90,7 @@ def memory() -> Iterator[tuple[int, float, float]]:
     The memory is that of all processes together, each page that several share counted once (PSS), every 50 ms.
     """
     code = (
-        "import sys; from pathlib import Path; from gpt_from_scratch.data.large_corpus import open_corpus; "
+        "import sys; from pathlib import Path; from gpt_from_scratch.data.text.large_corpus import open_corpus; "
         "open_corpus(Path(sys.argv[1]), ['*.txt'], False, Path(sys.argv[2]), Path(sys.argv[3]))"
     )
     for megabytes in SIZES:

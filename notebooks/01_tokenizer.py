@@ -35,9 +35,9 @@ from torch import nn
 
 from gpt_from_scratch.book.ch02 import GPTDatasetV1, SimpleTokenizerV1, SimpleTokenizerV2
 from gpt_from_scratch.data.batching import text_loaders
-from gpt_from_scratch.data.corpus import TokenWindows
+from gpt_from_scratch.data.text.corpus import TokenWindows
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.project import find_project
+from gpt_from_scratch.pipeline.project import find_project
 from gpt_from_scratch.tokenizer.bpe import END_OF_TEXT, PATTERN, byte_symbols, find_gpt2_tokenizer, load_tokenizer
 from gpt_from_scratch.tokenizer.simple import UNKNOWN, build_vocabulary, split_words
 from gpt_from_scratch.tokenizer.train import save_bpe, train_bpe

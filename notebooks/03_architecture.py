@@ -42,7 +42,7 @@ from gpt_from_scratch.book.ch04 import (
     generate_text_simple,
 )
 from gpt_from_scratch.data.batching import instruction_loaders, message_loaders, text_loaders
-from gpt_from_scratch.data.instructions import (
+from gpt_from_scratch.data.instructions.entries import (
     IGNORE_INDEX,
     Instructions,
     collate,
@@ -51,9 +51,9 @@ from gpt_from_scratch.data.instructions import (
     read_entries,
     split_entries,
 )
-from gpt_from_scratch.data.messages import Messages
-from gpt_from_scratch.data.prompts import response_header
-from gpt_from_scratch.data.spam import read_messages, split_messages
+from gpt_from_scratch.data.instructions.prompts import response_header
+from gpt_from_scratch.data.messages.messages import Messages
+from gpt_from_scratch.data.messages.spam import read_messages, split_messages
 from gpt_from_scratch.evaluation.language import perplexity
 from gpt_from_scratch.generation import decode, generate, next_token
 from gpt_from_scratch.generation.sampling import keep_top_k
@@ -61,7 +61,7 @@ from gpt_from_scratch.generation.text import continue_text
 from gpt_from_scratch.model import GPT2_SIZES, GPTConfig
 from gpt_from_scratch.model.heads import set_classification_head, train_only
 from gpt_from_scratch.model.lora import replace_linear_with_lora
-from gpt_from_scratch.project import find_project
+from gpt_from_scratch.pipeline.project import find_project
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.training import Classification, LanguageModelling, Schedule, Task, build_optimizer, train
 from gpt_from_scratch.training.journal import Journal

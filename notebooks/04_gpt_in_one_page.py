@@ -179,7 +179,7 @@ import matplotlib.pyplot as plt
 
 from gpt_from_scratch.generation import generate
 from gpt_from_scratch.model import GPT2_SIZES, GPTConfig, GPTModel
-from gpt_from_scratch.project import find_project
+from gpt_from_scratch.pipeline.project import find_project
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.weights.huggingface import load_model, save_model
 

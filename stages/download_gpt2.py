@@ -9,20 +9,20 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))  # the source tree that this file lies in, also in a copy of the project
 
 if __name__ == "__main__":
-    from gpt_from_scratch.portable import pin_instructions
+    from gpt_from_scratch.params.pins import pin_instructions
 
     pin_instructions(ROOT)
 
 import tempfile
 from dataclasses import replace
 
-from gpt_from_scratch.data.download import download_all
-from gpt_from_scratch.data.raw import raw_file
-from gpt_from_scratch.data.sources import gpt2_checkpoint, gpt2_huggingface
+from gpt_from_scratch.data.fetch.download import download_all
+from gpt_from_scratch.data.fetch.raw import raw_file
+from gpt_from_scratch.data.fetch.sources import gpt2_checkpoint, gpt2_huggingface
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.files import new_folder
+from gpt_from_scratch.files.writing import new_folder
 from gpt_from_scratch.model.config import GPT2_SIZES, GPTConfig
-from gpt_from_scratch.stage import Stage, run_stage
+from gpt_from_scratch.pipeline.stage import Stage, run_stage
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.weights.gpt2 import convert_checkpoint, convert_huggingface
 from gpt_from_scratch.weights.synthetic import write_synthetic_checkpoint

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))  # the source tree that this file lies in, also in a copy of the project
 
 if __name__ == "__main__":
-    from gpt_from_scratch.portable import pin_instructions
+    from gpt_from_scratch.params.pins import pin_instructions
 
     pin_instructions(ROOT)
 
@@ -22,13 +22,14 @@ from typing import Any
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
-from gpt_from_scratch.data.corpus import TokenWindows
-from gpt_from_scratch.data.instructions import Entry, Instructions, read_entries, split_entries
-from gpt_from_scratch.data.labelled import as_words, read_class_names
-from gpt_from_scratch.data.messages import Messages, read_split
-from gpt_from_scratch.data.prompts import style_of
-from gpt_from_scratch.data.raw import named_file
-from gpt_from_scratch.data.spam import fold
+from gpt_from_scratch.data.fetch.raw import named_file
+from gpt_from_scratch.data.instructions.entries import Entry, Instructions, read_entries, split_entries
+from gpt_from_scratch.data.instructions.prompts import style_of
+from gpt_from_scratch.data.messages.labelled import as_words, read_class_names
+from gpt_from_scratch.data.messages.messages import Messages, read_split
+from gpt_from_scratch.data.messages.spam import fold
+from gpt_from_scratch.data.text.corpus import TokenWindows
+from gpt_from_scratch.data.text.pretraining import read_pretraining_text
 from gpt_from_scratch.evaluation.classification import (
     baseline,
     chosen,
@@ -42,17 +43,16 @@ from gpt_from_scratch.evaluation.instructions import answer_metrics, answers, cu
 from gpt_from_scratch.evaluation.judge import Judge, judged, scores_of
 from gpt_from_scratch.evaluation.language import language_metrics, perplexity, samples
 from gpt_from_scratch.evaluation.published import by_step, compare
-from gpt_from_scratch.files import read_json, write_csv, write_json
-from gpt_from_scratch.fingerprint import environment_tags
+from gpt_from_scratch.files.writing import read_json, write_csv, write_json
 from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.model.int8 import to_int8
-from gpt_from_scratch.params import BOOK_INSTRUCTIONS
-from gpt_from_scratch.pretraining_text import read_pretraining_text
-from gpt_from_scratch.registering import register_models
-from gpt_from_scratch.stage import Stage, run_stage
+from gpt_from_scratch.params.sections import BOOK_INSTRUCTIONS
+from gpt_from_scratch.pipeline.fingerprint import environment_tags
+from gpt_from_scratch.pipeline.stage import Stage, run_stage
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
+from gpt_from_scratch.tracking.registering import register_models
 from gpt_from_scratch.tracking.summary import write_summary
-from gpt_from_scratch.training.runtime import prepare
+from gpt_from_scratch.training.environment import prepare
 from gpt_from_scratch.weights.classifier import load_classifier
 from gpt_from_scratch.weights.huggingface import load_facts, load_model
 

@@ -10,11 +10,11 @@ sys.path.insert(0, str(ROOT / "src"))  # the source tree that this file lies in,
 
 import shutil
 
-from gpt_from_scratch.data.download import fetch
-from gpt_from_scratch.data.sources import SAMPLE, UPSTREAM
+from gpt_from_scratch.data.fetch.download import fetch
+from gpt_from_scratch.data.fetch.sources import SAMPLE, UPSTREAM
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.files import new_folder, sha256, write_json
-from gpt_from_scratch.stage import Stage, run_stage
+from gpt_from_scratch.files.writing import new_folder, sha256, write_json
+from gpt_from_scratch.pipeline.stage import Stage, run_stage
 
 
 def fetch_data(stage: Stage) -> None:

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))  # the source tree that this file lies in, also in a copy of the project
 
 if __name__ == "__main__":
-    from gpt_from_scratch.portable import pin_instructions
+    from gpt_from_scratch.params.pins import pin_instructions
 
     pin_instructions(ROOT)
 
@@ -17,18 +17,18 @@ import torch
 from tqdm import tqdm
 
 from gpt_from_scratch.data.batching import message_loaders
-from gpt_from_scratch.data.labelled import read_class_names
-from gpt_from_scratch.data.messages import Messages, balanced_weights, read_split
-from gpt_from_scratch.files import new_folder
+from gpt_from_scratch.data.messages.labelled import read_class_names
+from gpt_from_scratch.data.messages.messages import Messages, balanced_weights, read_split
+from gpt_from_scratch.files.writing import new_folder
 from gpt_from_scratch.model.heads import set_causal, set_classification_head, train_only
 from gpt_from_scratch.model.lora import merge_lora, train_lora
-from gpt_from_scratch.progress import TrainingProgress
+from gpt_from_scratch.pipeline.progress import TrainingProgress
+from gpt_from_scratch.pipeline.training_stage import TrainingStage, run_training, write_training
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.training import Classification
+from gpt_from_scratch.training.environment import prepare
 from gpt_from_scratch.training.fit import fit, total_steps
 from gpt_from_scratch.training.frozen_prefix import keep_frozen_prefix
-from gpt_from_scratch.training.runtime import prepare
-from gpt_from_scratch.training_stage import TrainingStage, run_training, write_training
 from gpt_from_scratch.weights.adapter import save_adapter
 from gpt_from_scratch.weights.classifier import save_classifier
 from gpt_from_scratch.weights.start import check_length, starting_model

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))  # the source tree that this file lies in, also in a copy of the project
 
 if __name__ == "__main__":
-    from gpt_from_scratch.portable import pin_instructions
+    from gpt_from_scratch.params.pins import pin_instructions
 
     pin_instructions(ROOT)
 
@@ -20,22 +20,22 @@ import torch
 from tiktoken import Encoding
 
 from gpt_from_scratch.data.batching import Loader, instruction_loaders, preference_loaders
-from gpt_from_scratch.data.instructions import Instructions, read_entries, split_entries
-from gpt_from_scratch.data.preferences import Preferences, read_preferences
-from gpt_from_scratch.data.prompts import FACT, format_prompt
-from gpt_from_scratch.data.raw import named_file
-from gpt_from_scratch.files import new_folder
+from gpt_from_scratch.data.fetch.raw import named_file
+from gpt_from_scratch.data.instructions.entries import Instructions, read_entries, split_entries
+from gpt_from_scratch.data.instructions.preferences import Preferences, read_preferences
+from gpt_from_scratch.data.instructions.prompts import FACT, format_prompt
+from gpt_from_scratch.files.writing import new_folder
 from gpt_from_scratch.generation.text import continue_text, is_cut
 from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.model.lora import merge_lora, train_lora
-from gpt_from_scratch.params import BOOK_INSTRUCTIONS, Instruct
-from gpt_from_scratch.progress import TrainingProgress
+from gpt_from_scratch.params.sections import BOOK_INSTRUCTIONS, Instruct
+from gpt_from_scratch.pipeline.progress import TrainingProgress
+from gpt_from_scratch.pipeline.training_stage import TrainingStage, run_training, write_training
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.training import LanguageModelling, Task
+from gpt_from_scratch.training.environment import prepare
 from gpt_from_scratch.training.fit import fit, total_steps
 from gpt_from_scratch.training.preferences import PreferenceTuning, reference_log_probabilities
-from gpt_from_scratch.training.runtime import prepare
-from gpt_from_scratch.training_stage import TrainingStage, run_training, write_training
 from gpt_from_scratch.weights.adapter import save_adapter
 from gpt_from_scratch.weights.huggingface import save_model
 from gpt_from_scratch.weights.start import check_length, starting_model

@@ -9,24 +9,24 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))  # the source tree that this file lies in, also in a copy of the project
 
 if __name__ == "__main__":
-    from gpt_from_scratch.portable import pin_instructions
+    from gpt_from_scratch.params.pins import pin_instructions
 
     pin_instructions(ROOT)
 
 import torch
 
 from gpt_from_scratch.data.batching import text_loaders
-from gpt_from_scratch.data.raw import raw_file
-from gpt_from_scratch.files import new_folder
+from gpt_from_scratch.data.fetch.raw import raw_file
+from gpt_from_scratch.data.text.pretraining import read_pretraining_text
+from gpt_from_scratch.files.writing import new_folder
 from gpt_from_scratch.generation.text import continue_text, is_cut
 from gpt_from_scratch.model import GPTConfig, GPTModel
-from gpt_from_scratch.pretraining_text import read_pretraining_text
-from gpt_from_scratch.progress import TrainingProgress
+from gpt_from_scratch.pipeline.progress import TrainingProgress
+from gpt_from_scratch.pipeline.training_stage import TrainingStage, run_training, write_training
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.training import LanguageModelling
+from gpt_from_scratch.training.environment import prepare
 from gpt_from_scratch.training.fit import fit, total_steps
-from gpt_from_scratch.training.runtime import prepare
-from gpt_from_scratch.training_stage import TrainingStage, run_training, write_training
 from gpt_from_scratch.weights.huggingface import save_model
 
 

@@ -12,7 +12,7 @@ import yaml
 from typer.main import get_command
 
 from gpt_from_scratch.cli import app
-from gpt_from_scratch.params import Params
+from gpt_from_scratch.params.sections import Params
 
 HEADER = ["where", "what", "file", "command", "test"]
 

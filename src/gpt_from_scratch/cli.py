@@ -11,11 +11,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from gpt_from_scratch.commands import classify, converse, data, experiments, export, look, serving, write
+from gpt_from_scratch.commands import classify, converse, data, experiments, export, inspect, serving, write
 from gpt_from_scratch.commands.app import page
 from gpt_from_scratch.commands.report import compare, report
 from gpt_from_scratch.errors import InputError, reason
-from gpt_from_scratch.project import find_project
+from gpt_from_scratch.pipeline.project import find_project
 
 
 class _OneLine(TyperGroup):
@@ -47,7 +47,7 @@ def _said(error: Exception) -> str:
 
 
 app = typer.Typer(cls=_OneLine, no_args_is_help=True, pretty_exceptions_enable=False)
-for group in (write.app, converse.app, classify.app, look.app, export.app):
+for group in (write.app, converse.app, classify.app, inspect.app, export.app):
     app.add_typer(group)
 app.add_typer(data.app, name="data")
 app.add_typer(experiments.app, name="experiments")
@@ -85,7 +85,7 @@ def summary() -> None:
 @app.command()
 def use_profile(name: Annotated[str, typer.Argument(help="A file in profiles/, without its ending.")]) -> None:
     """Make params.yaml a copy of a profile; edited parameters are never overwritten."""
-    from gpt_from_scratch import profiles
+    from gpt_from_scratch.params import profiles
 
     changed = profiles.use_profile(find_project(), name)
     typer.echo(f"params.yaml {'is now' if changed else 'was already'} the profile {name}")
@@ -94,7 +94,7 @@ def use_profile(name: Annotated[str, typer.Argument(help="A file in profiles/, w
 @app.command()
 def clean() -> None:
     """Free what can be made again: data, models, DVC's cache, downloads. Runs and parameters stay."""
-    from gpt_from_scratch.cleaning import report
+    from gpt_from_scratch.tools.cleaning import report
 
     typer.echo(report(find_project()))
 
@@ -106,9 +106,9 @@ def checkpoints(
     ] = None,
 ) -> None:
     """List the trainings that were interrupted and that `dvc repro` goes on with; or delete their checkpoints."""
-    from gpt_from_scratch import unfinished
+    from gpt_from_scratch.pipeline import interrupted
 
-    found = unfinished.unfinished(find_project()) if remove is None else unfinished.remove(find_project(), remove)
+    found = interrupted.unfinished(find_project()) if remove is None else interrupted.remove(find_project(), remove)
     for one in found:
         typer.echo(f"{'' if remove is None else 'removed '}{one}")
     if not found:
@@ -118,11 +118,11 @@ def checkpoints(
 @app.command()
 def doctor(offline: Annotated[bool, typer.Option(help="Do not try to reach the hosts.")] = False) -> None:
     """Say what may keep the pipeline from running or from giving the committed results again, with the cures."""
-    from gpt_from_scratch.portable import pin_instructions
+    from gpt_from_scratch.params.pins import pin_instructions
 
     root = find_project()
     pin_instructions(root)  # what is examined is the environment that the stages see
-    from gpt_from_scratch.doctor import examine
+    from gpt_from_scratch.tools.doctor import examine
 
     broken = False
     for finding in examine(root, offline=offline):
@@ -139,11 +139,11 @@ def profile(
     out: Annotated[Path | None, typer.Option(help="Folder of the files; .cache/profile/STAGE if not given.")] = None,
 ) -> None:
     """Show where a stage's time goes: a trace for a browser, and the costliest operators. No result is touched."""
-    from gpt_from_scratch.portable import pin_instructions
+    from gpt_from_scratch.params.pins import pin_instructions
 
     root = find_project()
     pin_instructions(root)  # what is looked at is what the stage does
-    from gpt_from_scratch.profiling import profile_stage
+    from gpt_from_scratch.tools.profiling import profile_stage
 
     found = profile_stage(root, stage, steps, out or root / ".cache" / "profile" / stage)
     typer.echo(found.table)

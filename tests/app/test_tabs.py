@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gpt_from_scratch.app import classify, instruct, limits, look, write
+from gpt_from_scratch.app import classify, inspect, instruct, limits, write
 from gpt_from_scratch.app.shelf import Shelf
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.evaluation.instructions import answers
@@ -81,7 +81,7 @@ def test_what_is_written_in_a_text_is_never_markup(shelf: Shelf) -> None:
         *next(write.continuations(shelf, EVIL, "pretrain", 1.0, 0, 1, 0)),
         *classify.explained(shelf, EVIL),
         classify.classified(shelf, [EVIL])[0],
-        *look.views(shelf, EVIL, "pretrain", 1, 1),
+        *inspect.views(shelf, EVIL, "pretrain", 1, 1),
     ]
     for part in parts:
         assert re.findall(r"<script|<img src=x|\$\{|\{\{", part) == []
@@ -158,18 +158,18 @@ def test_without_its_base_the_instruction_model_still_answers(models: Path, tmp_
 
 
 def test_looking_inside_names_layers_and_heads_there_are(shelf: Shelf) -> None:
-    by_id, by_surprise, attention = look.views(shelf, "The keeper kept", "pretrain", 2, 4)
+    by_id, by_surprise, attention = inspect.views(shelf, "The keeper kept", "pretrain", 2, 4)
     ids = shelf.language_model("pretrain").tokenizer.encode("The keeper kept")
     assert re.findall(r"<small>(\d+)</small>", by_id) == [str(token) for token in ids]
     assert by_surprise.count("<small>") == len(ids)
     assert "layer 2 of 2, head 4 of 4" in attention
     assert attention.count("<rect ") == len(ids) * (len(ids) + 1) // 2
     with pytest.raises(InputError, match="Layer: expected a whole number from 1 to 2, found 3"):
-        look.views(shelf, "The keeper", "pretrain", 3, 1)
+        inspect.views(shelf, "The keeper", "pretrain", 3, 1)
 
 
 def test_one_token_and_many_can_be_looked_into(shelf: Shelf) -> None:
-    assert "<small>–</small>" in look.views(shelf, "a", "pretrain", 1, 1)[1]
-    by_id, *_ = look.views(shelf, "key " * 400, "pretrain", 1, 1)
+    assert "<small>–</small>" in inspect.views(shelf, "a", "pretrain", 1, 1)[1]
+    by_id, *_ = inspect.views(shelf, "key " * 400, "pretrain", 1, 1)
     assert by_id.count("<li ") == limits.TOKENS_INSIDE
     assert f"the first {limits.TOKENS_INSIDE} of" in by_id

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from gpt_from_scratch import cli
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.model.heads import set_causal, set_classification_head
-from gpt_from_scratch.training import runtime
+from gpt_from_scratch.training import environment as runtime
 from gpt_from_scratch.weights.classifier import save_classifier
 from gpt_from_scratch.weights.huggingface import save_model
 

@@ -13,9 +13,9 @@ import zipfile
 import pytest
 from faulty_server import CONTENT, always, honest, serving, status
 
-from gpt_from_scratch.data import download
-from gpt_from_scratch.data.download import download_all, fetch
-from gpt_from_scratch.data.sources import UPSTREAM, Source, gpt2_checkpoint, gpt2_huggingface
+from gpt_from_scratch.data.fetch import download
+from gpt_from_scratch.data.fetch.download import download_all, fetch
+from gpt_from_scratch.data.fetch.sources import UPSTREAM, Source, gpt2_checkpoint, gpt2_huggingface
 from gpt_from_scratch.errors import InputError
 
 SIZE = len(CONTENT)

@@ -11,9 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
-from gpt_from_scratch.data.labelled import as_words, class_names, read_class_names, read_table, write_class_names
-from gpt_from_scratch.data.messages import balanced_weights, read_split
-from gpt_from_scratch.data.spam import fold, split_messages, split_statistics
+from gpt_from_scratch.data.messages.labelled import (
+    as_words,
+    class_names,
+    read_class_names,
+    read_table,
+    write_class_names,
+)
+from gpt_from_scratch.data.messages.messages import balanced_weights, read_split
+from gpt_from_scratch.data.messages.spam import fold, split_messages, split_statistics
 from gpt_from_scratch.errors import InputError
 
 CELL = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), min_size=1, max_size=8).filter(str.strip)

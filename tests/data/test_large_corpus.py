@@ -17,11 +17,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gpt_from_scratch.data.batching import text_loaders
-from gpt_from_scratch.data.documents import Document, find_files, read_documents
-from gpt_from_scratch.data.large_corpus import open_corpus
-from gpt_from_scratch.data.pieces import cut, shards
-from gpt_from_scratch.data.shards import piece_ids, shard_files, write_shards
-from gpt_from_scratch.data.token_map import TokenMap
+from gpt_from_scratch.data.text.chunks import cut, shards
+from gpt_from_scratch.data.text.documents import Document, find_files, read_documents
+from gpt_from_scratch.data.text.large_corpus import open_corpus
+from gpt_from_scratch.data.text.shards import piece_ids, shard_files, write_shards
+from gpt_from_scratch.data.text.token_map import TokenMap
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 
@@ -191,9 +191,10 @@ def test_two_machines_share_the_work(work):
 KILLED = """
 import sys, time
 from pathlib import Path
-from gpt_from_scratch.interruption import listen
-from gpt_from_scratch.data import large_corpus, shards
-from gpt_from_scratch.data.pieces import cut, shards as group
+from gpt_from_scratch.pipeline.signals import listen
+from gpt_from_scratch.data.text import large_corpus
+from gpt_from_scratch.data.text import shards
+from gpt_from_scratch.data.text.chunks import cut, shards as group
 
 large_corpus.cut = lambda documents: cut(documents, 1500)
 large_corpus.shards = lambda pieces: group(pieces, 2000)

@@ -10,8 +10,8 @@ from collections import Counter
 
 import pytest
 
-from gpt_from_scratch.data import near_duplicates as module
-from gpt_from_scratch.data.near_duplicates import Pair, near_duplicates, near_matches
+from gpt_from_scratch.data.inspection import near_duplicates as module
+from gpt_from_scratch.data.inspection.near_duplicates import Pair, near_duplicates, near_matches
 
 COMMON = ["the", "of", "a", "is", ","]
 RARE = [f"word{number}" for number in range(200)]

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gpt_from_scratch.data.corpus import TokenWindows, split_text
-from gpt_from_scratch.data.instructions import (
+from gpt_from_scratch.data.instructions.entries import (
     IGNORE_INDEX,
     Instructions,
     collate,
@@ -19,10 +18,11 @@ from gpt_from_scratch.data.instructions import (
     read_entries,
     split_entries,
 )
-from gpt_from_scratch.data.messages import Messages, read_split
-from gpt_from_scratch.data.spam import LABELS, fold, read_messages, split_messages, split_statistics
+from gpt_from_scratch.data.messages.messages import Messages, read_split
+from gpt_from_scratch.data.messages.spam import LABELS, fold, read_messages, split_messages, split_statistics
+from gpt_from_scratch.data.text.corpus import TokenWindows, split_text
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.files import read_json, write_json, write_text
+from gpt_from_scratch.files.writing import read_json, write_json, write_text
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 
 LETTERS = st.characters(exclude_characters="\t\n\r\0", exclude_categories=["Cs"])

@@ -11,11 +11,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from gpt_from_scratch.data import raw as raw_module
-from gpt_from_scratch.data.raw import raw_file
-from gpt_from_scratch.data.sources import SAMPLE, UPSTREAM
+from gpt_from_scratch.data.fetch import raw as raw_module
+from gpt_from_scratch.data.fetch.raw import raw_file
+from gpt_from_scratch.data.fetch.sources import SAMPLE, UPSTREAM
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.files import sha256
+from gpt_from_scratch.files.writing import sha256
 
 
 @pytest.fixture

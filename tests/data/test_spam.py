@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llms_from_scratch.ch06 import create_balanced_dataset, random_split
 
-from gpt_from_scratch.data.spam import fold, read_messages, split_messages, split_statistics
+from gpt_from_scratch.data.messages.spam import fold, read_messages, split_messages, split_statistics
 from gpt_from_scratch.errors import InputError
 
 

@@ -9,15 +9,15 @@ import pytest
 from typer.testing import CliRunner
 
 from gpt_from_scratch import cli
-from gpt_from_scratch.data.documents import read_documents
-from gpt_from_scratch.data.statistics import (
+from gpt_from_scratch.data.inspection.statistics import (
     distribution,
     instruction_statistics,
     message_statistics,
     text_statistics,
 )
-from gpt_from_scratch.files import sha256
-from gpt_from_scratch.params import SplitSpam
+from gpt_from_scratch.data.text.documents import read_documents
+from gpt_from_scratch.files.writing import sha256
+from gpt_from_scratch.params.sections import SplitSpam
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 
 

@@ -7,14 +7,14 @@ import csv
 import numpy as np
 import pytest
 
-from gpt_from_scratch.data.instructions import format_prompt
+from gpt_from_scratch.data.instructions.entries import format_prompt
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.evaluation.classification import classification_metrics
 from gpt_from_scratch.evaluation.instructions import cut_prompts, response_loss
 from gpt_from_scratch.evaluation.published import by_step, compare
 from gpt_from_scratch.evaluation.results import results_table
-from gpt_from_scratch.files import write_csv, write_json
-from gpt_from_scratch.params import load_params
+from gpt_from_scratch.files.writing import write_csv, write_json
+from gpt_from_scratch.params.sections import load_params
 
 ENTRY = {"instruction": "Name a bird.", "input": "", "output": "A wren."}
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt_from_scratch.data.instructions import format_prompt, format_response
+from gpt_from_scratch.data.instructions.entries import format_prompt, format_response
 from gpt_from_scratch.evaluation.instructions import answer_metrics, answers, response_loss, rouge_l, words
 
 ENTRIES = [

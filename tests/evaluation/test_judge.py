@@ -11,9 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from scipy.stats import pearsonr, spearmanr
 
-from gpt_from_scratch import params
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.evaluation.judge import Judge, judged, judging_prompt, scores_of
+from gpt_from_scratch.params import sections
 
 ENTRY = {"instruction": "Name a bird.", "input": "", "output": "A wren."}
 KEY = "sk-secret-0123456789"
@@ -51,7 +51,7 @@ class Endpoint:
         self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
 
     def judge(self, **options):
-        settings = params.Judge(name="llama", url=self.url, model="llama3", seed=123)
+        settings = sections.Judge(name="llama", url=self.url, model="llama3", seed=123)
         return Judge(settings, **{"answer_seconds": 20.0, "pause_seconds": 0.01, **options})
 
 
@@ -221,7 +221,7 @@ def test_the_key_is_sent_where_nobody_else_reads_it(monkeypatch, url, sent):
 
     monkeypatch.setattr("requests.adapters.HTTPAdapter.send", send)
     with pytest.raises(ConnectionRefusedError):
-        Judge(params.Judge(name="a", url=url, model="b", seed=1)).check()
+        Judge(sections.Judge(name="a", url=url, model="b", seed=1)).check()
     assert (asked[0].headers.get("Authorization") == f"Bearer {KEY}") is sent
 
 

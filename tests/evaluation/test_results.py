@@ -7,7 +7,7 @@ import pytest
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.evaluation.published import compare
 from gpt_from_scratch.evaluation.results import results_table
-from gpt_from_scratch.files import write_json
+from gpt_from_scratch.files.writing import write_json
 
 
 @pytest.fixture

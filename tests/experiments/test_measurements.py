@@ -15,7 +15,7 @@ from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.experiments import attention, decoding, speed
 from gpt_from_scratch.experiments.measure import in_turn, measure
 from gpt_from_scratch.experiments.study import read_study
-from gpt_from_scratch.files import read_json
+from gpt_from_scratch.files.writing import read_json
 from gpt_from_scratch.model.attention import MultiHeadAttention
 
 CPU = torch.device("cpu")

@@ -10,7 +10,7 @@ from gpt_from_scratch.experiments.figures import rows
 from gpt_from_scratch.experiments.runner import run_study
 from gpt_from_scratch.experiments.study import Column, Variant, read_study
 from gpt_from_scratch.experiments.table import Row, table
-from gpt_from_scratch.params import load_params
+from gpt_from_scratch.params.sections import load_params
 
 
 def test_ours_the_published_and_their_difference():

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gpt_from_scratch.files import read_json
-from gpt_from_scratch.reproduce_check import copy_project
+from gpt_from_scratch.files.writing import read_json
+from gpt_from_scratch.tools.reproduce_check import copy_project
 
 COMMAND = [sys.executable, "-c", "from gpt_from_scratch.cli import app; app()", "experiments"]
 VARIANTS = ["--only", "batch-4-lr-0.001", "--only", "batch-8-lr-0.001"]

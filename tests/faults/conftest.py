@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from faulty_server import serving
 
-from gpt_from_scratch.data import transfer
+from gpt_from_scratch.data.fetch import transfer
 
 
 @pytest.fixture

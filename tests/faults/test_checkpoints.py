@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.files import new_folder, write_json
+from gpt_from_scratch.files.writing import new_folder, write_json
 from gpt_from_scratch.training.checkpoint import Checkpoints
 
 WRITERS = ("gpt_from_scratch.training.checkpoint.save_file",)

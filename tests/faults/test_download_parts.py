@@ -12,8 +12,9 @@ import pytest
 from download_checks import FROM_HALF, FROM_START, PAGE, SIZE, half_received, is_refused, is_right, pinned, unknown
 from faulty_server import CONTENT, TAG, always, honest, no_http, silence, status
 
-from gpt_from_scratch.data import download, part, transfer
-from gpt_from_scratch.data.download import fetch
+from gpt_from_scratch.data.fetch import download, transfer
+from gpt_from_scratch.data.fetch import partial_download as part
+from gpt_from_scratch.data.fetch.download import fetch
 from gpt_from_scratch.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("pauses")

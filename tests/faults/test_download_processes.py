@@ -15,17 +15,17 @@ import pytest
 from download_checks import FROM_HALF, FROM_START, SHA256, SIZE, is_right, pinned
 from faulty_server import honest, when_all_are_here
 
-from gpt_from_scratch.data.download import fetch
+from gpt_from_scratch.data.fetch.download import fetch
 
 pytestmark = pytest.mark.usefixtures("pauses")
 
 CHILD = """
 import os, sys
 from pathlib import Path
-from gpt_from_scratch.data import part
-from gpt_from_scratch.data.download import fetch
-from gpt_from_scratch.data.sources import Source
-from gpt_from_scratch.interruption import listen
+from gpt_from_scratch.data.fetch import partial_download as part
+from gpt_from_scratch.data.fetch.download import fetch
+from gpt_from_scratch.data.fetch.sources import Source
+from gpt_from_scratch.pipeline.signals import listen
 
 url, size, sha256, destination, started, number = sys.argv[1:]
 part.CONFIRM_BYTES = 1

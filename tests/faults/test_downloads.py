@@ -23,8 +23,8 @@ from faulty_server import (
     status,
 )
 
-from gpt_from_scratch.data import transfer
-from gpt_from_scratch.data.download import fetch
+from gpt_from_scratch.data.fetch import transfer
+from gpt_from_scratch.data.fetch.download import fetch
 
 pytestmark = pytest.mark.usefixtures("pauses")
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from refusal import refused
 
-from gpt_from_scratch.data.corpus import read_text
-from gpt_from_scratch.data.instructions import read_entries
-from gpt_from_scratch.data.messages import read_split
-from gpt_from_scratch.data.spam import read_messages
-from gpt_from_scratch.files import read_json
+from gpt_from_scratch.data.instructions.entries import read_entries
+from gpt_from_scratch.data.messages.messages import read_split
+from gpt_from_scratch.data.messages.spam import read_messages
+from gpt_from_scratch.data.text.corpus import read_text
+from gpt_from_scratch.files.writing import read_json
 from gpt_from_scratch.model.config import GPTConfig
-from gpt_from_scratch.params import load_params
+from gpt_from_scratch.params.sections import load_params
 from gpt_from_scratch.tokenizer.bpe import bpe_from_files, load_tokenizer
 from gpt_from_scratch.weights.pth import load_pth
 

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pytest
 from refusal import refused
 
-from gpt_from_scratch.params import load_params
+from gpt_from_scratch.params.sections import load_params
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +180,7 @@ def test_no_glob_leads_out_of_the_corpus(tmp_path, quick, value) -> None:
 
 def test_every_text_among_the_parameters_is_bounded_or_no_path() -> None:
     """Whoever adds a text decides here whether it can become a path."""
-    from gpt_from_scratch.params import Params
+    from gpt_from_scratch.params.sections import Params
 
     def texts(model: Any, prefix: str = "") -> Iterator[str]:
         for name, field in model.model_fields.items():

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gpt_from_scratch.files import write_csv, write_json
+from gpt_from_scratch.files.writing import write_csv, write_json
 
 MARK = "generated-text"
 HOSTILE = f"</script><script>document.title='{MARK}'</script><img src=x onerror=\"document.title='{MARK}'\">"

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from gpt_from_scratch.data.download import download_all
-from gpt_from_scratch.data.sources import gpt2_checkpoint
+from gpt_from_scratch.data.fetch.download import download_all
+from gpt_from_scratch.data.fetch.sources import gpt2_checkpoint
 from gpt_from_scratch.generation import generate
 from gpt_from_scratch.generation.text import continue_text
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer

@@ -13,13 +13,13 @@ from pathlib import Path
 import torch
 
 from gpt_from_scratch.data.batching import instruction_loaders, message_loaders, text_loaders
-from gpt_from_scratch.data.corpus import read_text, split_text
-from gpt_from_scratch.data.instructions import Instructions, read_entries, split_entries
-from gpt_from_scratch.data.messages import Messages
-from gpt_from_scratch.data.spam import LABELS, read_messages, split_messages
+from gpt_from_scratch.data.instructions.entries import Instructions, read_entries, split_entries
+from gpt_from_scratch.data.messages.messages import Messages
+from gpt_from_scratch.data.messages.spam import LABELS, read_messages, split_messages
+from gpt_from_scratch.data.text.corpus import read_text, split_text
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.model.heads import set_classification_head, train_only
-from gpt_from_scratch.params import Params, Training, load_params
+from gpt_from_scratch.params.sections import Params, Training, load_params
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.training import Classification, LanguageModelling, Schedule, build_optimizer, train
 from gpt_from_scratch.training.tasks import Task

@@ -11,7 +11,7 @@ import sys
 import pytest
 import yaml
 
-from gpt_from_scratch.stage import read_declared
+from gpt_from_scratch.pipeline.stage import read_declared
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ import pytest
 import torch
 import yaml
 
-from gpt_from_scratch.files import sha256
-from gpt_from_scratch.params import Params
-from gpt_from_scratch.training_stage import TrainingStage
+from gpt_from_scratch.files.writing import sha256
+from gpt_from_scratch.params.sections import Params
+from gpt_from_scratch.pipeline.training_stage import TrainingStage
 
 TINY = {"context_length": 16, "emb_dim": 8, "n_heads": 2, "n_layers": 1}
 SHORT = {"epochs": 2, "eval_every": 1000, "eval_batches": 1, "batch_size": 64}

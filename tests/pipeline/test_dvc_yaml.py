@@ -10,7 +10,7 @@ import pytest
 import yaml
 from import_closure import import_closure
 
-from gpt_from_scratch.params import load_params
+from gpt_from_scratch.params.sections import load_params
 
 STAGES = [
     "fetch_data",

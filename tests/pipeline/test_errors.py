@@ -11,7 +11,7 @@ import sys
 import pytest
 from safetensors.torch import load_file, save_file
 
-from gpt_from_scratch.files import sha256
+from gpt_from_scratch.files.writing import sha256
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from unittest.mock import MagicMock
 import pytest
 import torch
 
-from gpt_from_scratch.files import sha256
+from gpt_from_scratch.files.writing import sha256
 from gpt_from_scratch.model import GPTConfig, GPTModel
-from gpt_from_scratch.params import load_params
+from gpt_from_scratch.params.sections import load_params
 from gpt_from_scratch.weights.huggingface import save_model
 
 

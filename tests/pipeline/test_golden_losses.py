@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from golden import losses
 
-from gpt_from_scratch.files import read_json
-from gpt_from_scratch.params import load_params
+from gpt_from_scratch.files.writing import read_json
+from gpt_from_scratch.params.sections import load_params
 
 GOLDEN = {
     "pretrain": [7.50013, 7.41931, 7.35367, 6.76348, 6.09070, 5.74990],

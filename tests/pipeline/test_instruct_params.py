@@ -12,18 +12,18 @@ from unittest.mock import MagicMock
 import pytest
 import torch
 
-from gpt_from_scratch.data.instructions import read_entries, split_entries
+from gpt_from_scratch.data.instructions.entries import read_entries, split_entries
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.evaluation.instructions import response_loss
 from gpt_from_scratch.evaluation.judge import Judge
 from gpt_from_scratch.evaluation.results import results_table
-from gpt_from_scratch.files import sha256, write_json
+from gpt_from_scratch.files.writing import sha256, write_json
 from gpt_from_scratch.model import GPTConfig, GPTModel
-from gpt_from_scratch.params import Params, load_params
+from gpt_from_scratch.params.sections import Params, load_params
+from gpt_from_scratch.pipeline.training_stage import TrainingStage
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.training.checkpoint import Checkpoints
 from gpt_from_scratch.training.resuming import Saver
-from gpt_from_scratch.training_stage import TrainingStage
 from gpt_from_scratch.weights.huggingface import load_facts, load_model, save_model
 
 CPU = torch.device("cpu")

@@ -16,10 +16,10 @@ import yaml
 from sklearn import metrics
 
 from gpt_from_scratch.model import GPTConfig, GPTModel
-from gpt_from_scratch.params import load_params
-from gpt_from_scratch.stage import Stage, read_declared
-from gpt_from_scratch.training.processes import ALONE
-from gpt_from_scratch.training_stage import TrainingStage
+from gpt_from_scratch.params.sections import load_params
+from gpt_from_scratch.pipeline.stage import Stage, read_declared
+from gpt_from_scratch.pipeline.training_stage import TrainingStage
+from gpt_from_scratch.training.process_group import ALONE
 from gpt_from_scratch.weights.huggingface import save_model
 
 WORDS = {"sports": "goal team match win", "weather": "rain sun wind cloud", "who else?": "vote law party state"}

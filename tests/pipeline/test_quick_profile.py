@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gpt_from_scratch.files import read_json
-from gpt_from_scratch.params import load_params
+from gpt_from_scratch.files.writing import read_json
+from gpt_from_scratch.params.sections import load_params
 
 
 @pytest.fixture(scope="module")

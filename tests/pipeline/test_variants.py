@@ -17,14 +17,14 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 from transformers import GPT2LMHeadModel, GPT2Model
 
-from gpt_from_scratch.data.messages import read_split
-from gpt_from_scratch.data.spam import read_messages, split_messages
+from gpt_from_scratch.data.messages.messages import read_split
+from gpt_from_scratch.data.messages.spam import read_messages, split_messages
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.files import sha256
+from gpt_from_scratch.files.writing import sha256
 from gpt_from_scratch.model import GPTConfig, GPTModel
-from gpt_from_scratch.params import Params
+from gpt_from_scratch.params.sections import Params
+from gpt_from_scratch.pipeline.training_stage import TrainingStage
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
-from gpt_from_scratch.training_stage import TrainingStage
 from gpt_from_scratch.weights.classifier import load_classifier
 from gpt_from_scratch.weights.huggingface import load_model, save_model
 

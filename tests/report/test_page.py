@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from gpt_from_scratch.cli import app
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.files import write_json
+from gpt_from_scratch.files.writing import write_json
 from gpt_from_scratch.report.changes import metric_changes
 from gpt_from_scratch.report.page import write_report
 

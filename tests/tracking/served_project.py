@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from gpt_from_scratch.files import write_json
+from gpt_from_scratch.files.writing import write_json
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.model.heads import set_classification_head
 from gpt_from_scratch.weights.classifier import save_classifier

@@ -18,8 +18,9 @@ import pytest
 import yaml
 from served_project import make_model, make_project, write_evaluation
 
-from gpt_from_scratch import dvc_outs, registering
-from gpt_from_scratch.registering import MODELS, register_models
+from gpt_from_scratch.pipeline import dvc as dvc_outs
+from gpt_from_scratch.tracking import registering
+from gpt_from_scratch.tracking.registering import MODELS, register_models
 from gpt_from_scratch.tracking.run import track_stage
 from gpt_from_scratch.tracking.server import connect
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gpt_from_scratch.params import load_params
+from gpt_from_scratch.params.sections import load_params
 from gpt_from_scratch.tracking import leftovers, outbox, run, system
 from gpt_from_scratch.tracking.outbox import Outbox
 from gpt_from_scratch.tracking.server import connect, tracking_uri

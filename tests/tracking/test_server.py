@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.tracking import moved, server
+from gpt_from_scratch.tracking import relocate as moved
+from gpt_from_scratch.tracking import server
 
 
 def test_the_database_lies_in_the_project_unless_an_address_is_set(tmp_path, monkeypatch) -> None:
@@ -111,7 +112,7 @@ def test_a_moved_project_is_noticed_and_mended(made, tmp_path, caplog) -> None:
     with caplog.at_level(logging.WARNING):
         tracking = server.connect(new)
     assert "has been moved" in caplog.text
-    assert "gpt_from_scratch.tracking.moved" in caplog.text
+    assert "gpt_from_scratch.tracking.relocate" in caplog.text
     assert tracking.client.list_artifacts(run_id) == []
 
     assert moved.mend(new) >= 2

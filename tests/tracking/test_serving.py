@@ -24,10 +24,10 @@ import torch
 from safetensors.torch import load_file
 from served_project import LABELS, LONGEST, make_project
 
-from gpt_from_scratch import registering
-from gpt_from_scratch.data.instructions import format_prompt
-from gpt_from_scratch.registering import register_models
+from gpt_from_scratch.data.instructions.entries import format_prompt
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
+from gpt_from_scratch.tracking import registering
+from gpt_from_scratch.tracking.registering import register_models
 
 MESSAGES = ["You won a free prize! Reply WIN now.", "Shall we meet at seven?", "word " * 100]
 ASKED = "Every effort moves you"

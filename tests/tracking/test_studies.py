@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from gpt_from_scratch.params import Params, load_params
+from gpt_from_scratch.params.sections import Params, load_params
 from gpt_from_scratch.tracking.outbox import Outbox
 from gpt_from_scratch.tracking.run import track_stage
 from gpt_from_scratch.tracking.server import connect, without_password

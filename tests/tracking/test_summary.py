@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.files import write_json
+from gpt_from_scratch.files.writing import write_json
 from gpt_from_scratch.tracking import summary
 from gpt_from_scratch.tracking.server import connect
 

@@ -17,9 +17,8 @@ from pathlib import Path
 import pytest
 from served_project import make_project, write_evaluation
 
-from gpt_from_scratch import registering
-from gpt_from_scratch.registering import register_models
-from gpt_from_scratch.tracking import server
+from gpt_from_scratch.tracking import registering, server
+from gpt_from_scratch.tracking.registering import register_models
 from gpt_from_scratch.tracking.run import track_stage
 from gpt_from_scratch.tracking.summary import write_summary
 from gpt_from_scratch.training import Record

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from gpt_from_scratch.generation import generate
 from gpt_from_scratch.model import GPTModel
-from gpt_from_scratch.params import load_params
+from gpt_from_scratch.params.sections import load_params
 from gpt_from_scratch.training import LanguageModelling
 from gpt_from_scratch.training.checkpoint import Checkpoints
 from gpt_from_scratch.training.fit import fit

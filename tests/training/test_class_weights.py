@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 from torch.nn import functional as F
 
-from gpt_from_scratch.data.messages import balanced_weights
+from gpt_from_scratch.data.messages.messages import balanced_weights
 from gpt_from_scratch.training import Classification, train
 
 CPU = torch.device("cpu")

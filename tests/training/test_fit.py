@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.model import GPTModel
-from gpt_from_scratch.params import load_params
+from gpt_from_scratch.params.sections import load_params
 from gpt_from_scratch.training import LanguageModelling, Record
 from gpt_from_scratch.training.fit import fit, total_steps
 from gpt_from_scratch.training.journal import Journal

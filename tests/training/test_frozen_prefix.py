@@ -13,12 +13,12 @@ import torch
 from torch import nn
 from torch.utils.data import Subset
 
-from gpt_from_scratch import interruption
 from gpt_from_scratch.data.batching import message_loaders
-from gpt_from_scratch.data.messages import Messages
+from gpt_from_scratch.data.messages.messages import Messages
 from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.model.heads import set_classification_head, train_only
 from gpt_from_scratch.model.lora import replace_linear_with_lora
+from gpt_from_scratch.pipeline import signals as interruption
 from gpt_from_scratch.training import Classification, build_optimizer, train
 from gpt_from_scratch.training.frozen_prefix import frozen_blocks, keep_frozen_prefix
 

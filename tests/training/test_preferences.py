@@ -10,9 +10,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from gpt_from_scratch.data.batching import preference_loaders
-from gpt_from_scratch.data.preferences import Pair, collate_pairs
+from gpt_from_scratch.data.instructions.preferences import Pair, collate_pairs
 from gpt_from_scratch.model import GPTModel
-from gpt_from_scratch.params import load_params
+from gpt_from_scratch.params.sections import load_params
 from gpt_from_scratch.training import build_optimizer, train
 from gpt_from_scratch.training.checkpoint import Checkpoints
 from gpt_from_scratch.training.fit import fit

@@ -8,9 +8,9 @@ import signal
 import pytest
 import torch
 
-from gpt_from_scratch import interruption
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.model.lora import train_lora
+from gpt_from_scratch.pipeline import signals as interruption
 from gpt_from_scratch.training import LanguageModelling
 from gpt_from_scratch.training.checkpoint import Checkpoints
 from gpt_from_scratch.training.resuming import Saver

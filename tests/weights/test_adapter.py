@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import GPT2LMHeadModel, GPT2Model
 
-from gpt_from_scratch.files import sha256
+from gpt_from_scratch.files.writing import sha256
 from gpt_from_scratch.model.gpt import GPTModel
 from gpt_from_scratch.model.heads import set_classification_head
 from gpt_from_scratch.model.lora import LoRALayer, merge_lora, train_lora

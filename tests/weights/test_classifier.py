@@ -12,7 +12,7 @@ from torch import nn
 from transformers import GPT2Model
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.files import sha256
+from gpt_from_scratch.files.writing import sha256
 from gpt_from_scratch.model.gpt import GPTModel
 from gpt_from_scratch.model.heads import set_causal
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer

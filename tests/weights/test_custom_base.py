@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.files import sha256
-from gpt_from_scratch.params import Params, load_params
+from gpt_from_scratch.files.writing import sha256
+from gpt_from_scratch.params.sections import Params, load_params
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.weights.huggingface import load_facts, load_model
 

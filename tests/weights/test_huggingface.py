@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.files import sha256
+from gpt_from_scratch.files.writing import sha256
 from gpt_from_scratch.model.config import GPT2_SIZES
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.weights.huggingface import load_config, load_facts, load_model, save_model

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gpt_from_scratch.files import sha256
+from gpt_from_scratch.files.writing import sha256
 from gpt_from_scratch.model.config import GPTConfig
 from gpt_from_scratch.weights.openai import read_hparams, read_tensors
 from gpt_from_scratch.weights.synthetic import synthetic_tensors, write_synthetic_checkpoint

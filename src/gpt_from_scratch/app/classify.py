@@ -18,7 +18,7 @@ from gpt_from_scratch.app.shelf import CLASSIFIER, Loaded, Shelf
 from gpt_from_scratch.errors import InputError, shown
 from gpt_from_scratch.evaluation.inside import influences
 from gpt_from_scratch.evaluation.labelling import class_probabilities
-from gpt_from_scratch.reading import read_text
+from gpt_from_scratch.files.reading import read_text
 
 EXPLANATION = (
     "How much a token mattered is the gradient of the label's log-odds times the token's embedding: "

@@ -10,7 +10,7 @@ import gradio as gr
 from gpt_from_scratch.app import limits, marking
 from gpt_from_scratch.app.refusing import refusing
 from gpt_from_scratch.app.shelf import INSTRUCT, Loaded, Shelf
-from gpt_from_scratch.data.prompts import PromptStyle, Question, format_prompt, style_of, without_header
+from gpt_from_scratch.data.instructions.prompts import PromptStyle, Question, format_prompt, style_of, without_header
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.generation.stream import stream_text
 

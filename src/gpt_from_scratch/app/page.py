@@ -12,17 +12,17 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 import gradio as gr
 import torch
 
-from gpt_from_scratch.app import classify, instruct, limits, look, write
+from gpt_from_scratch.app import classify, inspect, instruct, limits, write
 from gpt_from_scratch.app.same_origin import SameOrigin
 from gpt_from_scratch.app.shelf import Shelf
-from gpt_from_scratch.cores import usable_cores
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.training.environment import usable_cores
 
 TABS = {
     "Write": (write, "Let a model continue a text"),
     "Classify": (classify, "Is a message spam?"),
     "Instruct": (instruct, "Ask for something"),
-    "Look inside": (look, "See what a model makes of a text"),
+    "Look inside": (inspect, "See what a model makes of a text"),
 }
 STYLE = Path(__file__).with_name("page.css")
 

@@ -6,7 +6,7 @@ from tiktoken import Encoding
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from gpt_from_scratch.data.corpus import TokenWindows
+from gpt_from_scratch.data.text.corpus import TokenWindows
 from gpt_from_scratch.tokenizer.bpe import find_gpt2_tokenizer
 from gpt_from_scratch.tokenizer.simple import SimpleTokenizerV1, SimpleTokenizerV2
 

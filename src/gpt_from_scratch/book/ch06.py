@@ -13,9 +13,9 @@ from torch.optim import Optimizer
 from gpt_from_scratch.book.curves import Numbers, plot_two_curves
 from gpt_from_scratch.book.download import save
 from gpt_from_scratch.book.narration import Device, Loader, column, narrate
-from gpt_from_scratch.data.content import unpack_member
-from gpt_from_scratch.data.messages import Messages
-from gpt_from_scratch.data.spam import balanced, shuffled_cut
+from gpt_from_scratch.data.fetch.verify import unpack_member
+from gpt_from_scratch.data.messages.messages import Messages
+from gpt_from_scratch.data.messages.spam import balanced, shuffled_cut
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.training import Classification, train
 from gpt_from_scratch.training.journal import Journal

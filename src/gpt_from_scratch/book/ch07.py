@@ -14,8 +14,8 @@ from torch.utils.data import Dataset
 
 from gpt_from_scratch.book.download import save
 from gpt_from_scratch.book.narration import Device
-from gpt_from_scratch.data.instructions import Entry, collate, format_prompt, format_response
-from gpt_from_scratch.files import read_json
+from gpt_from_scratch.data.instructions.entries import Entry, collate, format_prompt, format_response
+from gpt_from_scratch.files.writing import read_json
 
 
 def download_and_load_file(file_path: str | Path, url: str) -> Any:

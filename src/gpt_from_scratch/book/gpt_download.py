@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gpt_from_scratch.errors import InputError, shown
-from gpt_from_scratch.files import read_json
+from gpt_from_scratch.files.writing import read_json
 from gpt_from_scratch.model.config import GPT2_SIZES, GPTConfig
 from gpt_from_scratch.weights.layout import gpt2_tensors
 from gpt_from_scratch.weights.openai import checked_entries, data_file, read_hparams, read_values
@@ -31,8 +31,8 @@ def download_and_load_gpt2(model_size: str, models_dir: str | Path) -> tuple[dic
         ValueError: for a size other than 124M, 355M, 774M and 1558M.
         InputError: when a file cannot be had.
     """
-    from gpt_from_scratch.data.download import download_all
-    from gpt_from_scratch.data.sources import gpt2_checkpoint
+    from gpt_from_scratch.data.fetch.download import download_all
+    from gpt_from_scratch.data.fetch.sources import gpt2_checkpoint
 
     if model_size not in GPT2_SIZES:
         raise ValueError(f"model_size: expected one of {', '.join(GPT2_SIZES)}, found {model_size!r}")

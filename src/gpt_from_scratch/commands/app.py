@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.project import find_project
+from gpt_from_scratch.pipeline.project import find_project
 
 
 def page(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tiktoken import Encoding
 
-    from gpt_from_scratch.data.prompts import PromptStyle, Question
+    from gpt_from_scratch.data.instructions.prompts import PromptStyle, Question
     from gpt_from_scratch.model import GPTModel
 
 app = typer.Typer()
@@ -102,7 +102,7 @@ def chat(
 
 def prompt_style(folder: Path) -> PromptStyle:
     """Return how the model's prompts were written in its training, as its facts say."""
-    from gpt_from_scratch.data.prompts import style_of
+    from gpt_from_scratch.data.instructions.prompts import style_of
     from gpt_from_scratch.weights.huggingface import load_facts
 
     return style_of(load_facts(folder))
@@ -110,7 +110,7 @@ def prompt_style(folder: Path) -> PromptStyle:
 
 def answer_prompt(entry: Question, style: PromptStyle) -> str:
     """Return an instruction as the model was trained to see it, up to where its answer begins."""
-    from gpt_from_scratch.data.prompts import format_prompt, response_header
+    from gpt_from_scratch.data.instructions.prompts import format_prompt, response_header
 
     return format_prompt(entry, style) + response_header(style)
 

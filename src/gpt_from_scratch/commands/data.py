@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gpt_from_scratch.project import find_project
+from gpt_from_scratch.pipeline.project import find_project
 
 app = typer.Typer(no_args_is_help=True, help="Look at data sets before a model is trained on them.")
 
@@ -33,8 +33,8 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
 ) -> None:
     """Count entries, lengths, duplicates and near duplicates, and what test sets share with the training set."""
-    from gpt_from_scratch.data.checking import Checker, as_table
-    from gpt_from_scratch.params import load_params
+    from gpt_from_scratch.data.inspection.checking import Checker, as_table
+    from gpt_from_scratch.params.sections import load_params
 
     root = find_project()
     checker = Checker(root, load_params(root / "params.yaml"), threshold, most)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from gpt_from_scratch.project import find_project
+from gpt_from_scratch.pipeline.project import find_project
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -53,7 +53,7 @@ def run(
 ) -> None:
     """Run a study. What has run with the same settings and code is not run again; failures are reported at the end."""
     from gpt_from_scratch.experiments import studies
-    from gpt_from_scratch.interruption import listen
+    from gpt_from_scratch.pipeline.signals import listen
 
     root = find_project()
     listen()
@@ -74,7 +74,7 @@ def table(
 ) -> None:
     """Print a study's table, ours beside the published figures, and log it into MLflow."""
     from gpt_from_scratch.experiments import studies
-    from gpt_from_scratch.files import write_text
+    from gpt_from_scratch.files.writing import write_text
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     text = studies.show(find_project(), study)
@@ -91,7 +91,7 @@ def search(
 ) -> None:
     """Search for hyper-parameters with Optuna, each trial a DVC experiment; a search that was ended goes on."""
     from gpt_from_scratch.experiments import studies
-    from gpt_from_scratch.interruption import listen
+    from gpt_from_scratch.pipeline.signals import listen
 
     listen()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)

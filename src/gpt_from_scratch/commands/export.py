@@ -28,7 +28,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
 ) -> None:
     """Write a model for others to load, after its logits were found to be the model's own."""
-    from gpt_from_scratch.evaluation.measured import headline, role
+    from gpt_from_scratch.evaluation.model_metrics import headline, role
     from gpt_from_scratch.weights.config_file import load_config
     from gpt_from_scratch.weights.export import book_config, export_model
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.project import find_project
+from gpt_from_scratch.pipeline.project import find_project
 
 if TYPE_CHECKING:
     import torch
@@ -88,7 +88,7 @@ def use_device(name: Device, threads: int = 0) -> torch.device:
     """
     import torch
 
-    from gpt_from_scratch.training import runtime
+    from gpt_from_scratch.training import environment as runtime
 
     runtime.log.setLevel(logging.ERROR)  # that there is no GPU is news for a training, not for a sentence
     if threads:
@@ -122,7 +122,7 @@ def read_lines(name: str) -> list[str]:
 
 def read_input(name: str) -> str:
     """Return the text of a UTF-8 file, or of standard input for `-`."""
-    from gpt_from_scratch.reading import read_text
+    from gpt_from_scratch.files.reading import read_text
 
     if name != "-":
         return read_text(Path(name).expanduser(), LARGEST_INPUT)
@@ -136,7 +136,7 @@ def read_input(name: str) -> str:
 
 def write_output(text: str, out: Path | None) -> None:
     """Write to a file, whole or not at all, or to standard output."""
-    from gpt_from_scratch.files import write_text
+    from gpt_from_scratch.files.writing import write_text
 
     if out is None:
         typer.echo(text, nl=False)

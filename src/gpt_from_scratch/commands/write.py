@@ -122,7 +122,7 @@ def read_prompts(name: str) -> list[str]:
     Raises:
         InputError: when there is none, or a JSON line has no prompt.
     """
-    from gpt_from_scratch.reading import parse_json
+    from gpt_from_scratch.files.reading import parse_json
 
     lines = [line for line in models.read_lines(name) if line.strip()]
     if not lines:

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from gpt_from_scratch.data.corpus import TokenWindows
-from gpt_from_scratch.data.instructions import Instructions, collate
-from gpt_from_scratch.data.preferences import Preferences, collate_pairs
-from gpt_from_scratch.data.token_map import TokenMap
+from gpt_from_scratch.data.instructions.entries import Instructions, collate
+from gpt_from_scratch.data.instructions.preferences import Preferences, collate_pairs
+from gpt_from_scratch.data.text.corpus import TokenWindows
+from gpt_from_scratch.data.text.token_map import TokenMap
 from gpt_from_scratch.model.sequences import Sequences
 
 Loader = DataLoader[tuple[Tensor, Tensor]]

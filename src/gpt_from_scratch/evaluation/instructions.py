@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from tiktoken import Encoding
 from torch import Tensor
 
-from gpt_from_scratch.data.instructions import Entry, collate, format_response, response_start
-from gpt_from_scratch.data.prompts import PromptStyle, format_prompt, without_header
+from gpt_from_scratch.data.instructions.entries import Entry, collate, format_response, response_start
+from gpt_from_scratch.data.instructions.prompts import PromptStyle, format_prompt, without_header
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.evaluation.language import token_loss
 from gpt_from_scratch.generation import generate_each

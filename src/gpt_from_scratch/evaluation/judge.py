@@ -20,12 +20,12 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from gpt_from_scratch.data.instructions import Entry
-from gpt_from_scratch.data.prompts import format_prompt
+from gpt_from_scratch.data.instructions.entries import Entry
+from gpt_from_scratch.data.instructions.prompts import format_prompt
 from gpt_from_scratch.errors import InputError, reason, shown
 
 if TYPE_CHECKING:
-    from gpt_from_scratch import params
+    from gpt_from_scratch.params import sections
 
 KEY_VARIABLE = "GPT_JUDGE_KEY"
 CONNECT_SECONDS = 10.0
@@ -56,7 +56,7 @@ class Judge:
 
     def __init__(
         self,
-        settings: params.Judge,
+        settings: sections.Judge,
         *,
         answer_seconds: float = ANSWER_SECONDS,
         pause_seconds: float = PAUSE_SECONDS,

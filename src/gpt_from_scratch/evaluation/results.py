@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gpt_from_scratch.files import read_json
+from gpt_from_scratch.files.writing import read_json
 
 _WIDTHS = (15, 44, 13, 13, 14)
 _LONGEST_LINE = 100

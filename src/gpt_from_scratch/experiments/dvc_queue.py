@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.experiments.dvc_process import answer, complaint, dvc
-from gpt_from_scratch.files import write_text
+from gpt_from_scratch.files.writing import write_text
 
 SECONDS = 5.0
 _TASK = re.compile(r"^[0-9a-f]{7}\s+(?P<name>\S+)\s.*\s(?P<state>Queued|Running|Success|Failed)\s*$", re.M)

@@ -12,7 +12,7 @@ from gpt_from_scratch.experiments.recorded import Recorded, recorded
 from gpt_from_scratch.experiments.requirements import missing, not_comparable
 from gpt_from_scratch.experiments.settings import Planned, changes_of, experiment_name, merged, plan, raw_params
 from gpt_from_scratch.experiments.study import Column, Form, PipelineStudy, Variant
-from gpt_from_scratch.params import Params
+from gpt_from_scratch.params.sections import Params
 
 BOOK = "profiles/book.yaml"
 """The parameters that the published figures are for."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.experiments.study import Form, Measurement
-from gpt_from_scratch.files import write_json
+from gpt_from_scratch.files.writing import write_json
 
 if TYPE_CHECKING:
     import torch

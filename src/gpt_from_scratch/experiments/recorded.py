@@ -12,9 +12,9 @@ import yaml
 from pydantic import ValidationError
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.params import Params
-from gpt_from_scratch.plain_yaml import parse_yaml
-from gpt_from_scratch.reading import parse_json
+from gpt_from_scratch.files.reading import parse_json
+from gpt_from_scratch.params.plain_yaml import parse_yaml
+from gpt_from_scratch.params.sections import Params
 
 _REF = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/(?P<name>[^/]+)")
 

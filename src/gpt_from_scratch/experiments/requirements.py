@@ -9,7 +9,7 @@ from typing import Any
 
 from gpt_from_scratch.experiments.settings import Planned
 from gpt_from_scratch.experiments.study import PipelineStudy
-from gpt_from_scratch.params import Params
+from gpt_from_scratch.params.sections import Params
 
 REAL = ("openai", "huggingface")
 _NAMED = 3

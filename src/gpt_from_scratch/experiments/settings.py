@@ -13,9 +13,9 @@ from pydantic import ValidationError
 
 from gpt_from_scratch.errors import InputError, reason, shown
 from gpt_from_scratch.experiments.study import PipelineStudy, Settings, Variant
-from gpt_from_scratch.params import LARGEST_FILE, Params
-from gpt_from_scratch.plain_yaml import parse_yaml
-from gpt_from_scratch.reading import read_text
+from gpt_from_scratch.files.reading import read_text
+from gpt_from_scratch.params.plain_yaml import parse_yaml
+from gpt_from_scratch.params.sections import LARGEST_FILE, Params
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./-]+")
 _WORDS = ("null", "true", "false", "yes", "no", "on", "off", "nan", "inf")

@@ -12,8 +12,8 @@ from gpt_from_scratch.experiments.runner import Outcome, run_study
 from gpt_from_scratch.experiments.settings import read_change
 from gpt_from_scratch.experiments.study import Measurement, PipelineStudy, pipeline_study, read_study
 from gpt_from_scratch.experiments.table import flat, table
-from gpt_from_scratch.files import read_json
-from gpt_from_scratch.params import load_params
+from gpt_from_scratch.files.writing import read_json
+from gpt_from_scratch.params.sections import load_params
 
 Say = Callable[[str], object]
 

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from gpt_from_scratch.errors import InputError, reason, shown
-from gpt_from_scratch.params import Number
-from gpt_from_scratch.plain_yaml import parse_yaml
-from gpt_from_scratch.reading import read_text
+from gpt_from_scratch.files.reading import read_text
+from gpt_from_scratch.params.plain_yaml import parse_yaml
+from gpt_from_scratch.params.sections import Number
 
 FOLDER = "experiments"
 LARGEST_FILE = 2**18

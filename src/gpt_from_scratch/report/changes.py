@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gpt_from_scratch.files import read_json
-from gpt_from_scratch.report.git import git_output
+from gpt_from_scratch.files.writing import read_json
+from gpt_from_scratch.pipeline.git import git_output
 
 
 @dataclass(frozen=True)

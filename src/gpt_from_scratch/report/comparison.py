@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.report.git import git_output
+from gpt_from_scratch.pipeline.git import git_output
 
 MOST_POINTS = 40
 """Points of a curve: more are thinned, since a comment has little room."""

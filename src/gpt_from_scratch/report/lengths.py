@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from gpt_from_scratch.files import read_json
-from gpt_from_scratch.params import load_params
+from gpt_from_scratch.files.writing import read_json
+from gpt_from_scratch.params.sections import load_params
 
 
 def length_rows(root: Path) -> list[dict[str, Any]]:

@@ -15,8 +15,8 @@ from typing import Any
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.evaluation.instructions import rouge_l
 from gpt_from_scratch.evaluation.results import figure_text, own_rows
-from gpt_from_scratch.files import read_json, write_text
-from gpt_from_scratch.fingerprint import fingerprint, short
+from gpt_from_scratch.files.writing import read_json, write_text
+from gpt_from_scratch.pipeline.fingerprint import fingerprint, short
 from gpt_from_scratch.report.changes import metric_changes
 from gpt_from_scratch.report.charts import Chart, confusion_chart, diagonal_chart, line_chart
 from gpt_from_scratch.report.lengths import length_rows

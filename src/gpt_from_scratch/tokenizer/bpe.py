@@ -14,8 +14,8 @@ from typing import Any
 import tiktoken
 
 from gpt_from_scratch.errors import InputError, shown
-from gpt_from_scratch.files import read_json
-from gpt_from_scratch.reading import read_text
+from gpt_from_scratch.files.reading import read_text
+from gpt_from_scratch.files.writing import read_json
 
 END_OF_TEXT = "<|endoftext|>"
 

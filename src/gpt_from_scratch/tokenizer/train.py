@@ -16,8 +16,8 @@ from pathlib import Path
 import regex
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.files import write_text
-from gpt_from_scratch.reading import read_text
+from gpt_from_scratch.files.reading import read_text
+from gpt_from_scratch.files.writing import write_text
 from gpt_from_scratch.tokenizer.bpe import END_OF_TEXT, PATTERN, byte_symbols
 
 Pair = tuple[int, int]

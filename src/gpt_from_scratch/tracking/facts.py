@@ -19,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from gpt_from_scratch.files import sha256
+from gpt_from_scratch.files.writing import sha256
 
 # What the pipeline itself writes does not make the code another one.
 _WRITTEN_BY_THE_PIPELINE = ("dvc.lock", "metrics")

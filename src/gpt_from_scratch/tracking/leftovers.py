@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gpt_from_scratch.project import project_home
+from gpt_from_scratch.pipeline.project import project_home
 from gpt_from_scratch.tracking.outbox import Outbox
 from gpt_from_scratch.tracking.server import Tracking, one_line, without_password
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from gpt_from_scratch.params import load_params
+from gpt_from_scratch.params.sections import load_params
 from gpt_from_scratch.tracking.facts import as_param, flatten
 
 NOTE = "mlflow.note.content"

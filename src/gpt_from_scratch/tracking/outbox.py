@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gpt_from_scratch.files import write_text
+from gpt_from_scratch.files.writing import write_text
 from gpt_from_scratch.tracking.server import Tracking, one_line
 
 log = logging.getLogger(__name__)

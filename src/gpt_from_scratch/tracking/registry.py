@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from gpt_from_scratch.dvc_outs import cached_file
-from gpt_from_scratch.links import place
-from gpt_from_scratch.project import project_home
+from gpt_from_scratch.pipeline.dvc import cached_file
+from gpt_from_scratch.pipeline.project import project_home
+from gpt_from_scratch.tracking.reflink import place
 from gpt_from_scratch.tracking.server import Tracking, is_server
 from gpt_from_scratch.tracking.signatures import Served
 

@@ -11,9 +11,8 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.interruption import uninterrupted
-from gpt_from_scratch.params import Params
-from gpt_from_scratch.tracking.curves import Speed, Thinner
+from gpt_from_scratch.params.sections import Params
+from gpt_from_scratch.pipeline.signals import uninterrupted
 from gpt_from_scratch.tracking.facts import as_param, flatten, git_tags, legal, machine_tags, memory_metrics
 from gpt_from_scratch.tracking.leftovers import Sent, end_abandoned, pending_folder, reopen, replay, row_key
 from gpt_from_scratch.tracking.notes import NOTE, edits, run_name, stage_note
@@ -21,6 +20,7 @@ from gpt_from_scratch.tracking.outbox import Message, Outbox, Point
 from gpt_from_scratch.tracking.server import Tracking, check_server, connect, is_server, one_line, tracking_uri
 from gpt_from_scratch.tracking.server import without_password as shown
 from gpt_from_scratch.tracking.system import Machine
+from gpt_from_scratch.tracking.thinning import Speed, Thinner
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.project import project_home
+from gpt_from_scratch.pipeline.project import project_home
 from gpt_from_scratch.tracking.notes import EXPERIMENT_NOTE, NOTE
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def _warn_if_moved(location: str, artifacts: Path) -> None:
     if location != artifacts.as_uri():
         log.warning(
             "MLflow: the project has been moved: the runs' files are looked for, and written, under %s instead of %s; "
-            "cure: python -m gpt_from_scratch.tracking.moved",
+            "cure: python -m gpt_from_scratch.tracking.relocate",
             location,
             artifacts.as_uri(),
         )

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gpt_from_scratch.params import Params
+from gpt_from_scratch.params.sections import Params
 from gpt_from_scratch.tracking.facts import as_param, flatten, legal
 from gpt_from_scratch.tracking.run import StageRun
 from gpt_from_scratch.tracking.server import Tracking, connect, one_line

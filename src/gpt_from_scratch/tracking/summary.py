@@ -21,9 +21,9 @@ from typing import Any
 import yaml
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.files import read_json
-from gpt_from_scratch.params import load_params
-from gpt_from_scratch.project import project_home
+from gpt_from_scratch.files.writing import read_json
+from gpt_from_scratch.params.sections import load_params
+from gpt_from_scratch.pipeline.project import project_home
 from gpt_from_scratch.tracking.facts import as_param, flatten, git_tags, legal, machine_tags
 from gpt_from_scratch.tracking.notes import NOTE, edits, run_name, summary_note
 from gpt_from_scratch.tracking.outbox import Outbox, Point

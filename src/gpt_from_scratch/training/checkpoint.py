@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.files import new_folder, sha256, write_text
+from gpt_from_scratch.files.writing import new_folder, sha256, write_text
 
 log = logging.getLogger(__name__)
 

@@ -15,13 +15,13 @@ from gpt_from_scratch.training.journal import Journal, Listener
 from gpt_from_scratch.training.loop import train
 from gpt_from_scratch.training.optimizer import Schedule, build_optimizer
 from gpt_from_scratch.training.precision import accelerated
-from gpt_from_scratch.training.processes import ALONE, Group
+from gpt_from_scratch.training.process_group import ALONE, Group
 from gpt_from_scratch.training.resuming import Saver
-from gpt_from_scratch.training.spread import Spread
+from gpt_from_scratch.training.sharding import Spread
 from gpt_from_scratch.training.tasks import Batch, Task, mean_loss
 
 if TYPE_CHECKING:
-    from gpt_from_scratch.params import Training
+    from gpt_from_scratch.params.sections import Training
 
 
 @dataclass

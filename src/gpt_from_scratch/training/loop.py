@@ -16,10 +16,10 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.interruption import uninterrupted
-from gpt_from_scratch.training.processes import ALONE, Group
+from gpt_from_scratch.pipeline.signals import uninterrupted
+from gpt_from_scratch.training.process_group import ALONE, Group
 from gpt_from_scratch.training.random_state import RandomState
-from gpt_from_scratch.training.spread import exchanging, whole
+from gpt_from_scratch.training.sharding import exchanging, whole
 from gpt_from_scratch.training.tasks import Batch, Task, mean_loss
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.training.processes import ALONE, Group
+from gpt_from_scratch.training.process_group import ALONE, Group
 from gpt_from_scratch.training.tasks import Batch, Task
 
 Precision = Literal["fp32", "bf16"]

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from gpt_from_scratch.training.packing import pack
 from gpt_from_scratch.training.precision import Precision, autocast
-from gpt_from_scratch.training.processes import ALONE, Group
+from gpt_from_scratch.training.process_group import ALONE, Group
 from gpt_from_scratch.training.tasks import IGNORED, Batch, fused
 
 

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.interruption import uninterrupted
+from gpt_from_scratch.pipeline.signals import uninterrupted
 from gpt_from_scratch.training.checkpoint import KEPT, Checkpoints, read_checkpoint
 from gpt_from_scratch.training.loop import Position
-from gpt_from_scratch.training.processes import ALONE, Group
+from gpt_from_scratch.training.process_group import ALONE, Group
 from gpt_from_scratch.training.random_state import RandomState
-from gpt_from_scratch.training.spread import Spread, part, whole
+from gpt_from_scratch.training.sharding import Spread, part, whole
 
 log = logging.getLogger(__name__)
 

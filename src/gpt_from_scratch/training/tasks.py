@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from gpt_from_scratch.model.sequences import DecidingToken, Sequences, first_tokens, mean_tokens
 from gpt_from_scratch.training.cross_entropy import cross_entropy
 from gpt_from_scratch.training.packing import pack
-from gpt_from_scratch.training.processes import ALONE, Group
+from gpt_from_scratch.training.process_group import ALONE, Group
 
 Batch = tuple[Tensor | Sequences, Tensor] | tuple[Tensor, Tensor, Tensor]
 """Inputs, token ids `[batch, tokens]`, and targets: token ids `[batch, tokens]` or class numbers `[batch]`.

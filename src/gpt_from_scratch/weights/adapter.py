@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from gpt_from_scratch.files import write_json
+from gpt_from_scratch.files.writing import write_json
 from gpt_from_scratch.model.gpt import GPTModel
 from gpt_from_scratch.model.lora import LinearWithLoRA, LoRALayer
 from gpt_from_scratch.weights.layout import gpt2_tensors

@@ -18,7 +18,7 @@ from typing import Any, get_args
 import torch
 
 from gpt_from_scratch.errors import InputError, shown
-from gpt_from_scratch.files import read_json, write_json
+from gpt_from_scratch.files.writing import read_json, write_json
 from gpt_from_scratch.model.config import GPTConfig, Kernels
 from gpt_from_scratch.model.gpt import GPTModel
 from gpt_from_scratch.model.sequences import DecidingToken

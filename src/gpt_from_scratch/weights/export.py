@@ -12,10 +12,10 @@ from typing import Any, Literal
 import torch
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.files import write_text
+from gpt_from_scratch.files.writing import write_text
 from gpt_from_scratch.model.config import GPTConfig
 from gpt_from_scratch.model.gpt import GPTModel
-from gpt_from_scratch.weights.card import model_card
+from gpt_from_scratch.report.card import model_card
 from gpt_from_scratch.weights.classifier import ClassifierInfo, load_classifier, save_classifier
 from gpt_from_scratch.weights.huggingface import load_facts, load_model, save_model
 from gpt_from_scratch.weights.pth import load_pth, save_pth

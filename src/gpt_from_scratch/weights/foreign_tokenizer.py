@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt_from_scratch.errors import InputError, shown
-from gpt_from_scratch.files import read_json, write_text
+from gpt_from_scratch.files.writing import read_json, write_text
 from gpt_from_scratch.tokenizer.bpe import END_OF_TEXT, load_tokenizer
 
 _FILES = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))

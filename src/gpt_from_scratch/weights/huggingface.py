@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.files import write_json
+from gpt_from_scratch.files.writing import write_json
 from gpt_from_scratch.model.config import GPTConfig, Kernels
 from gpt_from_scratch.model.gpt import GPTModel
 from gpt_from_scratch.weights.config_file import load_config, load_facts, write_config, write_tokenizer

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from gpt_from_scratch.errors import InputError, named, shown
-from gpt_from_scratch.files import read_json
+from gpt_from_scratch.files.writing import read_json
 from gpt_from_scratch.model.config import GPT2_SIZES, GPTConfig
 from gpt_from_scratch.model.gpt import GPTModel
 from gpt_from_scratch.weights.layout import GPT2Tensor, check_finite, empty_model, fill_model, gpt2_tensors

@@ -17,7 +17,7 @@ import google_crc32c
 from numpy.typing import NDArray
 
 from gpt_from_scratch.errors import InputError, named, reason
-from gpt_from_scratch.reading import read_bytes
+from gpt_from_scratch.files.reading import read_bytes
 from gpt_from_scratch.weights.openai_entry import Damaged, Entry, read_entry, read_header, read_number
 
 _LARGEST_INDEX = 2**20  # bytes; the largest GPT-2's has some 20,000

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.files import write_text
+from gpt_from_scratch.files.writing import write_text
 from gpt_from_scratch.model.config import GPTConfig
 from gpt_from_scratch.tokenizer.bpe import tokenizer_files
 from gpt_from_scratch.weights.layout import GPT2Tensor

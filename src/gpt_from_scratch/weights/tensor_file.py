@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from gpt_from_scratch.errors import InputError, named, reason, shown
-from gpt_from_scratch.files import read_json
-from gpt_from_scratch.reading import parse_json
+from gpt_from_scratch.files.reading import parse_json
+from gpt_from_scratch.files.writing import read_json
 from gpt_from_scratch.weights.layout import GPT2Tensor, check_finite
 
 FILE = "model.safetensors"

@@ -9,7 +9,7 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
-from gpt_from_scratch.data.messages import Messages
+from gpt_from_scratch.data.messages.messages import Messages
 from gpt_from_scratch.evaluation.classification import probabilities
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.tracking.served.requests import texts

@@ -9,7 +9,7 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
-from gpt_from_scratch.data.instructions import Entry, format_prompt
+from gpt_from_scratch.data.instructions.entries import Entry, format_prompt
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.tracking.served.requests import Sampling, continuations, texts
 from gpt_from_scratch.weights.huggingface import load_model

@@ -1,0 +1,1 @@
+"""Downloads: sources, transfer, verification, the folder of fetched data."""

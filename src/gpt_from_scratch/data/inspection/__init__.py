@@ -1,0 +1,1 @@
+"""Statistics of data sets: lengths, duplicates, leaks; `gpt data check`."""

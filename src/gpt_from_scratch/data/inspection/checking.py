@@ -1,0 +1,143 @@
+"""Looking at data sets, of whichever of the three kinds they are: what `gpt data check` does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from gpt_from_scratch.data.fetch.raw import named_file, raw_file
+from gpt_from_scratch.data.inspection.statistics import instruction_statistics, message_statistics, text_statistics
+from gpt_from_scratch.data.instructions.entries import read_entries
+from gpt_from_scratch.data.messages.labelled import class_names, read_table
+from gpt_from_scratch.data.messages.spam import LABELS, read_messages
+from gpt_from_scratch.data.text.documents import find_files, read_documents
+from gpt_from_scratch.errors import InputError, named, shown
+from gpt_from_scratch.params.sections import BOOK_INSTRUCTIONS, Params
+from gpt_from_scratch.tokenizer.bpe import load_tokenizer
+
+_EXCERPT = 70
+
+
+class Checker:
+    """Measures data sets as the present parameters would use them.
+
+    Args:
+        root: the project's folder. Its tokenizer is the fetched one, or before that the sample's.
+        params: the split, the longest sequence and the data sets that are looked at when none is named.
+        threshold: cosine from which two instructions nearly equal each other.
+        most: pairs of them to name.
+    """
+
+    def __init__(self, root: Path, params: Params, threshold: float, most: int) -> None:
+        self._root, self._params = root, params
+        self._threshold, self._most = threshold, most
+        folders = (root / "data" / "raw" / "bpe", root / "data" / "sample" / "bpe")
+        self._bpe = next((folder for folder in folders if folder.is_dir()), folders[0])
+        self._tokenizer = load_tokenizer(self._bpe)
+
+    def present(self) -> Iterator[dict[str, Any]]:
+        """Yield what is found in the three data sets of the parameters.
+
+        Raises:
+            InputError: when one of them was not fetched, or cannot be read.
+        """
+        raw, params = self._root / "data" / "raw", self._params
+        corpus, data = params.pretrain.corpus, params.classify.data
+        text = raw_file(raw, "text.txt") if corpus.is_book else self._root / corpus.path
+        yield self._text(text, list(corpus.files), corpus.strip_gutenberg)
+        if data.is_book:
+            yield self._messages(raw_file(raw, "SMSSpamCollection"), None, None)
+        else:
+            yield self._messages(self._root / data.path, data.text, data.label)
+        yield self._instructions(named_file(raw, params.instruct.data))
+
+    def file(self, path: Path, text: str | None, label: str | None) -> dict[str, Any]:
+        """Return what is found in one file.
+
+        It is taken for instructions if its name ends in `.json`; for labelled texts if in `.csv` or `.tsv`, or if its
+        first line begins as the SMS Spam Collection's do; and else for plain text.
+
+        Args:
+            text, label: names of the columns in a CSV or TSV file.
+
+        Raises:
+            InputError: when it cannot be read as what it is taken for.
+        """
+        if path.suffix == ".json":
+            return self._instructions(path)
+        if _is_collection(path):
+            return self._messages(path, None, None)
+        if path.suffix in (".csv", ".tsv"):
+            return self._messages(path, text or "text", label or "label")
+        if not path.is_file():
+            raise InputError(f"{path}: expected a file, found none")
+        return self._text(path, [], False)
+
+    def _instructions(self, path: Path) -> dict[str, Any]:
+        params = self._params.instruct
+        found = instruction_statistics(
+            read_entries(path, empty_answers=path != self._root / BOOK_INSTRUCTIONS),
+            self._tokenizer,
+            train_fraction=params.train_fraction,
+            test_fraction=params.test_fraction,
+            max_length=params.max_length,
+            threshold=self._threshold,
+            most=self._most,
+        )
+        return {**self._head(path, "instructions"), "threshold": self._threshold, **found}
+
+    def _messages(self, path: Path, text: str | None, label: str | None) -> dict[str, Any]:
+        split = self._params.split_spam
+        if text is None or label is None:
+            messages, labels = read_messages(path, split.recipe), LABELS
+        else:
+            messages = read_table(path, text, label)
+            labels = class_names(messages)
+        head = {**self._head(path, "labelled texts"), "recipe": split.recipe}
+        return {**head, **message_statistics(messages, labels, self._tokenizer, split)}
+
+    def _text(self, path: Path, patterns: list[str], strip_gutenberg: bool) -> dict[str, Any]:
+        documents = read_documents(find_files(path, patterns), strip_gutenberg)
+        return {**self._head(path, "plain text"), **text_statistics(documents, self._tokenizer)}
+
+    def _head(self, path: Path, kind: str) -> dict[str, Any]:
+        inside = path.is_relative_to(self._root)
+        return {
+            "file": str(path.relative_to(self._root) if inside else path),
+            "kind": kind,
+            "tokenizer": f"{self._bpe.relative_to(self._root)}, {self._tokenizer.n_vocab:,} tokens",
+        }
+
+
+def _is_collection(path: Path) -> bool:
+    """Say whether a file begins as the SMS Spam Collection's lines do; a missing or unreadable one does not."""
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(8).startswith(tuple(f"{label}\t".encode() for label in LABELS))
+    except OSError:
+        return False
+
+
+def as_table(found: Mapping[str, Any]) -> str:
+    """Return what was found in a data set as lines for the terminal."""
+    lines = [f"{found['file']}: {found['kind']}"]
+    for key, value in list(found.items())[2:]:
+        lines.append(f"  {key.replace('_', ' '):36}{_shown(value)}".rstrip())
+        if isinstance(value, Mapping):
+            lines += [_pair(pair) for pair in value.get("closest", ())]
+    return "\n".join(lines)
+
+
+def _pair(pair: Mapping[str, Any]) -> str:
+    texts = (shown(pair[key][:_EXCERPT]) for key in ("text", "other_text"))
+    left, right = (f"entry {pair[key]} {text}" for key, text in zip(("entry", "other"), texts, strict=True))
+    return f"    {pair['similarity']:.3f}  {left}\n           {right}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{named(name)} {_shown(item)}" for name, item in value.items() if name != "closest")
+    return f"{value:,}" if isinstance(value, int) else f"{value:,g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,1 @@
+"""Instructions, prompts and preference pairs (chapter 7)."""

@@ -1,0 +1,1 @@
+"""Labelled messages (chapter 6): reading, splitting, token ids."""

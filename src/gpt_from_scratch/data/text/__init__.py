@@ -1,0 +1,1 @@
+"""Texts for pretraining (chapter 2): files, corpora, token ids on disk."""

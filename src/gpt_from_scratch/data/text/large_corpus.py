@@ -1,0 +1,72 @@
+"""A corpus of any size as token ids on disk: tokenised once, kept by the hash of all that decides it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpt_from_scratch.data.text.chunks import PIECE, SHARD, cut, shards
+from gpt_from_scratch.data.text.documents import find_files, read_documents
+from gpt_from_scratch.data.text.shards import shard_files, write_shards
+from gpt_from_scratch.data.text.token_map import TokenMap
+from gpt_from_scratch.files.writing import sha256
+from gpt_from_scratch.tokenizer.bpe import tokenizer_files
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LargeCorpus:
+    """A tokenised corpus.
+
+    Attributes:
+        tokens: all documents in the order of their files' names, with `<|endoftext|>` between them.
+        documents: how many files.
+        key: hash of the files, the settings and the tokenizer.
+    """
+
+    tokens: TokenMap
+    documents: int
+    key: str
+
+
+def open_corpus(
+    path: Path, patterns: Sequence[str], strip_gutenberg: bool, tokenizer_folder: Path, kept: Path
+) -> LargeCorpus:
+    """Return a corpus, tokenised now unless it was before.
+
+    Started by torchrun on several machines, each of which sees `kept`, they share the work.
+
+    Args:
+        path, patterns: as in `find_files`.
+        strip_gutenberg: as in `read_documents`.
+        tokenizer_folder: where the tokenizer's two files lie.
+        kept: the folder for the ids of all corpora.
+
+    Raises:
+        InputError: when a file is missing, unreadable, empty or not UTF-8.
+    """
+    from filelock import FileLock
+
+    documents = read_documents(find_files(path, patterns), strip_gutenberg)
+    facts = [[str(one.path.relative_to(path.parent)), one.start, one.end, one.sha256] for one in documents]
+    tokenizer = [sha256(file) for file in tokenizer_files(tokenizer_folder)]
+    key = hashlib.sha256(json.dumps([facts, tokenizer, PIECE, SHARD]).encode()).hexdigest()
+    folder = kept / key[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    groups = list(shards(cut(documents)))
+    node, nodes = (int(os.environ.get(name, value)) for name, value in (("GROUP_RANK", 0), ("GROUP_WORLD_SIZE", 1)))
+    with FileLock(folder / f"{node}.lock"):
+        write_shards(groups, tokenizer_folder, folder, node, nodes)
+    while len(finished := shard_files(folder)) < len(groups):
+        log.info("%d of %d shards are there; waiting for the other machines'", len(finished), len(groups))
+        time.sleep(5)
+    tokens = TokenMap([finished[number] for number in range(len(groups))])
+    log.info("%d files, %d tokens in %s", len(documents), len(tokens), folder)
+    return LargeCorpus(tokens, len(documents), key)

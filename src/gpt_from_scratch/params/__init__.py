@@ -1,0 +1,1 @@
+"""`params.yaml` as typed, validated objects; the profiles; the instruction pins."""

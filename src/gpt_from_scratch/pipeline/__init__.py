@@ -1,0 +1,1 @@
+"""The shell around a stage: DVC, git, signals, processes, checkpoints' folders."""

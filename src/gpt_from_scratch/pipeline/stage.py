@@ -1,0 +1,197 @@
+"""What the seven stage scripts share: parameters, the run that is tracked, and how errors end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.files.writing import read_json, sha256
+from gpt_from_scratch.params.sections import Params, load_params
+from gpt_from_scratch.pipeline.launcher import Place
+from gpt_from_scratch.pipeline.project import project_home
+from gpt_from_scratch.pipeline.signals import listen
+from gpt_from_scratch.pipeline.watchdog import end_with_parent
+from gpt_from_scratch.tracking.facts import state_of
+from gpt_from_scratch.tracking.run import StageRun, track_stage
+
+log = logging.getLogger(__name__)
+
+_TEMPLATE = re.compile(r"\$\{([\w.]+)\}")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage at work.
+
+    Attributes:
+        name: as in dvc.yaml.
+        root: the project's folder, or the copy of it that `dvc exp run --temp` works in.
+        params: all parameters.
+        run: takes losses, samples and files for MLflow.
+    """
+
+    name: str
+    root: Path
+    params: Params
+    run: StageRun
+
+    @property
+    def raw(self) -> Path:
+        """The fetched data."""
+        return self.root / "data" / "raw"
+
+    @property
+    def models(self) -> Path:
+        """The model folders."""
+        return self.root / "models"
+
+    @property
+    def metrics(self) -> Path:
+        """The small results that git holds."""
+        return self.root / "metrics"
+
+    @property
+    def downloads(self) -> Path:
+        """Files as they came from their hosts, kept from one run of a stage to the next; no output of any stage."""
+        return project_home(self.root) / ".cache" / "downloads"
+
+    @property
+    def corpora(self) -> Path:
+        """Large corpora as token ids, kept like the downloads."""
+        return project_home(self.root) / ".cache" / "corpora"
+
+    @property
+    def mirror(self) -> str | None:
+        """What `GPT_MIRROR` names; a relative folder counts from the project's folder."""
+        mirror = os.environ.get("GPT_MIRROR")
+        if not mirror or mirror.startswith(("http://", "https://")):
+            return mirror or None
+        return str(project_home(self.root) / mirror)
+
+    def data_facts(self) -> dict[str, str]:
+        """Return which data are used, as every result says it: `{"data": "sample"}` or `upstream`."""
+        return {"data": read_json(self.raw / "sources.json")["data"]}
+
+    def message_facts(self) -> dict[str, str]:
+        """Return the same for the labelled messages: the path of the file, where it is the user's own."""
+        data = self.params.classify.data
+        return self.data_facts() if data.is_book else {"data": data.path}
+
+    def use_dataset(self, path: Path, context: str) -> None:
+        """Note a file as an input of the run, by its hash."""
+        self.run.dataset(path.name, path.relative_to(self.root), sha256(path), context)
+
+    def say_cut(self, number: int, what: str) -> None:
+        """Warn that sequences were cut, if any were."""
+        if number:
+            log.warning("%d %s longer than allowed: cut", number, what)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What decides a stage's results, as dvc.yaml declares it.
+
+    Attributes:
+        params: all parameters.
+        keys: those that the stage depends on, by section.
+        deps: the files and folders that it depends on.
+    """
+
+    params: Params
+    keys: dict[str, Any]
+    deps: list[Path]
+
+
+def run_stage(name: str, root: Path, body: Callable[[Stage], None]) -> None:
+    """Run a stage without a training and end the process with 0, or with 1 and one line that says what is wrong.
+
+    Args:
+        name: as in dvc.yaml.
+        root: the project's folder.
+        body: the stage's work.
+    """
+    with stage_process(name, root):
+        if (size := Place.here().size) > 1:
+            raise InputError(f"expected one process, found {size}: only trainings take several")
+        declared = read_declared(root, name)
+        state = state_of(declared.keys, declared.deps)
+        with track_stage(root, name, declared.keys, declared.params.profile, state=state) as run:
+            body(Stage(name, root, declared.params, run))
+
+
+@contextmanager
+def stage_process(name: str, root: Path) -> Iterator[None]:
+    """Turn this process into a stage's: signals are listened to, and errors that a user can mend end it in one line."""
+    _quiet_environment()
+    place = Place.here()
+    if not place.first:
+        name = f"{name}[{place.rank}]"
+    level = logging.INFO if place.first else logging.ERROR  # what the others would say, the first one says
+    logging.basicConfig(level=level, format=f"{name}: %(message)s", stream=sys.stderr)
+    listen()
+    if place.meeting:
+        end_with_parent(at_once=True)
+    elif not {"DVC_STAGE", "TORCHELASTIC_RUN_ID"}.isdisjoint(os.environ):
+        end_with_parent()
+    began = time.monotonic()
+    try:
+        os.chdir(root)
+        yield
+    except InputError as error:
+        sys.exit(f"{name}: error: {error}")
+    except FileNotFoundError as error:
+        sys.exit(f"{name}: error: {error.filename}: file not found")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    if place.first:
+        print(f"{name}: done in {time.monotonic() - began:.0f} s", file=sys.stderr)
+
+
+def read_declared(root: Path, name: str) -> Declared:
+    """Return what decides a stage's results.
+
+    Raises:
+        InputError: when params.yaml is not valid.
+    """
+    params = load_params(Path("params.yaml"))
+    stage = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"][name]
+    values = params.model_dump(mode="json")
+    deps = [root / _TEMPLATE.sub(lambda match: _value(values, match[1]), dep) for dep in stage.get("deps", [])]
+    keys: dict[str, Any] = {}
+    for key in stage.get("params", []):
+        section, _, field = key.partition(".")
+        if field:
+            keys.setdefault(section, {})[field] = values[section][field]
+        else:
+            keys[section] = values[section]
+    return Declared(params, keys, [dep for dep in deps if dep.exists()])
+
+
+def _value(values: Any, key: str) -> str:
+    """Return what stands under a key such as `classify.base`."""
+    for part in key.split("."):
+        values = values[part]
+    return values
+
+
+def _quiet_environment() -> None:
+    """Switch off what the libraries would send or print on their own."""
+    for variable, value in {
+        "DO_NOT_TRACK": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "MPLBACKEND": "Agg",
+    }.items():
+        os.environ.setdefault(variable, value)

@@ -1,0 +1,1 @@
+"""Commands for maintenance: doctor, resource estimates, cleaning, profiling, the reproduce check."""

@@ -1,0 +1,167 @@
+"""What a run takes of disk and memory: by the sizes of its models, and by what is trained of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gpt_from_scratch.model.config import GPT2_SIZES, GPTConfig
+from gpt_from_scratch.params.sections import Finetune, Params, Training
+from gpt_from_scratch.training.checkpoint import KEPT
+from gpt_from_scratch.weights.config_file import load_config
+from gpt_from_scratch.weights.layout import gpt2_tensors, parameter_count
+
+LIBRARIES = 1.0e9
+"""Bytes of memory that a stage's process takes before it holds a model; as measured, the most of any stage."""
+MARGIN = 1.5
+"""What a pass takes at its peak, of what it keeps for the gradients: as measured on the CPU, 1.1 to 1.5."""
+LONGEST_MESSAGE, LONGEST_INSTRUCTION = 257, 131
+"""Tokens of the longest ones, an instruction with its answer, in the book's and the sample's data."""
+SAMPLE_VOCABULARY = 1536
+"""Tokens of the tokenizer in data/sample."""
+ENVIRONMENT = 0.2e9
+"""Bytes of disk for data, curves and the tracking database."""
+HERE = Path()
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes of memory that a stage takes.
+
+    Attributes:
+        model: the process and its model: 4 bytes a weight, and 12 a trained one, for its gradient and AdamW's two
+            averages; or the model twice while it is read or written, where that is more.
+        batch: one pass, which keeps its intermediate results for the gradients; less with smaller batches.
+    """
+
+    model: float
+    batch: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return self.model + self.batch
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A training: its model, its passes, and how much of the model is trained: blocks, weights, outputs a token."""
+
+    cfg: GPTConfig
+    params: Training
+    length: int
+    blocks: int
+    trained: int
+    outputs: int
+
+    @property
+    def need(self) -> Need:
+        weights = parameter_count(self.cfg)
+        explicit = self.cfg.kernels == "explicit"
+        # As counted of the tensors that autograd keeps; dropout makes the fused attention keep its scores as well.
+        scores = 3 * self.cfg.n_heads * self.length if explicit or self.cfg.drop_rates.attn else 0
+        floats = self.blocks * ((34 if explicit else 18) * self.cfg.emb_dim + scores) + 4 * self.outputs
+        model = max(4 * weights + 12 * self.trained, 8 * weights)
+        return Need(LIBRARIES + model, MARGIN * 4.0 * self.params.batch_size * self.length * floats)
+
+    @property
+    def disk(self) -> float:
+        """Bytes of the checkpoints while it goes on."""
+        return (KEPT + 1) * 4.0 * (parameter_count(self.cfg) + 2 * self.trained)
+
+
+def lora_count(cfg: GPTConfig, rank: int, outputs: int) -> int:
+    """Return the number of parameters of low-rank updates of all linear layers, the head's `outputs` included."""
+    both_widths = cfg.emb_dim + outputs
+    for tensor in gpt2_tensors(cfg):
+        if tensor.transposed:
+            both_widths += len(tensor.parameters) * tensor.shape[0] + tensor.shape[1]
+    return rank * both_widths
+
+
+def memory_needs(params: Params, root: Path = HERE) -> dict[str, Need]:
+    """Return what each stage with a full model takes of memory, by the stage's name.
+
+    Args:
+        root: the project's folder, for a base that lies in `data/bases`.
+
+    Raises:
+        InputError: when there is no usable base there.
+
+    Messages and instructions are taken for as long as the longest in the data that come with the profiles.
+    """
+    largest = max(parameter_count(_gpt2(params, size, root)) for size in params.gpt2_sizes)
+    return {
+        "download_gpt2": Need(LIBRARIES + 8 * largest),
+        **{name: work.need for name, work in _trainings(params, root).items()},
+    }
+
+
+def disk_need(params: Params, root: Path = HERE) -> float:
+    """Return the bytes of disk that a run takes beside the environment; arguments as in `memory_needs`.
+
+    A fetched model lies there as its host gives it, as a model folder and in DVC's cache; a trained one as the two
+    last; and the checkpoints of one training at a time.
+    """
+    works = _trainings(params, root).values()
+    fetched = sum(parameter_count(_gpt2(params, size, root)) for size in params.gpt2_sizes)
+    trained = sum(parameter_count(work.cfg) for work in works)
+    return ENVIRONMENT + 4.0 * (3 * fetched + 2 * trained) + max(work.disk for work in works)
+
+
+def _trainings(params: Params, root: Path) -> dict[str, _Work]:
+    own, classify, instruct = params.pretrain, params.classify, params.instruct
+    pretrained = _pretrained(params)
+    classifier, assistant = (_base(params, section, root) for section in (classify, instruct))
+    block = _block_weights(classifier)
+    blocks, trained = {
+        "last_layer": (0, 0),
+        "last_block": (1, block),
+        "last_two_blocks": (2, 2 * block),
+        "all": (classifier.n_layers, parameter_count(classifier)),
+        "lora": (classifier.n_layers, lora_count(classifier, classify.lora.rank, outputs=2)),
+    }[classify.trainable]
+    length = min(classify.max_length or LONGEST_MESSAGE, classifier.context_length)
+    longest = min(LONGEST_INSTRUCTION, instruct.max_length)
+    if instruct.objective == "preferences":  # two answers to each
+        instruct = instruct.model_copy(update={"batch_size": 2 * instruct.batch_size})
+    instructing = _whole(assistant, instruct, longest)
+    if instruct.trainable == "lora":
+        updates = lora_count(assistant, instruct.lora.rank, assistant.vocab_size)
+        # Merging gives the head a matrix of its own.
+        instructing = replace(instructing, cfg=replace(assistant, tie_weights=False), trained=updates)
+    return {
+        "pretrain": _whole(pretrained, own, pretrained.context_length),
+        "finetune_classify": _Work(classifier, classify, length, blocks, trained, outputs=2),
+        "finetune_instruct": instructing,
+    }
+
+
+def _whole(cfg: GPTConfig, params: Training, length: int) -> _Work:
+    return _Work(cfg, params, length, cfg.n_layers, parameter_count(cfg), cfg.vocab_size)
+
+
+def _block_weights(cfg: GPTConfig) -> int:
+    return parameter_count(replace(cfg, n_layers=2)) - parameter_count(replace(cfg, n_layers=1))
+
+
+def _pretrained(params: Params) -> GPTConfig:
+    return GPTConfig(_vocabulary(params), **params.pretrain.model.model_dump())
+
+
+def _vocabulary(params: Params) -> int:
+    return SAMPLE_VOCABULARY if params.fetch_data.source == "sample" else GPTConfig().vocab_size
+
+
+def _base(params: Params, section: Finetune, root: Path) -> GPTConfig:
+    size = section.base.removeprefix("gpt2/")
+    cfg = _pretrained(params) if size == "pretrain" else _gpt2(params, size, root)
+    return replace(cfg, drop_rate=section.drop_rate, kernels=section.kernels)
+
+
+def _gpt2(params: Params, size: str, root: Path) -> GPTConfig:
+    if size == "custom":
+        return load_config(root / params.download_gpt2.path)
+    if size == "tiny":
+        return GPTConfig(_vocabulary(params), **params.download_gpt2.tiny.model_dump(), qkv_bias=True, tie_weights=True)
+    return GPT2_SIZES[size]

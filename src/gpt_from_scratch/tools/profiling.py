@@ -1,0 +1,175 @@
+"""Where a stage's time goes: PyTorch's profiler over a few updates of a training, or over the writing of answers.
+
+The stage's own code runs on its own parameters and inputs, and is stopped before it writes anything.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from gpt_from_scratch.data.fetch.raw import named_file
+from gpt_from_scratch.data.instructions.entries import read_entries, split_entries
+from gpt_from_scratch.data.instructions.prompts import style_of
+from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.evaluation.instructions import answers
+from gpt_from_scratch.params.sections import BOOK_INSTRUCTIONS, Params, load_params
+from gpt_from_scratch.pipeline.stage import Stage
+from gpt_from_scratch.pipeline.training_stage import TrainingStage
+from gpt_from_scratch.tokenizer.bpe import load_tokenizer
+from gpt_from_scratch.training.checkpoint import Checkpoints
+from gpt_from_scratch.training.environment import prepare
+from gpt_from_scratch.training.loop import Record
+from gpt_from_scratch.training.resuming import Saver
+from gpt_from_scratch.weights.huggingface import load_facts, load_model
+
+TRAININGS = {"pretrain": "pretrain", "finetune_classify": "classify", "finetune_instruct": "instruct"}
+"""The stages with a training, and the sections of their parameters."""
+
+WARM_UP = 2
+"""Updates before the profiler looks: the first ones allocate, and compile where that is asked for."""
+
+OPERATORS_SHOWN = 25
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a profile left.
+
+    Attributes:
+        trace: a file for chrome://tracing or ui.perfetto.dev.
+        table: the costliest operators, as text; in a file beside the trace too.
+        steps: updates, or tokens a row, that were looked at.
+        seconds: the time that they took, the profiler's own included.
+    """
+
+    trace: Path
+    table: str
+    steps: int
+    seconds: float
+
+
+def profile_stage(root: Path, name: str, steps: int, out: Path) -> Profile:
+    """Run a few steps of a stage under PyTorch's profiler; write `trace.json` and `operators.txt`.
+
+    Args:
+        root: the project's folder; nothing in it is written, in particular no output of a stage, checkpoint or run.
+        name: a stage with a training, or `evaluate`, of which the answers to a batch of test instructions are written.
+        steps: updates, or tokens of each answer.
+        out: the folder of the files.
+
+    Raises:
+        InputError: for another stage, a training that has too few updates, or inputs that are not there yet.
+    """
+    if name not in (*TRAININGS, "evaluate"):
+        raise InputError(f"stage: expected one that computes ({', '.join(TRAININGS)} or evaluate), found {name!r}")
+    params = load_params(root / "params.yaml")
+    watch = _Watch(steps)
+    try:
+        if name == "evaluate":
+            _write_answers(root, params, watch)
+        else:
+            _train(root, name, params, watch)
+    except FileNotFoundError as error:
+        raise InputError(f"{error.filename}: file not found; an earlier stage writes it: dvc repro {name}") from None
+    out.mkdir(parents=True, exist_ok=True)
+    watch.profiler.export_chrome_trace(str(out / "trace.json"))
+    order = "self_device_time_total" if torch.cuda.is_initialized() else "self_cpu_time_total"
+    table = watch.profiler.key_averages().table(sort_by=order, row_limit=OPERATORS_SHOWN, max_name_column_width=45)
+    (out / "operators.txt").write_text(table, encoding="utf-8")
+    return Profile(out / "trace.json", table, watch.steps, watch.seconds)
+
+
+class _Enough(Exception):
+    """The profile has what it needs."""
+
+
+class _Watch:
+    """In the place of a training's tracked run: starts and stops the profiler, and the training with it."""
+
+    def __init__(self, steps: int) -> None:
+        activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])]
+        self.profiler = profile(activities=activities)
+        self.steps, self.seconds = 0, 0.0
+        self.wanted = steps
+        self._last_epoch: int | None = None
+
+    def log(self, record: Record) -> None:
+        """Take note of a record of the training loop."""
+        if record.name == "grad_norm":  # an update's last record
+            if record.step + 1 == WARM_UP:
+                self.start()
+            self.steps = record.step + 1 - WARM_UP
+            if self.steps == self.wanted:
+                self.stop()
+                raise _Enough
+        elif record.name == "epoch" and record.epoch == self._last_epoch:
+            if self.steps < 1:
+                raise InputError(f"training: expected more than {WARM_UP} updates to profile, found {record.step + 1}")
+            self.stop()
+            raise _Enough
+
+    def dataset(self, *what: Any) -> None:
+        """Inputs are not noted."""
+
+    def until_epoch(self, last: int) -> Any:
+        """Stop at the end of this epoch at the latest, before the stage goes on to write its model."""
+        self._last_epoch = last
+        return self
+
+    def start(self) -> None:
+        """Begin to look."""
+        self.profiler.start()
+        self._began = time.perf_counter()
+
+    def stop(self) -> None:
+        """Look no longer."""
+        self.seconds = time.perf_counter() - self._began
+        self.profiler.stop()
+
+
+def _train(root: Path, name: str, params: Params, watch: _Watch) -> None:
+    section = getattr(params, TRAININGS[name])
+    # What is to be seen are updates, not the evaluations between them.
+    seldom = {"eval_every": 2**31 - 1, "eval_batches": 1}
+    params = params.model_copy(update={TRAININGS[name]: section.model_copy(update=seldom)})
+    with tempfile.TemporaryDirectory() as folder:
+        saver = Saver(Checkpoints(Path(folder)), every_seconds=float("inf"))
+        try:
+            _body(root, name)(TrainingStage(name, root, params, watch.until_epoch(section.epochs), saver))
+        except _Enough:
+            return
+
+
+def _body(root: Path, name: str) -> Callable[[Stage], None]:
+    """Return the function of a stage's script that does its work."""
+    script = root / "stages" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"stages.{name}", script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return getattr(module, name)
+
+
+def _write_answers(root: Path, params: Params, watch: _Watch) -> None:
+    device = prepare(params.runtime)
+    folder = root / "models" / "instruct"
+    model, tokenizer, style = load_model(folder, device=device), load_tokenizer(folder), style_of(load_facts(folder))
+    data = params.instruct.data
+    entries = read_entries(named_file(root / "data" / "raw", data), empty_answers=data != BOOK_INSTRUCTIONS)
+    test = split_entries(entries, params.instruct.train_fraction, params.instruct.test_fraction)[1]
+    batch = test[: params.evaluate.batch_size]
+    answers(model, tokenizer, batch, WARM_UP, len(batch), style=style)
+    watch.start()
+    answers(model, tokenizer, batch, watch.wanted, len(batch), style=style)
+    watch.stop()
+    watch.steps = watch.wanted

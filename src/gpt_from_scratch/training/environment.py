@@ -1,0 +1,58 @@
+"""What a training runs on, and what makes it give the same bits again."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING
+
+import torch
+
+from gpt_from_scratch.errors import InputError
+
+if TYPE_CHECKING:
+    from gpt_from_scratch.params.sections import Runtime
+
+log = logging.getLogger(__name__)
+
+
+def usable_cores() -> int:
+    """Return how many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device for `auto`, `cpu`, `cuda` or `mps`.
+
+    `auto` takes a CUDA GPU, else Apple's MPS, else the CPU, and warns about the last.
+
+    Raises:
+        InputError: when a device is named that PyTorch cannot use here.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(device for device, usable in available.items() if usable)
+        if name == "cpu":
+            log.warning("NO GPU FOUND: device 'auto' falls back to the CPU, on which full-size models train for hours")
+    elif not available[name]:
+        usable = ", ".join(device for device, present in available.items() if present)
+        raise InputError(f"runtime.device: {name!r} cannot be used on this machine; usable: {usable}")
+    return torch.device(name)
+
+
+def prepare(runtime: Runtime, processes: int = 1) -> torch.device:
+    """Set threads and determinism for this process, and return the device to work on.
+
+    Args:
+        processes: how many share this machine's cores.
+    """
+    if runtime.threads or processes > 1:
+        torch.set_num_threads(runtime.threads or max(1, usable_cores() // processes))
+    # cuBLAS needs a fixed workspace for reproducible sums, and reads it when its first handle is made.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(runtime.deterministic)
+    # Filling every new tensor finds reads of uninitialised memory, which no result here depends on, and costs time.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    return choose_device(runtime.device)

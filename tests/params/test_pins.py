@@ -1,0 +1,94 @@
+"""The pins of `runtime.portable`: set in time, or an error."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from gpt_from_scratch.params import pins
+from gpt_from_scratch.params.pins import PINS, pin_instructions
+
+pytestmark = pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64"), reason="pins instructions of x86-64 only"
+)
+
+TELL = """
+import os, sys
+from pathlib import Path
+from gpt_from_scratch.params.pins import PINS, pin_instructions
+pin_instructions(Path(sys.argv[1]))
+print([os.environ.get(name) for name in PINS])
+import torch
+print(torch.backends.cpu.get_cpu_capability())
+"""
+
+
+@pytest.fixture
+def project(root, tmp_path):
+    shutil.copy(root / "profiles/quick.yaml", tmp_path / "params.yaml")
+    return tmp_path
+
+
+def tell(root, project):
+    environment = {key: value for key, value in os.environ.items() if key not in PINS}
+    answer = subprocess.run(
+        [sys.executable, "-c", TELL, str(project)],
+        env=environment | {"PYTHONPATH": str(root / "src")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return answer.stdout.splitlines()
+
+
+def test_the_instructions_are_pinned_before_the_libraries_choose(root, project):
+    assert tell(root, project) == [str(list(PINS.values())), "AVX2"]
+
+
+def test_nothing_is_pinned_where_it_is_not_asked_for(root, project):
+    path = project / "params.yaml"
+    path.write_text(path.read_text().replace("portable: true", "portable: false"))
+    assert tell(root, project)[0] == str([None] * len(PINS))
+
+
+def test_too_late_is_an_error(project, monkeypatch):
+    import torch  # noqa: F401
+
+    with pytest.raises(RuntimeError, match="expected to come before numerical libraries, found"):
+        pin_instructions(project)
+
+
+@pytest.mark.parametrize(("flags", "lacks"), [("fma avx avx2", False), ("sse4_2 avx", True)])
+def test_a_processor_without_the_instructions_is_refused(project, tmp_path, monkeypatch, flags, lacks):
+    (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags\t\t: fpu {flags}\n")
+    monkeypatch.setattr(pins, "PROCESSOR", tmp_path / "cpuinfo")
+    monkeypatch.setattr(pins, "_NUMERICAL", ())
+    monkeypatch.setattr(os, "environ", {})
+    if lacks:
+        with pytest.raises(SystemExit, match="expected a processor with AVX2 and FMA"):
+            pin_instructions(project)
+    else:
+        pin_instructions(project)
+        assert PINS.items() <= os.environ.items()
+
+
+def test_a_mistake_in_the_parameters_is_left_to_the_stage(tmp_path):
+    (tmp_path / "params.yaml").write_text("nonsense")
+    pin_instructions(tmp_path)
+
+
+def test_every_stage_that_computes_pins_before_it_imports_a_library(root):
+    for name in ("download_gpt2", "pretrain", "finetune_classify", "finetune_instruct", "evaluate"):
+        text = (root / "stages" / f"{name}.py").read_text(encoding="utf-8")
+        before, _, _ = text.partition("    pin_instructions(ROOT)\n")
+        assert before != text
+        assert "import torch" not in before
+        imported = [line for line in before.splitlines() if line.lstrip().startswith(("import ", "from "))]
+        assert [line.split()[1] for line in imported] == [
+            *("__future__", "sys", "pathlib", "gpt_from_scratch.params.pins"),
+        ]
