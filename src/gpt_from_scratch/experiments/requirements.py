@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from gpt_from_scratch.experiments.settings import Planned
 from gpt_from_scratch.experiments.study import PipelineStudy
 from gpt_from_scratch.params.sections import Params
+from gpt_from_scratch.pipeline.git import git_output
 
 REAL = ("openai", "huggingface")
 _NAMED = 3
@@ -76,9 +76,7 @@ def _unlike(expected: Any, found: Any, key: str, indifferent: list[str]) -> Iter
 
 def _is_tracked(root: Path, file: str) -> bool:
     """Return whether an experiment's copy of the project gets the file: from git, or from DVC."""
-    names = [file, f"{file}.dvc"]
-    answer = subprocess.run(["git", "ls-files", "--", *names], cwd=root, capture_output=True, text=True)
-    return bool(answer.stdout.strip())
+    return bool(git_output(root, "ls-files", "--", file, f"{file}.dvc"))
 
 
 def _has_gpu() -> bool:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Literal
 
 from gpt_from_scratch.errors import InputError, shown
-from gpt_from_scratch.experiments.dvc_process import complaint, dvc
 from gpt_from_scratch.experiments.dvc_queue import run_queue
-from gpt_from_scratch.experiments.recorded import Recorded, head, recorded, untracked_code
+from gpt_from_scratch.experiments.recorded import Recorded, recorded, untracked_code
 from gpt_from_scratch.experiments.requirements import missing
 from gpt_from_scratch.experiments.settings import Planned, changes_of, experiment_name, override, plan, raw_params
 from gpt_from_scratch.experiments.study import PipelineStudy, Settings, Variant
+from gpt_from_scratch.pipeline.dvc import complaint, run_dvc
+from gpt_from_scratch.pipeline.git import head
 
 Say = Callable[[str], object]
 
@@ -143,7 +144,7 @@ def one_by_one(root: Path, study: PipelineStudy, waiting: Sequence[Planned], say
 def run_one(root: Path, study: PipelineStudy, planned: Planned, log: Path) -> Outcome:
     """Run one variant in a copy of the project, which sees what git or DVC knows."""
     began = time.monotonic()
-    code = dvc(root, arguments(study, planned, "--temp"), log)
+    code = run_dvc(root, arguments(study, planned, "--temp"), log)
     seconds = time.monotonic() - began
     if code:
         return Outcome(planned.name, "failed", seconds, complaint(log))
@@ -155,7 +156,7 @@ def run_queue_of(root: Path, study: PipelineStudy, waiting: Sequence[Planned], j
     outcomes, queued = [], []
     for planned in waiting:
         log = log_file(root, planned.name)
-        if dvc(root, arguments(study, planned, "--queue"), log):
+        if run_dvc(root, arguments(study, planned, "--queue"), log):
             outcomes.append(Outcome(planned.name, "failed", reason=complaint(log)))
             say(str(outcomes[-1]))
         else:

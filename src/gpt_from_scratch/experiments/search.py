@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.experiments.figures import figure
-from gpt_from_scratch.experiments.recorded import git, head, recorded
+from gpt_from_scratch.experiments.recorded import recorded
 from gpt_from_scratch.experiments.runner import forget, is_present, log_file, run_one
 from gpt_from_scratch.experiments.settings import changes_of, override, plan, raw_params
 from gpt_from_scratch.experiments.study import Axis, PipelineStudy, Settings, Space, Variant
+from gpt_from_scratch.pipeline.git import git_output, head
 
 if TYPE_CHECKING:
     import optuna
@@ -117,7 +118,7 @@ def open_search(root: Path, name: str) -> optuna.Study:
 def search_key(root: Path, space: Space, base: Mapping[str, Any], common: Settings) -> str:
     """Return a short hash of what a trial's figure depends on besides its own parameters."""
     fixed = {key: value for key, value in base.items() if key not in ("runtime", "profile")}
-    code = git(root, "rev-parse", "HEAD:src", "HEAD:stages", "HEAD:dvc.yaml") or ""
+    code = git_output(root, "rev-parse", "HEAD:src", "HEAD:stages", "HEAD:dvc.yaml") or ""
     content = [space.model_dump(mode="json"), fixed, common, code]
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:8]
 

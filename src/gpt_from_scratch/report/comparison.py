@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.pipeline.dvc import dvc_output
 from gpt_from_scratch.pipeline.git import git_output
 
 MOST_POINTS = 40
@@ -35,7 +34,7 @@ def comparison(root: Path, revision: str) -> str:
         raise InputError(f"revision: expected a commit that git knows, found {revision!r}")
     parts = [f"## Results beside those of `{revision}`"]
     for title, command in (("Metrics", "metrics"), ("Parameters", "params")):
-        parts += [f"### {title}", _dvc(root, command, "diff", "--md", revision) or "No difference."]
+        parts += [f"### {title}", dvc_output(root, command, "diff", "--md", revision) or "No difference."]
     parts.append("### Curves")
     drawn = [curve for row in CURVES if (curve := _curve(root, revision, *row))]
     return "\n\n".join([*parts, *(drawn or ["No difference."])]) + "\n"
@@ -73,10 +72,3 @@ def _even(points: Sequence[tuple[float, float]], last: float) -> Iterator[float]
 
 def _points(text: str, x: str, y: str) -> list[tuple[float, float]]:
     return [(float(row[x]), float(row[y])) for row in csv.DictReader(io.StringIO(text)) if row[y]]
-
-
-def _dvc(root: Path, *arguments: str) -> str:
-    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=root, capture_output=True, text=True)
-    if done.returncode:
-        raise InputError(f"dvc {' '.join(arguments)}: {done.stderr.strip().splitlines()[-1]}")
-    return done.stdout.strip()

@@ -6,8 +6,6 @@ import platform
 import re
 import shutil
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,7 +19,9 @@ from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.params.pins import has_effect
 from gpt_from_scratch.params.profiles import profiles
 from gpt_from_scratch.params.sections import Params, load_params
+from gpt_from_scratch.pipeline.dvc import dvc_output
 from gpt_from_scratch.pipeline.fingerprint import fingerprint, short
+from gpt_from_scratch.pipeline.git import git_output
 from gpt_from_scratch.pipeline.interrupted import unfinished
 from gpt_from_scratch.pipeline.project import project_home
 from gpt_from_scratch.tools.estimates import Need, disk_need, memory_needs
@@ -97,19 +97,18 @@ def _results(root: Path, params: Params) -> Iterator[Finding]:
     if runtime.device != "cpu":
         yield Finding("differs", f"runtime.device is {runtime.device}: bits hold for this kind of device", "or set cpu")
     kept = ("src", "stages", "data/sample", "dvc.yaml", "requirements.lock")
-    if changed := _said(root, "git", "status", "--porcelain", "--", *kept).splitlines():
+    if changed := (git_output(root, "status", "--porcelain", "--", *kept) or "").splitlines():
         names = ", ".join(line[3:] for line in changed[:5]) + (" and more" if len(changed) > 5 else "")
         yield Finding("differs", f"changed since the last commit: {names}", "git diff shows it, git stash puts it away")
-    if "changed" in _said(root, sys.executable, "-m", "dvc", "status"):
+    if _out_of_date(root):
         yield Finding("note", "results are not up to date with the project", "dvc repro")
 
 
-def _said(root: Path, *command: str) -> str:
-    """Return what a command printed; nothing where there is no such command."""
+def _out_of_date(root: Path) -> bool:
     try:
-        return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
+        return "changed" in dvc_output(root, "status", seconds=60.0)
+    except InputError:
+        return False
 
 
 def _versions(root: Path) -> Iterator[Finding]:
