@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from benchmarks.row import Row, wait
+from benchmarks.row import Row
 from gpt_from_scratch.data.batching import instruction_loaders, message_loaders, text_loaders
 from gpt_from_scratch.data.text.corpus import TokenWindows
 from gpt_from_scratch.evaluation.classification import probabilities
 from gpt_from_scratch.evaluation.language import language_metrics, token_loss
+from gpt_from_scratch.experiments.timing import wait
 from gpt_from_scratch.generation import generate
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.model.config import GPT2_SIZES

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.row import Row, in_turn, matrix_product_flops
+from benchmarks.row import Row, matrix_product_flops
+from gpt_from_scratch.experiments.timing import in_turn
 from gpt_from_scratch.generation import generate, generate_each
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.model.int8 import to_int8

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.book_run import BOOK, BookRun, BookSizes
-from benchmarks.row import LeftOut, Row, in_turn, matrix_product_flops, wait
+from benchmarks.row import LeftOut, Row, matrix_product_flops
 from benchmarks.updates import OurUpdates, random_model, training_flops
+from gpt_from_scratch.experiments.timing import in_turn, wait
 from gpt_from_scratch.generation import generate
 from gpt_from_scratch.model import GPTConfig
 from gpt_from_scratch.model.config import GPT2_SIZES

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.row import Row, in_turn
+from benchmarks.row import Row
+from gpt_from_scratch.experiments.timing import in_turn
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.model.linear import Linear
 from gpt_from_scratch.training import LanguageModelling, build_optimizer

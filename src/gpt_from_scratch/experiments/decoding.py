@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gpt_from_scratch.experiments.measure import Measured, Say, in_turn, wait
+from gpt_from_scratch.experiments.timing import Say, Timing, in_turn, wait
 from gpt_from_scratch.generation import generate
 from gpt_from_scratch.model import GPTConfig, GPTModel, KVCache
 from gpt_from_scratch.model.layers import use_kernels
@@ -45,7 +45,7 @@ class GrowingCache:
         return self.layers[0].length
 
 
-def measure_decoding(names: list[str], sizes: Mapping[str, int], device: torch.device, say: Say) -> dict[str, Measured]:
+def measure(names: list[str], sizes: Mapping[str, int], device: torch.device, say: Say) -> dict[str, Timing]:
     """Time each way of decoding, on random weights and a random prompt.
 
     Raises:
@@ -74,7 +74,7 @@ def measure_decoding(names: list[str], sizes: Mapping[str, int], device: torch.d
     exact = {name: tokens for name, tokens in written.items() if name != "int8"}
     if any(not _same(model, prompt, tokens, next(iter(exact.values()))) for tokens in exact.values()):
         raise ValueError(f"expected the same tokens, found {exact}")
-    return {name: Measured({"tokens": sizes["new_tokens"] / seconds}) for name, seconds in times.items()}
+    return {name: Timing({"tokens": sizes["new_tokens"] / seconds}) for name, seconds in times.items()}
 
 
 @torch.inference_mode()

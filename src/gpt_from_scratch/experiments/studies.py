@@ -7,11 +7,12 @@ from pathlib import Path
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.experiments.figures import Row, rows
-from gpt_from_scratch.experiments.measure import Measured, measure, result_file
+from gpt_from_scratch.experiments.measure import measure, result_file
 from gpt_from_scratch.experiments.runner import Outcome, run_study
 from gpt_from_scratch.experiments.settings import read_change
 from gpt_from_scratch.experiments.study import Measurement, PipelineStudy, pipeline_study, read_study
 from gpt_from_scratch.experiments.table import flat, table
+from gpt_from_scratch.experiments.timing import Timing
 from gpt_from_scratch.files.writing import read_json
 from gpt_from_scratch.params.sections import load_params
 
@@ -114,7 +115,7 @@ def _measured(root: Path, name: str, study: Measurement) -> tuple[list[str], lis
     made = []
     for form in study.forms:
         if form.name in content["forms"]:
-            found = Measured(**content["forms"][form.name])
+            found = Timing(**content["forms"][form.name])
             made.append(Row(form, found.ours, found.marks))
     return [study.title, f"Published: {study.source}.", f"Here: {about}."], made
 

@@ -161,6 +161,9 @@ class Measurement(_Part):
     title: str
     source: str
     about: str = ""
+    module: Annotated[str, Field(pattern=r"^[a-z_]+$")] = Field(
+        description="the module in src/gpt_from_scratch/experiments whose function `measure` times the forms"
+    )
     columns: dict[str, Column]
     forms: list[Form]
     reduced: dict[str, int] = Field(description="sizes for two cores")
