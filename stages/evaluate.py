@@ -25,7 +25,7 @@ from tqdm import tqdm
 from gpt_from_scratch.data.fetch.raw import named_file
 from gpt_from_scratch.data.instructions.entries import Entry, Instructions, read_entries, split_entries
 from gpt_from_scratch.data.instructions.prompts import style_of
-from gpt_from_scratch.data.messages.labelled import as_words, read_class_names
+from gpt_from_scratch.data.messages.labelled import as_words
 from gpt_from_scratch.data.messages.messages import Messages, read_split
 from gpt_from_scratch.data.messages.spam import fold
 from gpt_from_scratch.data.text.corpus import TokenWindows
@@ -38,17 +38,18 @@ from gpt_from_scratch.evaluation.classification import (
     reliability_points,
     roc_points,
 )
-from gpt_from_scratch.evaluation.figures import confusion_figure, loss_figure
 from gpt_from_scratch.evaluation.instructions import answer_metrics, answers, cut_prompts, response_loss
 from gpt_from_scratch.evaluation.judge import Judge, judged, scores_of
 from gpt_from_scratch.evaluation.language import language_metrics, perplexity, samples
 from gpt_from_scratch.evaluation.published import by_step, compare
+from gpt_from_scratch.files.curves import read_curve
 from gpt_from_scratch.files.writing import read_json, write_csv, write_json
 from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.model.int8 import to_int8
 from gpt_from_scratch.params.sections import BOOK_INSTRUCTIONS
 from gpt_from_scratch.pipeline.fingerprint import environment_tags
 from gpt_from_scratch.pipeline.stage import Stage, run_stage
+from gpt_from_scratch.report.charts import classifier_charts, training_charts
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.tracking.registering import register_models
 from gpt_from_scratch.tracking.summary import write_summary
@@ -110,7 +111,7 @@ def evaluate(stage: Stage) -> None:
     stage.run.tags({**facts, **environment_tags(stage.root)})
     stage.run.table(results["published"], "published.json")
     stage.run.artifact(stage.metrics / "evaluation.json")
-    draw(stage, classifier)
+    draw(stage)
     write_summary(stage.root)
     for line in register_models(stage.root):
         log.info(line)
@@ -141,15 +142,14 @@ def evaluate_language(stage: Stage, device: Any) -> dict[str, Any]:
         params.top_k,
         params.seed,
     )
-    with (stage.metrics / "plots" / "pretrain.csv").open(encoding="utf-8") as file:
-        rows = [
-            {
-                "step": row["step"],
-                "train_perplexity": perplexity(float(row["train_loss"])),
-                "validation_perplexity": perplexity(float(row["validation_loss"])),
-            }
-            for row in csv.DictReader(file)
-        ]
+    rows = [
+        {
+            "step": row["step"],
+            "train_perplexity": perplexity(row["train_loss"]),
+            "validation_perplexity": perplexity(row["validation_loss"]),
+        }
+        for row in read_curve(stage.metrics / "plots" / "pretrain.csv")
+    ]
     write_csv(stage.metrics / "plots" / "perplexity.csv", rows)
     stage.run.metrics({f"language_model/{name}": value for name, value in metrics.items()})
     stage.run.table(written, "samples.json")
@@ -228,17 +228,12 @@ def ask(judge: Judge, entries: Sequence[Entry], texts: Sequence[str]) -> list[in
         return scores_of(judge, entries, texts, bar.update)
 
 
-def draw(stage: Stage, classifier: dict[str, Any]) -> None:
-    """Draw the curves and the confusion matrix for MLflow."""
+def draw(stage: Stage) -> None:
+    """Draw the charts for MLflow."""
+    plots = stage.metrics / "plots"
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for training in TRAININGS.values():
-            with (stage.metrics / "plots" / f"{training}.csv").open(encoding="utf-8") as file:
-                rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-            loss_figure(rows, folder / f"{training}.png", training)
-        labels = read_class_names(stage.root / "data" / "spam")
-        confusion_figure(classifier["test"]["confusion"], labels, folder / "confusion.png", "test messages")
-        for path in sorted(folder.iterdir()):
+        for chart_name, chart in {**training_charts(plots), **classifier_charts(plots)}.items():
+            chart.write_png(path := Path(name) / f"{chart_name}.png")
             stage.run.artifact(path, "plots")
 
 

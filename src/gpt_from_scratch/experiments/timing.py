@@ -1,4 +1,4 @@
-"""The timer of the measurements and benchmarks: several works in turn, in one run, medians. It needs PyTorch alone, when it waits."""
+"""The timer of measurements and benchmarks: several works in turn, in one run, medians; it needs PyTorch alone."""
 
 from __future__ import annotations
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.files.curves import parse_curve, read_curve
 from gpt_from_scratch.pipeline.dvc import dvc_output
 from gpt_from_scratch.pipeline.git import git_output
 
@@ -43,8 +42,9 @@ def comparison(root: Path, revision: str) -> str:
 def _curve(root: Path, revision: str, title: str, name: str, x: str, y: str) -> str | None:
     """Return one curve of both states; None if they are the same, or if it is missing."""
     path = root / "metrics" / "plots" / name
-    now = _points(path.read_text(encoding="utf-8"), x, y) if path.is_file() else []
-    before = _points(git_output(root, "show", f"{revision}:./metrics/plots/{name}") or "", x, y)
+    committed = git_output(root, "show", f"{revision}:./metrics/plots/{name}") or ""
+    curves = read_curve(path, optional=True), parse_curve(committed, f"{revision}: {name}")
+    now, before = ([(row[x], row[y]) for row in curve if row.get(y) is not None] for curve in curves)
     if now == before or not now:
         return None
     values = [value for _, value in before + now]
@@ -68,7 +68,3 @@ def _even(points: Sequence[tuple[float, float]], last: float) -> Iterator[float]
     number = min(MOST_POINTS, max(2, len(points)))
     for place in (last * index / (number - 1) for index in range(number)):
         yield [value for at, value in points if at <= place or at == points[0][0]][-1]
-
-
-def _points(text: str, x: str, y: str) -> list[tuple[float, float]]:
-    return [(float(row[x]), float(row[y])) for row in csv.DictReader(io.StringIO(text)) if row[y]]
