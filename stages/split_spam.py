@@ -11,9 +11,9 @@ sys.path.insert(0, str(ROOT / "src"))  # the source tree that this file lies in,
 from gpt_from_scratch.data.fetch.raw import raw_file
 from gpt_from_scratch.data.messages.labelled import class_names, read_table, write_class_names
 from gpt_from_scratch.data.messages.spam import LABELS, read_messages, split_messages, split_statistics
+from gpt_from_scratch.files.nested import flatten
 from gpt_from_scratch.files.writing import new_folder, write_json, write_text
 from gpt_from_scratch.pipeline.stage import Stage, run_stage
-from gpt_from_scratch.tracking.facts import flatten
 
 
 def split_spam(stage: Stage) -> None:

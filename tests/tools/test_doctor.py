@@ -16,6 +16,7 @@ from gpt_from_scratch.params.pins import PINS
 from gpt_from_scratch.pipeline.fingerprint import fingerprint, short
 from gpt_from_scratch.pipeline.interrupted import checkpoint_folder
 from gpt_from_scratch.tools import doctor
+from gpt_from_scratch.tracking.run_file import RunFile
 from gpt_from_scratch.training.checkpoint import Checkpoints
 
 
@@ -111,8 +112,11 @@ def test_what_makes_results_differ(project):
 
 def test_leftovers(project):
     Checkpoints(checkpoint_folder(project, "pretrain", "abc")).save(3, {"weights": {"w": torch.zeros(1)}}, {})
-    (project / ".mlflow-pending").mkdir()
-    (project / ".mlflow-pending/x.jsonl").touch()
+    run = RunFile.create(
+        project, {"uri": "http://127.0.0.1:1", "name": "x", "start": 0, "tags": {}, "checkpoints": None}
+    )
+    run.append("end", status="FINISHED", time=1)
+    run.close()
     found = "\n".join(lines(project, "note"))
     assert "unfinished training pretrain/abc  after step 3" in found
     assert "1 runs wait for the tracking server" in found

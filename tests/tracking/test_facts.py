@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
+from gpt_from_scratch.files.nested import flatten
 from gpt_from_scratch.tracking import facts
 
 
@@ -43,7 +44,7 @@ def test_the_state_follows_params_names_and_contents(tmp_path) -> None:
 
 def test_flatten_gives_the_leaves_nearest_to_the_root_first() -> None:
     content = {"a": {"b": {"c": 1}, "d": [1, 2]}, "e": "x"}
-    assert list(facts.flatten(content, ".").items()) == [("e", "x"), ("a.d", [1, 2]), ("a.b.c", 1)]
+    assert list(flatten(content).items()) == [("e", "x"), ("a.d", [1, 2]), ("a.b.c", 1)]
 
 
 def test_names_and_values_become_legal() -> None:

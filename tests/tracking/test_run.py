@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from gpt_from_scratch.params.sections import load_params
-from gpt_from_scratch.tracking import leftovers, outbox, run, system
-from gpt_from_scratch.tracking.outbox import Outbox
+from gpt_from_scratch.tracking import delivery, run, system
+from gpt_from_scratch.tracking.run_file import RunFile
 from gpt_from_scratch.tracking.server import connect, tracking_uri
 from gpt_from_scratch.training import Record
 
@@ -26,13 +26,13 @@ def pending(project) -> Path:
 @pytest.fixture
 def away(monkeypatch) -> Callable[..., None]:
     """A function that makes everything fail that is to be delivered, until called with False."""
-    deliver = Outbox.deliver
+    deliver = delivery.deliver
 
-    def fail(outbox, tracking):
+    def fail(tracking, file):
         raise ConnectionError("no route\nto host")
 
     def switch(is_away: bool = True) -> None:
-        monkeypatch.setattr(Outbox, "deliver", fail if is_away else deliver)
+        monkeypatch.setattr(run, "deliver", fail if is_away else deliver)
 
     return switch
 
@@ -41,9 +41,7 @@ def test_a_run_holds_what_the_stage_logged(project, runs, root, tmp_path) -> Non
     params = load_params(root / "profiles/book.yaml")
     picture = tmp_path / "curve.svg"
     picture.write_text("<svg/>")
-    with run.track_stage(
-        project, "whole", params, "book", {"data": "upstream"}, state="abc", counts="examples"
-    ) as stage:
+    with run.track_stage(project, "whole", params, "book", state="abc", counts="examples") as stage:
         for step in range(1000):
             for name, value in (("loss", 5.0 - step / 500), ("lr", 1e-4)):
                 stage.log(Record(step, name, value, 1, 8 * (step + 1)))
@@ -57,7 +55,7 @@ def test_a_run_holds_what_the_stage_logged(project, runs, root, tmp_path) -> Non
         stage.table([{"prompt": "c", "text": "d"}], "samples.json")
         stage.artifact(picture, "plots")
         stage.dataset("the-verdict.txt", "data/raw/text.txt", "0123456789abcdef" * 4, "training")
-        stage.tags({"pretrained": "synthetic", "converged": True})
+        stage.tags({"data": "upstream", "pretrained": "synthetic", "converged": True})
 
     (found,) = runs("whole")
     client = connect(project).client
@@ -131,7 +129,9 @@ def test_nothing_is_lost_when_the_tracking_goes_away_for_good(project, runs, pen
         warnings = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
         assert len(warnings) == 2
         assert "no route to host); the stage goes on" in warnings[0]
-        assert f"kept in {pending / (stage.run_id + '.jsonl')}" in warnings[1]
+        (kept,) = pending.glob("*.jsonl")
+        assert f"kept in {kept}" in warnings[1]
+        assert stage.run_id in kept.read_text()
         plot.write_text("as it is later")
         (before,) = runs("lost")
         assert before.info.status == "RUNNING"
@@ -157,7 +157,7 @@ def test_a_run_that_could_not_even_be_created_is_made_later(project, runs, away)
         stage.metrics({"accuracy": 0.5})
     assert stage.run_id is None
     away(False)
-    assert leftovers.replay(connect(project), project) == 1
+    assert delivery.deliver_left(connect(project), project) == 1
     (found,) = runs("unborn")
     assert (found.info.status, found.data.metrics["accuracy"]) == ("FINISHED", 0.5)
     assert found.data.params == {"lr": "0.1"}
@@ -187,10 +187,10 @@ def test_what_is_refused_does_not_block_the_rest(project, runs, caplog) -> None:
 
 
 def test_a_broken_file_store_keeps_no_figures_back(project, runs, monkeypatch, caplog) -> None:
-    def broken(client, run_id, message):
+    def broken(client, run, entry):
         raise ImportError("boto3 is missing")
 
-    monkeypatch.setitem(outbox._SENDERS, "text", broken)
+    monkeypatch.setitem(delivery._SENDERS, "text", broken)
     with run.track_stage(project, "files", {"lr": 1}, "quick") as stage:
         stage.text("a sample", "sample.txt")
         stage.metrics({"accuracy": 0.5})
@@ -198,7 +198,7 @@ def test_a_broken_file_store_keeps_no_figures_back(project, runs, monkeypatch, c
     assert (found.info.status, found.data.metrics["accuracy"]) == ("FINISHED", 0.5)
     assert "boto3 is missing" in caplog.text
     monkeypatch.undo()
-    assert leftovers.replay(connect(project), project) == 1
+    assert delivery.deliver_left(connect(project), project) == 1
     assert [file.path for file in connect(project).client.list_artifacts(stage.run_id)] == ["sample.txt"]
 
 
@@ -211,20 +211,28 @@ def test_a_lock_that_cannot_be_had_does_not_stop_the_stage(project, runs, monkey
         stage.metrics({"accuracy": 0.5})
     assert "read-only file system" in caplog.text
     monkeypatch.undo()
-    assert leftovers.replay(connect(project), project) == 1
+    assert delivery.deliver_left(connect(project), project) == 1
     assert runs("readonly")[0].data.metrics["accuracy"] == 0.5
 
 
 def test_other_addresses_and_broken_files_stay(project, pending, caplog) -> None:
     pending.mkdir(exist_ok=True)
     other, broken = pending / "other.jsonl", pending / "broken.jsonl"
-    Outbox("http://127.0.0.1:1", "elsewhere", 1, {}).save(other)
+    stored({"uri": "http://127.0.0.1:1", "name": "elsewhere"}, project).rename(other)
     broken.write_text("{")
-    assert leftovers.replay(connect(project), project) == 0
+    assert delivery.deliver_left(connect(project), project) == 0
     assert other.exists() and broken.exists()
     assert f"could not deliver {broken}" in caplog.text
     other.unlink()
     broken.unlink()
+
+
+def stored(header: dict, project: Path) -> Path:
+    """Return the file of a run that is over, and wholly undelivered."""
+    file = RunFile.create(project, {"start": 1, "tags": {}, "checkpoints": None, **header})
+    file.append("end", status="FINISHED", time=2)
+    file.close()
+    return file.path
 
 
 def test_the_runs_of_processes_that_are_gone_are_ended(project, runs) -> None:
@@ -243,7 +251,7 @@ def test_the_runs_of_processes_that_are_gone_are_ended(project, runs) -> None:
 def test_a_password_is_not_kept(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@host:1")
     stage = run.StageRun(tmp_path, "name", {}, {}, "tokens")
-    assert stage._outbox.uri == "http://host:1"
+    assert stage._header["uri"] == "http://host:1"
     assert "secret" in tracking_uri(tmp_path)
 
 
@@ -255,16 +263,18 @@ def train(stage: run.StageRun, steps: range, *, save_at: int | None = None) -> d
         if step % 50 == 0:
             stage.log(Record(step, "validation_loss", 4.0, 1, 8 * (step + 1)))
         if step == save_at:
-            carried = json.loads(json.dumps(stage.carried()))
+            carried = json.loads(json.dumps(stage.state_dict()))
     return carried
 
 
 @pytest.mark.parametrize("death", ["asked", "shot", "shot before anything was sent"])
-def test_a_run_goes_on_without_doubled_points(project, runs, death, monkeypatch) -> None:
+def test_a_run_goes_on_without_doubled_points(project, runs, death, pending, tmp_path) -> None:
     name = f"goes on, {death}"
+    checkpoints = {"checkpoints": tmp_path / "checkpoints"}
+    checkpoints["checkpoints"].mkdir()
     with run.track_stage(project, f"whole, {death}", {"a": 1}, "quick") as whole:
         train(whole, range(400))
-    first = run.track_stage(project, name, {"a": 1}, "quick").__enter__()
+    first = run.track_stage(project, name, {"a": 1}, "quick", **checkpoints).__enter__()
     if death == "asked":
         carried = train(first, range(300), save_at=299)
         first.__exit__(SystemExit, SystemExit(143), None)
@@ -273,7 +283,11 @@ def test_a_run_goes_on_without_doubled_points(project, runs, death, monkeypatch)
         carried = train(first, range(300), save_at=199)
         if death == "shot":
             assert first._flush()
-    with run.track_stage(project, name, {"a": 1}, "quick", earlier=carried) as second:
+        shoot(first)
+        with run.track_stage(project, f"between, {death}", {}, "quick"):
+            pass
+        assert runs(name)[0].info.status == "KILLED"
+    with run.track_stage(project, name, {"a": 1}, "quick", earlier=carried, **checkpoints) as second:
         assert second.run_id == first.run_id
         assert runs(name)[0].info.status == "RUNNING"
         train(second, range(carried_step(death), 400))
@@ -285,6 +299,15 @@ def test_a_run_goes_on_without_doubled_points(project, runs, death, monkeypatch)
     for metric in ("loss", "validation_loss", "duration_seconds"):
         points = [point.step for point in client.get_metric_history(second.run_id, metric)]
         assert points == [point.step for point in client.get_metric_history(whole.run_id, metric)], metric
+    assert (pending / carried["file"]).is_file()
+    checkpoints["checkpoints"].rmdir()
+    delivery.deliver_left(connect(project), project)
+    assert not list(pending.glob("*.jsonl"))
+
+
+def shoot(stage: run.StageRun) -> None:
+    """Do what the system does when a process is killed."""
+    stage._file.close()
 
 
 def carried_step(death: str) -> int:
@@ -295,7 +318,8 @@ def test_a_table_is_not_sent_twice(project, runs) -> None:
     first = run.track_stage(project, "table", {}, "quick").__enter__()
     first.table([{"text": "a"}], "samples.json")
     first._flush()
-    carried = first.carried()
+    carried = first.state_dict()
+    shoot(first)
     with run.track_stage(project, "table", {}, "quick", earlier=carried) as second:
         second.table([{"text": "a"}], "samples.json")
         second.dataset("x", "x.txt", "0" * 64, "training")
@@ -303,23 +327,85 @@ def test_a_table_is_not_sent_twice(project, runs) -> None:
     assert table["data"] == [["a"]]
 
 
-def test_a_deleted_run_begins_anew(project, runs) -> None:
-    with run.track_stage(project, "deleted", {}, "quick") as first:
+def test_a_deleted_run_begins_anew(project, runs, tmp_path) -> None:
+    with run.track_stage(project, "deleted", {}, "quick", checkpoints=tmp_path) as first:
         train(first, range(10))
-        carried = first.carried()
+        carried = first.state_dict()
     connect(project).client.delete_run(first.run_id)
-    with run.track_stage(project, "deleted", {}, "quick", earlier=carried) as second:
+    with run.track_stage(project, "deleted", {}, "quick", checkpoints=tmp_path, earlier=carried) as second:
         train(second, range(9, 20))
     assert [found.info.run_id for found in runs("deleted")] == [second.run_id] != [first.run_id]
+    history = connect(project).client.get_metric_history(second.run_id, "loss")
+    assert [point.step for point in history] == list(range(20))
+
+
+@pytest.mark.parametrize("lost", ["created", "delivered"])
+def test_a_process_killed_while_it_sends_doubles_nothing(project, runs, monkeypatch, lost) -> None:
+    """Killed before it noted the run's id, or before it noted that everything was sent."""
+    append = RunFile.append
+
+    def forget(run, kind, **content):
+        if kind != lost:
+            append(run, kind, **content)
+        elif kind == "created":
+            raise ConnectionError("killed")
+
+    name = f"{lost} was not noted"
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFile, "append", forget)
+        stage = run.track_stage(project, name, {"a": 1}, "quick").__enter__()
+        stage.metrics({"accuracy": 0.5}, 3)
+        stage.table([{"a": 1}], "rows.json")
+        stage.dataset("x", "x.txt", "0" * 64, "training")
+        assert stage._flush() is (lost == "delivered")
+    shoot(stage)
+    assert delivery.deliver_left(connect(project), project) == 1
+    (found,) = runs(name)
+    assert (found.info.status, found.data.params) == ("KILLED", {"a": "1"})
+    client = connect(project).client
+    assert len(client.get_metric_history(found.info.run_id, "accuracy")) == 1
+    assert len(found.inputs.dataset_inputs) == 1
+    table = json.loads(Path(client.download_artifacts(found.info.run_id, "rows.json")).read_text())
+    assert table["data"] == [[1]]
+
+
+def test_a_torn_last_line_is_dropped_and_a_live_run_left_alone(project, runs, pending) -> None:
+    with run.track_stage(project, "at work", {}, "quick") as stage:
+        assert delivery.deliver_left(connect(project), project) == 0
+        assert runs("at work")[0].info.status == "RUNNING"
+        stage.metrics({"accuracy": 0.5}, 1)
+        path = stage._file.path
+        shoot(stage)
+        with path.open("ab") as file:
+            file.write(b'{"kind": "points", "poi')
+        assert delivery.deliver_left(connect(project), project) == 1
+    assert runs("at work")[0].data.metrics["accuracy"] == 0.5
+
+
+def test_a_full_disk_costs_nothing_as_long_as_the_tracking_answers(project, runs, monkeypatch, caplog) -> None:
+    with run.track_stage(project, "full", {}, "quick") as stage:
+        with monkeypatch.context() as patch:
+            patch.setattr("os.write", lambda file, content: len(content) - 1)
+            stage.metrics({"accuracy": 0.5}, 1)
+            stage.metrics({"accuracy": 0.6}, 2)
+        assert not stage._file.stored
+        stage.metrics({"accuracy": 0.7}, 3)
+        assert stage._file.stored
+        lines = [json.loads(line) for line in stage._file.path.read_text().splitlines()]
+    points = [point for line in lines if line.get("kind") == "points" for point in line["points"]]
+    assert [point[1] for point in points if point[0] == "accuracy"] == [0.5, 0.6, 0.7]
+    assert caplog.text.count("cannot be written: no space left") == 1
+    assert runs("full")[0].data.metrics["accuracy"] == 0.7
 
 
 def test_a_table_grows_in_the_run_that_goes_on_and_holds_no_row_twice(project, runs) -> None:
     rows = [{"epoch": epoch, "text": "it — goes"} for epoch in (1, 2, 3)]
     first = run.track_stage(project, "grown table", {}, "quick").__enter__()
     first.table(rows[:1], "samples.json")
-    carried = first.carried()
+    carried = first.state_dict()
     first.table(rows[1:2], "samples.json")  # after the checkpoint, and sent before the end
     first._flush()
+    shoot(first)
     with run.track_stage(project, "grown table", {}, "quick", earlier=carried) as second:
         second.table(rows[1:2], "samples.json")
         second.table(rows[2:], "samples.json")
@@ -335,8 +421,9 @@ def test_what_the_machine_does_is_noted_and_goes_on_in_a_later_process(project, 
     first = run.track_stage(project, "machine", {}, "quick").__enter__()
     for seconds in range(0, 3600):
         first.metrics({"a": 1.0}, int(seconds))
-    carried = first.carried()
+    carried = first.state_dict()
     first._flush()
+    shoot(first)
     seconds = 3500.0
     with run.track_stage(project, "machine", {}, "quick", earlier=carried) as second:
         for seconds in range(3500, 4000):
@@ -359,7 +446,7 @@ def test_the_machine_is_noted_once_a_second_also_at_the_end_and_after_a_resumpti
     with run.track_stage(project, "train", {}, "quick") as first:
         first.text("a", "a.txt")
         first.text("b", "b.txt")
-        carried = first.carried()
+        carried = first.state_dict()
     monkeypatch.setattr(run.StageRun, "_seconds", lambda self: self._spent + 0.1)
     with run.track_stage(project, "train", {}, "quick", earlier=carried) as second:
         second.text("c", "c.txt")

@@ -7,9 +7,8 @@ import time
 import pytest
 
 from gpt_from_scratch.params.sections import Params, load_params
-from gpt_from_scratch.tracking.outbox import Outbox
 from gpt_from_scratch.tracking.run import track_stage
-from gpt_from_scratch.tracking.server import connect, without_password
+from gpt_from_scratch.tracking.server import connect
 from gpt_from_scratch.tracking.studies import log_study, stage_seconds
 
 
@@ -22,11 +21,10 @@ def stage_run(project):
         with run:
             pass
         tracking = connect(project)
-        outbox = Outbox(without_password(tracking.uri), stage, 0, {}, run.run_id)
-        outbox.points = [("duration_seconds", seconds, int(time.time() * 1000) + 1, 0)]
-        outbox.messages = [{"kind": "tags", "tags": {"dvc_experiment": experiment}}]
-        outbox.status, outbox.end = status, int(time.time() * 1000)
-        outbox.deliver(tracking)
+        client, now = tracking.client, int(time.time() * 1000)
+        client.log_metric(run.run_id, "duration_seconds", seconds, now + 1)
+        client.set_tag(run.run_id, "dvc_experiment", experiment)
+        client.set_terminated(run.run_id, status, now)
 
     return log
 

@@ -177,7 +177,7 @@ def scores_of(
 
 
 def judged(scores: Mapping[str, Sequence[int | None]]) -> dict[str, Any]:
-    """Return what all judges' scores come to: `judges`, and `judge_correlations` between each two of them.
+    """Return the figures of all judges' scores: `judges`, and `judge_correlations` between each two of them.
 
     A judge has `mean` (None without any score), `scored` and `unparsable`, which together are the answers. Two have
     Pearson's and Spearman's correlation over the answers that both scored, None where one of them always says the
@@ -194,9 +194,9 @@ def judged(scores: Mapping[str, Sequence[int | None]]) -> dict[str, Any]:
     frame = pd.DataFrame(scores, dtype=float)
     return {
         "judges": judges,
-        "judge_correlations": [
-            {"judges": list(pair), **_correlations(frame[list(pair)].dropna())} for pair in combinations(scores, 2)
-        ],
+        "judge_correlations": {
+            " and ".join(pair): _correlations(frame[list(pair)].dropna()) for pair in combinations(scores, 2)
+        },
     }
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -90,11 +91,16 @@ def complaint(log: Path) -> str:
     return reason(Exception(telling[-1]))
 
 
-def locked_outs(root: Path) -> dict[str, str]:
-    """Return DVC's hash of every output that dvc.lock names; nothing where there is no lock file."""
+def locked_stages(root: Path) -> dict[str, Any]:
+    """Return the stages of dvc.lock by name; nothing where there is no lock file."""
     lock = root / LOCK
-    stages = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages", {}) if lock.is_file() else {}
-    return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", []) if "md5" in out}
+    return (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages", {}) if lock.is_file() else {}
+
+
+def locked_outs(root: Path) -> dict[str, str]:
+    """Return DVC's hash of every output that dvc.lock names."""
+    outs = [out for stage in locked_stages(root).values() for out in stage.get("outs", [])]
+    return {out["path"]: out["md5"] for out in outs if "md5" in out}
 
 
 def file_hashes(folder: Path) -> dict[str, str]:

@@ -72,9 +72,16 @@ def run_training(name: str, root: Path, body: Callable[[TrainingStage], None], c
             run: Any = Untracked()
             if group.first:
                 run = track_stage(
-                    root, name, declared.keys, params.profile, state=state, counts=counts, earlier=earlier
+                    root,
+                    name,
+                    declared.keys,
+                    params.profile,
+                    state=state,
+                    counts=counts,
+                    checkpoints=folder,
+                    earlier=earlier,
                 )
-                saver.carried = run.carried
+                saver.carried = run.state_dict
             with run, _saved_on_request(saver):
                 body(TrainingStage(name, root, params, run, saver, group))
             if group.first:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.evaluation.figures import figure_tables, figure_text
 from gpt_from_scratch.evaluation.instructions import rouge_l
-from gpt_from_scratch.evaluation.results import figure_text, own_rows
 from gpt_from_scratch.files.writing import read_json, write_text
 from gpt_from_scratch.pipeline.fingerprint import fingerprint, short
 from gpt_from_scratch.report.changes import metric_changes
@@ -55,7 +55,7 @@ def contents(root: Path) -> dict[str, Any]:
         "made": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         "host": socket.gethostname(),
         "evaluation": evaluation,
-        "own": list(own_rows(evaluation)),
+        "tables": figure_tables(evaluation),
         "published": [row for row in evaluation["published"] if " at step " not in row["figure"]],
         "notes": list(dict.fromkeys(row["note"] for row in evaluation["published"] if row["note"])),
         "changes": metric_changes(root),

@@ -23,8 +23,8 @@ from gpt_from_scratch.pipeline.dvc import dvc_output
 from gpt_from_scratch.pipeline.fingerprint import fingerprint, short
 from gpt_from_scratch.pipeline.git import git_output
 from gpt_from_scratch.pipeline.interrupted import unfinished
-from gpt_from_scratch.pipeline.project import project_home
 from gpt_from_scratch.tools.estimates import Need, disk_need, memory_needs
+from gpt_from_scratch.tracking.run_file import undelivered
 from gpt_from_scratch.training.environment import prepare
 
 CONNECT_SECONDS = 5.0
@@ -171,9 +171,9 @@ def _leftovers(root: Path) -> Iterator[Finding]:
         yield Finding(
             "note", f"unfinished training {one}", f"dvc repro goes on; or gpt checkpoints --remove {one.name}"
         )
-    waiting = list((project_home(root) / ".mlflow-pending").glob("*.jsonl"))
+    waiting = undelivered(root)
     if waiting:
-        yield Finding("note", f"{len(waiting)} runs wait for the tracking server", "the next stage delivers them")
+        yield Finding("note", f"{waiting} runs wait for the tracking server", "the next stage delivers them")
 
 
 def _hosts(params: Params) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""What a run remembers beside its figures: where it ran, on which state of the code, and how much memory it took."""
+"""Tags, params and figures that every run has: commit, machine, memory, and the state of a stage's inputs."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import platform
 import re
 import resource
 import socket
-import subprocess
 import sys
-from collections import deque
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from gpt_from_scratch.files.nested import flatten
 from gpt_from_scratch.files.writing import sha256
+from gpt_from_scratch.pipeline.git import git_output
 
 # What the pipeline itself writes does not make the code another one.
 _WRITTEN_BY_THE_PIPELINE = ("dvc.lock", "metrics")
@@ -27,17 +27,17 @@ _WRITTEN_BY_THE_PIPELINE = ("dvc.lock", "metrics")
 
 def git_tags(root: Path) -> dict[str, str]:
     """Return the commit, and whether tracked files differ from it; nothing without git or outside of a checkout."""
-    commit = _git(root, "rev-parse", "HEAD")
+    commit = git_output(root, "rev-parse", "HEAD")
     if commit is None:
         return {}
     excluded = [f":(exclude){name}" for name in _WRITTEN_BY_THE_PIPELINE]
-    changes = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", *excluded)
+    changes = git_output(root, "status", "--porcelain", "--untracked-files=no", "--", ".", *excluded)
     # The first is the name under which MLflow's own pages show the version.
     return {"mlflow.source.git.commit": commit, "git_commit": commit, "git_dirty": str(bool(changes)).lower()}
 
 
 def machine_tags() -> dict[str, str]:
-    """Return what the run runs on."""
+    """Return tags on the machine and the process that the run is made on."""
     tags = {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -72,20 +72,6 @@ def state_of(params: Mapping[str, Any], deps: Sequence[Path]) -> str:
     return state.hexdigest()
 
 
-def flatten(content: Mapping[str, Any], separator: str) -> dict[str, Any]:
-    """Return the leaves of nested mappings under joined keys, those nearest to the root first; a list is a leaf."""
-    leaves: dict[str, Any] = {}
-    waiting = deque([("", content)])
-    while waiting:
-        prefix, mapping = waiting.popleft()
-        for key, value in mapping.items():
-            if isinstance(value, Mapping):
-                waiting.append((f"{prefix}{key}{separator}", value))
-            else:
-                leaves[f"{prefix}{key}"] = value
-    return leaves
-
-
 def legal(key: str) -> str:
     """Return a key in the letters and length that MLflow allows in names of metrics, params and tags."""
     return re.sub(r"[^\w\-. /]", "_", key)[:250]
@@ -97,16 +83,9 @@ def as_param(value: Any, longest: int = 500) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
-def _git(root: Path, *arguments: str) -> str | None:
-    # Without the optional locks, asking for the state does not get in the way of a git command of DVC's.
-    environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}
-    try:
-        answer = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20, env=environment
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.strip() if answer.returncode == 0 else None
+def as_params(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return nested values as MLflow params, keys joined by dots."""
+    return {legal(key): as_param(value) for key, value in flatten(values).items()}
 
 
 def _user() -> str:

@@ -1,4 +1,4 @@
-"""What a person reads in MLflow: the names of runs, and what runs and the experiment are."""
+"""Texts that people read in MLflow: names and descriptions of runs, and the experiment's description."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 
 import yaml
 
+from gpt_from_scratch.evaluation.figures import HEADLINES, figure_text, figures, label
+from gpt_from_scratch.files.nested import flatten
 from gpt_from_scratch.params.sections import load_params
-from gpt_from_scratch.tracking.facts import as_param, flatten
+from gpt_from_scratch.tracking.facts import as_param
 
 NOTE = "mlflow.note.content"
 """The tag that MLflow's pages show as a description."""
@@ -28,29 +30,23 @@ EXPERIMENT_NOTE = """GPT-2 from scratch: every run of the pipeline's stages, and
 - **Models**: their versions are under *Models*; `champion` is the best of each.
 """
 
-_HEADLINES = (
-    ("language_model/validation_loss", "pretraining: validation loss, nats per token"),
-    ("classifier/test/accuracy", "spam: test accuracy"),
-    ("instructions/response_loss", "instructions: loss of the test answers, nats per token"),
-)
-
 
 def edits(root: Path, profile: str, params: Mapping[str, Any]) -> list[str]:
-    """Return in which parameters these differ from the profile that they name, as `key=value`.
+    """Return the parameters that differ from the profile that they name, as `key=value`.
 
     Nothing where there is no such profile, or it is not a valid one.
     """
     path = root / "profiles" / f"{profile}.yaml"
     try:
-        usual = flatten(load_params(path).model_dump(mode="json"), ".")
+        usual = flatten(load_params(path).model_dump(mode="json"))
     except (OSError, ValueError):
         return []
-    found = flatten(params, ".")
+    found = flatten(params)
     return [f"{key}={as_param(value, 40)}" for key, value in found.items() if key in usual and usual[key] != value]
 
 
 def run_name(kind: str, profile: str, edited: Sequence[str], *further: str) -> str:
-    """Return a run's name: what it is, and what is not as usual in it."""
+    """Return a run's name: its kind, its profile and the parameters that differ from it."""
     said = [*edited[:MOST_EDITS], *([f"and {len(edited) - MOST_EDITS} more"] if len(edited) > MOST_EDITS else [])]
     if experiment := os.environ.get("DVC_EXP_NAME"):
         said.append(experiment)
@@ -66,10 +62,11 @@ def stage_note(root: Path, stage: str, profile: str, edited: Sequence[str]) -> s
     return f"{described}.\n\n{_parameters(profile, edited)}\n\nAgain: `dvc repro --single-item --force {stage}`"
 
 
-def summary_note(profile: str, edited: Sequence[str], figures: Mapping[str, float], words: Mapping[str, str]) -> str:
+def summary_note(profile: str, edited: Sequence[str], evaluation: Mapping[str, Any]) -> str:
     """Return the description of a state of the whole pipeline."""
-    rows = [f"| {label} | {figures[key]:.4f} |" for key, label in _HEADLINES if key in figures]
-    facts = [f"{key}: {words[key]}" for key in ("data", "pretrained") if key in words]
+    found = figures(evaluation)
+    rows = [f"| {label(name)} | {figure_text(found[name], name)} |" for name in HEADLINES if name in found]
+    facts = [f"{key}: {evaluation[key]}" for key in ("data", "pretrained") if key in evaluation]
     table = ["| figure | value |", "|---|---|", *rows]
     return "\n".join(
         ["One state of the whole pipeline.", "", _parameters(profile, edited), "", "; ".join(facts), "", *table]

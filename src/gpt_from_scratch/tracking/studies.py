@@ -1,4 +1,4 @@
-"""What MLflow remembers of experiments: the time that a stage took with certain parameters, and a study's table."""
+"""Experiments in MLflow: the time that a stage took with certain parameters, and a study's table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt_from_scratch.params.sections import Params
-from gpt_from_scratch.tracking.facts import as_param, flatten, legal
+from gpt_from_scratch.tracking.facts import as_params
 from gpt_from_scratch.tracking.run import StageRun
 from gpt_from_scratch.tracking.server import Tracking, connect, one_line
 
@@ -38,7 +38,7 @@ def stage_seconds(root: Path, stage: str, wanted: Mapping[str, Params]) -> dict[
         return {}
     found = {}
     for name, params in wanted.items():
-        values = {legal(k): as_param(v) for k, v in flatten(params.model_dump(mode="json"), ".").items()}
+        values = as_params(params.model_dump(mode="json"))
         same = [run for run in runs if run.data.params and run.data.params.items() <= values.items()]
         same.sort(key=lambda run: run.data.tags.get("dvc_experiment") != name)  # stable: the newest stay first
         if same and "duration_seconds" in same[0].data.metrics:

@@ -18,20 +18,20 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.evaluation.figures import figures
+from gpt_from_scratch.files.nested import at, flatten
 from gpt_from_scratch.files.writing import read_json
 from gpt_from_scratch.params.sections import load_params
+from gpt_from_scratch.pipeline.dvc import locked_stages
 from gpt_from_scratch.pipeline.project import project_home
-from gpt_from_scratch.tracking.facts import as_param, flatten, git_tags, legal, machine_tags
+from gpt_from_scratch.tracking.delivery import deliver, deliver_left
+from gpt_from_scratch.tracking.facts import as_param, as_params, git_tags, legal, machine_tags
 from gpt_from_scratch.tracking.notes import NOTE, edits, run_name, summary_note
-from gpt_from_scratch.tracking.outbox import Outbox, Point
+from gpt_from_scratch.tracking.run_file import RunFile
 from gpt_from_scratch.tracking.server import connect, exclusive, is_server, one_line, without_password
 
 log = logging.getLogger(__name__)
-
-MOST_METRICS = 40
 
 
 def write_summary(root: Path) -> str | None:
@@ -86,69 +86,53 @@ def pipeline_state(root: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:
     return hashlib.sha256(json.dumps([params, metrics], sort_keys=True).encode()).hexdigest(), params, metrics
 
 
-def headline(evaluation: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, str]]:
-    """Return the figures of an evaluation, those nearest to the root first, and its words."""
-    leaves = {legal(key): value for key, value in flatten(evaluation, "/").items()}
-    numbers = {k: float(v) for k, v in leaves.items() if isinstance(v, int | float) and not isinstance(v, bool)}
-    words = {key: as_param(value) for key, value in leaves.items() if isinstance(value, str | bool)}
-    return dict(list(numbers.items())[:MOST_METRICS]), words
-
-
 def _write_once(root: Path, key: str, params: Mapping[str, Any], evaluation: Mapping[str, Any]) -> str | None:
     tracking = connect(root)
     with nullcontext() if is_server(tracking.uri) else exclusive(project_home(root)):
+        deliver_left(tracking, root)
         found = tracking.client.search_runs([tracking.experiment_id], f"tags.pipeline_state = '{key}'", max_results=1)
         if found:
             return None
-        now = int(time.time() * 1000)
-        figures, words = headline(evaluation)
-        points: list[Point] = [(name, value, now, 0) for name, value in figures.items()]
-        edited = edits(root, params["profile"], params)
-        note = summary_note(params["profile"], edited, figures, words)
-        tags = {
-            **git_tags(root),
-            **machine_tags(),
-            **words,
-            "kind": "summary",
-            "profile": params["profile"],
-            NOTE: note,
+        now, profile = int(time.time() * 1000), params["profile"]
+        numbers = {legal(name): float(value) for name, value in figures(evaluation).items()}
+        words = {
+            legal(name): as_param(value)
+            for name, value in flatten(evaluation, "/").items()
+            if isinstance(value, str | bool)
         }
-        name = run_name("summary", params["profile"], edited, key[:7])
-        outbox = Outbox(without_password(tracking.uri), name, now, tags)
-        outbox.messages.append(
-            {"kind": "params", "params": {legal(k): as_param(v) for k, v in flatten(params, ".").items()}}
-        )
-        outbox.points = points
-        outbox.deliver(tracking)
-        # Last, so that what is found above is complete.
-        outbox.messages.append({"kind": "tags", "tags": {"pipeline_state": key}})
-        outbox.status, outbox.end = "FINISHED", int(time.time() * 1000)
-        outbox.deliver(tracking)
-        return outbox.run_id
+        edited = edits(root, profile, params)
+        note = summary_note(profile, edited, evaluation)
+        tags = {**git_tags(root), **machine_tags(), **words, "kind": "summary", "profile": profile, NOTE: note}
+        name = run_name("summary", profile, edited, key[:7])
+        header = {"uri": without_password(tracking.uri), "name": name, "start": now, "checkpoints": None, "tags": tags}
+        run = RunFile.create(root, header)
+        run.append("params", params=as_params(params))
+        run.append("points", points=[(name, value, now, 0) for name, value in numbers.items()])
+        run.append("tags", tags={"pipeline_state": key})  # late, so that what is found above is complete
+        run.append("end", status="FINISHED", time=int(time.time() * 1000))
+        try:
+            deliver(tracking, run)
+        except Exception:
+            run.close()  # the next call delivers the rest
+            raise
+        run.close(remove=True)
+        return run.run_id
 
 
 def out_of_date(root: Path, params: Mapping[str, Any]) -> str | None:
     """Return why the metrics may be others than those of params.yaml; None if nothing speaks for it."""
-    lock = root / "dvc.lock"
-    stages = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages", {}) if lock.is_file() else {}
+    stages = locked_stages(root)
     # The entry of the stage that is running now is written only after its end.
     stages = {name: stage for name, stage in stages.items() if name != os.environ.get("DVC_STAGE")}
     made = {out["path"]: out.get("md5") for stage in stages.values() for out in stage.get("outs", [])}
     for name, stage in stages.items():
         for key, value in stage.get("params", {}).get("params.yaml", {}).items():
-            if _canonical(_at(params, key)) != _canonical(value):
+            if _canonical(at(params, key)) != _canonical(value):
                 return f"{key} in params.yaml is not what the stage {name} last ran with"
         for dep in stage.get("deps", []):
             if made.get(dep["path"], dep.get("md5")) != dep.get("md5"):
                 return f"the stage {name} last ran with another {dep['path']}"
     return None
-
-
-def _at(params: Mapping[str, Any], key: str) -> Any:
-    value: Any = params
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
 
 
 def _canonical(value: Any) -> Any:
