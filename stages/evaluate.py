@@ -51,7 +51,7 @@ from gpt_from_scratch.pipeline.fingerprint import environment_tags
 from gpt_from_scratch.pipeline.stage import Stage, run_stage
 from gpt_from_scratch.report.charts import classifier_charts, training_charts
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
-from gpt_from_scratch.tracking.registering import register_models
+from gpt_from_scratch.tracking.registry import register_models
 from gpt_from_scratch.tracking.summary import write_summary
 from gpt_from_scratch.training.environment import prepare
 from gpt_from_scratch.weights.classifier import load_classifier

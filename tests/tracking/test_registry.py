@@ -19,15 +19,16 @@ import yaml
 from served_project import make_model, make_project, write_evaluation
 
 from gpt_from_scratch.pipeline import dvc as dvc_outs
-from gpt_from_scratch.tracking import registering
-from gpt_from_scratch.tracking.registering import MODELS, register_models
+from gpt_from_scratch.tracking import candidates, registry
+from gpt_from_scratch.tracking.candidates import MODELS
+from gpt_from_scratch.tracking.registry import register_models
 from gpt_from_scratch.tracking.run import track_stage
 from gpt_from_scratch.tracking.server import connect
 
 
 @pytest.fixture(autouse=True)
 def _no_cache(monkeypatch) -> None:
-    monkeypatch.setattr(registering, "cache_folder", lambda root: None)  # no DVC here, and asking it takes a second
+    monkeypatch.setattr(registry, "cache_folder", lambda root: None)  # no DVC here, and asking it takes a second
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def pipeline(copied, root) -> Path:
 @pytest.fixture
 def one(monkeypatch) -> None:
     """Only the smallest of the models, to save time."""
-    monkeypatch.setattr(registering, "MODELS", {"spam-classifier": MODELS["spam-classifier"]})
+    monkeypatch.setattr(candidates, "MODELS", {"spam-classifier": MODELS["spam-classifier"]})
 
 
 @pytest.fixture
@@ -73,8 +74,8 @@ def test_the_names_and_folders_are_those_of_dvc(root) -> None:
 def test_three_versions_with_their_lineage_and_nothing_pickled(pipeline, versions, monkeypatch) -> None:
     with monkeypatch.context() as patch:
         patch.chdir(pipeline)
-        declared = registering.read_declared(pipeline, "finetune_classify")
-    state = registering.state_of(declared.keys, declared.deps)
+        declared = candidates.read_declared(pipeline, "finetune_classify")
+    state = candidates.state_of(declared.keys, declared.deps)
     with track_stage(pipeline, "finetune_classify", {}, "quick", state=state) as run:
         pass
     with track_stage(pipeline, "finetune_classify", {}, "quick", state="another") as another:
@@ -126,7 +127,7 @@ def test_three_versions_with_their_lineage_and_nothing_pickled(pipeline, version
 
 def test_only_a_better_figure_measured_alike_moves_the_alias(pipeline, versions, one, monkeypatch) -> None:
     built = []
-    monkeypatch.setattr(registering.registry, "_build", lambda *given: built.append(given) or _empty(given[2]))
+    monkeypatch.setattr(registry, "_build", lambda *given: built.append(given) or _empty(given[2]))
     write_evaluation(pipeline, accuracy=0.9)
     register_models(pipeline)
     write_evaluation(pipeline, accuracy=0.8)
@@ -157,8 +158,8 @@ def test_only_a_better_figure_measured_alike_moves_the_alias(pipeline, versions,
 
 
 def test_lower_is_better_for_a_loss(pipeline, monkeypatch) -> None:
-    monkeypatch.setattr(registering, "MODELS", {name: MODELS[name] for name in ("instruction-gpt", "pretrained-gpt")})
-    monkeypatch.setattr(registering.registry, "_build", lambda *given: _empty(given[2]))
+    monkeypatch.setattr(candidates, "MODELS", {name: MODELS[name] for name in ("instruction-gpt", "pretrained-gpt")})
+    monkeypatch.setattr(registry, "_build", lambda *given: _empty(given[2]))
     register_models(pipeline)
     write_evaluation(pipeline, response_loss=1.9, loss=5.1)
     answers, text = register_models(pipeline)
@@ -201,7 +202,7 @@ def test_weights_are_linked_to_dvcs_copy_and_never_to_the_workspace(pipeline, ve
     kept.parent.mkdir(parents=True)
     kept.write_bytes(before)
     kept.chmod(0o444)
-    monkeypatch.setattr(registering, "cache_folder", lambda root: pipeline / "cache")
+    monkeypatch.setattr(registry, "cache_folder", lambda root: pipeline / "cache")
     (line,) = register_models(pipeline)
     registered = version_folder(pipeline, versions()[0]) / "artifacts/model/model.safetensors"
     if "ref-linked" not in line:
@@ -220,7 +221,7 @@ def test_what_dvc_does_to_its_outs_leaves_a_version_alone(pipeline, versions, on
         command = [sys.executable, "-m", "dvc", *arguments, "--quiet"]
         subprocess.run(command, cwd=pipeline, check=True, env=os.environ | {"DVC_NO_ANALYTICS": "1"})
 
-    monkeypatch.setattr(registering, "cache_folder", dvc_outs.cache_folder)
+    monkeypatch.setattr(registry, "cache_folder", dvc_outs.cache_folder)
     weights = pipeline / "models/classifier/model.safetensors"
     before = weights.read_bytes()
     (pipeline / "dvc.yaml").rename(pipeline / "aside.yaml")
@@ -247,15 +248,15 @@ def test_what_dvc_does_to_its_outs_leaves_a_version_alone(pipeline, versions, on
 
 
 def test_an_attempt_that_was_cut_short_is_made_again(pipeline, versions, one, monkeypatch, caplog) -> None:
-    register = registering.registry.register
+    register = registry.register
     with monkeypatch.context() as patch:
-        patch.setattr(registering.registry, "_build", lambda *given: 1 / 0)
+        patch.setattr(registry, "_build", lambda *given: 1 / 0)
         assert register_models(pipeline) == []
     assert "models could not be registered" in caplog.text
     with monkeypatch.context() as patch:
-        patch.setattr(registering.registry, "decide", lambda *given: 1 / 0)
+        patch.setattr(registry, "decide", lambda *given: 1 / 0)
         assert register_models(pipeline) == []
-    assert register is registering.registry.register
+    assert register is registry.register
     assert register_models(pipeline) == ["spam-classifier: version 1 is this state; made champion"]
     assert champion(pipeline) == "1"
     assert len(versions()) == 1
@@ -291,4 +292,4 @@ def test_a_server_that_is_away_costs_only_the_versions(pipeline, monkeypatch, ca
 
 def _empty(folder: Path) -> Any:
     folder.mkdir()
-    return registering.registry.Disk({"copied": 0})
+    return registry.Disk({"copied": 0})

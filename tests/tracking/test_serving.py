@@ -26,8 +26,8 @@ from served_project import LABELS, LONGEST, make_project
 
 from gpt_from_scratch.data.instructions.entries import format_prompt
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
-from gpt_from_scratch.tracking import registering
-from gpt_from_scratch.tracking.registering import register_models
+from gpt_from_scratch.tracking import registry
+from gpt_from_scratch.tracking.registry import register_models
 
 MESSAGES = ["You won a free prize! Reply WIN now.", "Shall we meet at seven?", "word " * 100]
 ASKED = "Every effort moves you"
@@ -43,7 +43,7 @@ def registered(made, root, tmp_path_factory) -> Path:
         database.execute("UPDATE experiments SET artifact_location = ?", ((project / "mlartifacts").as_uri(),))
     make_project(project, root)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registering, "cache_folder", lambda root: None)
+        patch.setattr(registry, "cache_folder", lambda root: None)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         assert len(register_models(project)) == 3
     (project / "models").rename(project / "apart")

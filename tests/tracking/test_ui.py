@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from served_project import make_project, write_evaluation
 
-from gpt_from_scratch.tracking import registering, server
-from gpt_from_scratch.tracking.registering import register_models
+from gpt_from_scratch.tracking import registry, server
+from gpt_from_scratch.tracking.registry import register_models
 from gpt_from_scratch.tracking.run import track_stage
 from gpt_from_scratch.tracking.summary import write_summary
 from gpt_from_scratch.training import Record
@@ -42,7 +42,7 @@ def store(made, root, tmp_path_factory) -> Path:
     make_project(project, root)
     shutil.copytree(root / "profiles", project / "profiles")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registering, "cache_folder", lambda root: None)
+        patch.setattr(registry, "cache_folder", lambda root: None)
         for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME"):
             patch.delenv(name, raising=False)
         with track_stage(project, "pretrain", {}, "quick") as run:

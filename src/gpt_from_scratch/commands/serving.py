@@ -18,7 +18,7 @@ def register(
 
     Example, to serve one afterwards: mlflow models serve -m models:/spam-classifier@champion --env-manager local
     """
-    from gpt_from_scratch.tracking.registering import register_models
+    from gpt_from_scratch.tracking.registry import register_models
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for line in register_models(find_project(), promote=promote):

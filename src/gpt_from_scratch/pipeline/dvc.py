@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Collection, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -106,11 +107,13 @@ def locked_outs(root: Path) -> dict[str, str]:
 def file_hashes(folder: Path) -> dict[str, str]:
     """Return the MD5 of every file in a folder, by its path there; DVC's hash of a file."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    hashes = {}
-    for path in files:
-        with path.open("rb") as file:
-            hashes[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "md5").hexdigest()
-    return hashes
+    return {path.relative_to(folder).as_posix(): file_hash(path) for path in files}
+
+
+def file_hash(path: Path) -> str:
+    """Return the MD5 of a file, DVC's hash of it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def folder_hash(hashes: dict[str, str]) -> str:
@@ -119,6 +122,7 @@ def folder_hash(hashes: dict[str, str]) -> str:
     return f"{hashlib.md5(content.encode(), usedforsecurity=False).hexdigest()}.dir"
 
 
+@cache
 def cache_folder(root: Path) -> Path | None:
     """Return where DVC keeps its copies; None where DVC does not say."""
     try:

@@ -1,4 +1,4 @@
-"""MLflow's model registry: a version for each state of a model, and the alias `champion` on the best of them.
+"""MLflow's model registry: a version for each state of a model, and the alias `champion` on the best one.
 
 A version is a model from code with its own copies of everything: the weights as safetensors, the script that serves
 them, and this package's source, so that it can be served where the package is not installed and after the workspace has
@@ -18,11 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from gpt_from_scratch.pipeline.dvc import cached_file
+from gpt_from_scratch.params.sections import Params, load_params
+from gpt_from_scratch.pipeline.dvc import cache_folder, cached_file, file_hash
 from gpt_from_scratch.pipeline.project import project_home
+from gpt_from_scratch.tracking.candidates import WEIGHTS, Candidate, first_run, pipeline_candidates
+from gpt_from_scratch.tracking.delivery import deliver_left
 from gpt_from_scratch.tracking.reflink import place
-from gpt_from_scratch.tracking.server import Tracking, is_server
-from gpt_from_scratch.tracking.signatures import Served
+from gpt_from_scratch.tracking.server import Tracking, connect, is_server, one_line
+from gpt_from_scratch.tracking.summary import out_of_date
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -39,54 +42,8 @@ DECIDED = "champion_decision"
 MADE = "made champion"
 
 PACKAGE = Path(__file__).resolve().parents[1]
-WEIGHTS = "model.safetensors"
 NEEDED = ("mlflow", "numpy", "pandas", "safetensors", "tiktoken", "torch")
 LOCK_SECONDS = 600.0
-
-
-@dataclass(frozen=True)
-class Measured:
-    """The figure that decides which version is the champion.
-
-    Attributes:
-        name: as in `metrics/evaluation.json`.
-        higher_is_better: or else lower.
-        circumstances: what must be alike for two values to be compared, such as profile and data.
-    """
-
-    name: str
-    value: float
-    higher_is_better: bool
-    circumstances: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A model to be registered.
-
-    Attributes:
-        name: in the registry.
-        purpose: what the model is for: the description of all its versions.
-        description: of this version, Markdown.
-        folder: where it lies.
-        hashes: MD5 of every file there.
-        state: hash of all that makes it another model.
-        served: how it is served.
-        measured: its headline figure.
-        tags: lineage.
-        run_id: the run that it is shown with; None if there is none.
-    """
-
-    name: str
-    purpose: str
-    description: str
-    folder: Path
-    hashes: Mapping[str, str]
-    state: str
-    served: Served
-    measured: Measured
-    tags: Mapping[str, str]
-    run_id: str | None = None
 
 
 @dataclass
@@ -103,42 +60,81 @@ class Disk:
         return ", ".join(f"{size / 1e6:.1f} MB {way}" for way, size in sorted(self.by_way.items(), reverse=True))
 
 
-def find_version(tracking: Tracking, name: str, state: str) -> ModelVersion | None:
-    """Return the version of a state; None if there is none."""
-    found = tracking.client.search_model_versions(f"name = '{name}' and tag.{STATE} = '{state}'")
-    return found[0] if found else None
+def register_models(root: Path, *, promote: bool = False) -> list[str]:
+    """Register the three models as they are now, unless that was done before; return a line on each.
 
-
-def register(tracking: Tracking, root: Path, candidate: Candidate, cache: Path | None) -> tuple[ModelVersion, Disk]:
-    """Make a new version.
+    Like the summary run, a version is made from the present files: DVC's run cache brings a model back without running
+    any stage. What is wrong with the tracking is warned of and never raised: the next call makes up for it.
 
     Args:
-        cache: DVC's cache.
+        promote: make them the champions whatever their figures.
+
+    Raises:
+        InputError: when params.yaml or a metrics file is not valid.
+    """
+    if not (root / "metrics/evaluation.json").is_file():
+        log.info("MLflow: no model registered: metrics/evaluation.json is not there yet")
+        return []
+    params = load_params(root / "params.yaml")
+    if reason := out_of_date(root, params.model_dump(mode="json")):
+        log.warning("MLflow: no model registered: %s; run dvc repro first", reason)
+        return []
+    candidates = pipeline_candidates(root, params)
+    try:
+        tracking = connect(root)
+        deliver_left(tracking, root)
+        with exclusive_registry(root, tracking.uri):
+            return [_register(tracking, params, candidate, promote) for candidate in candidates]
+    except Exception as error:
+        log.warning("MLflow: models could not be registered; the next dvc repro tries again: %s", one_line(error))
+        return []
+
+
+def _register(tracking: Tracking, params: Params, candidate: Candidate, promoted: bool) -> str:
+    name, made = candidate.name, " is this state"
+    same_state = f"name = '{name}' and tag.{STATE} = '{candidate.state}'"
+    version = next(iter(tracking.client.search_model_versions(same_state)), None)
+    if version is None:
+        if reason := candidate.hindrance():
+            return f"{name}: not registered: {reason}"
+        version, disk = register(tracking, params, candidate)
+        made = f" registered ({disk})"
+    if promoted:
+        promote(tracking, version)
+    decision = MADE if promoted else decide(tracking, version, candidate)
+    return f"{name}: version {version.version}{made}; {decision}"
+
+
+def register(tracking: Tracking, params: Params, candidate: Candidate) -> tuple[ModelVersion, Disk]:
+    """Make a new version.
 
     Returns:
-        The version, and what its files take on the disk or what was sent to the server.
+        The version, and the bytes that its files take on the disk or that were sent to the server.
     """
     from mlflow.exceptions import MlflowException
 
     client = tracking.client
     try:
-        client.create_registered_model(candidate.name, description=candidate.purpose)
+        client.create_registered_model(candidate.name, description=candidate.model.purpose)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    about = {**candidate.tags, STATE: candidate.state}
+    lineage = candidate.lineage(tracking, params)
+    about = {**lineage, STATE: candidate.state}
+    of_state = f"tags.pipeline_state = '{lineage['pipeline_state']}'"
+    run_id = lineage.get("training_run") or first_run(tracking, of_state)  # the run that it is shown with
     for left in client.search_logged_models([tracking.experiment_id], f"tags.{STATE} = '{candidate.state}'"):
         client.delete_logged_model(left.model_id)  # of an attempt that was cut short
     logged = client.create_logged_model(
-        tracking.experiment_id, candidate.name, source_run_id=candidate.run_id, tags=about, model_type=candidate.name
+        tracking.experiment_id, candidate.name, source_run_id=run_id, tags=about, model_type=candidate.name
     )
     target = _local(logged.artifact_location)
     # Beside its later place, where links can be made; what goes to a server is put together beside DVC's cache.
-    beside = project_home(root) / ".cache" if target is None else target.parent.parent
+    beside = project_home(candidate.root) / ".cache" if target is None else target.parent.parent
     beside.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=beside, prefix=".registering-") as temporary:
         made = Path(temporary) / "model"
-        disk = _build(candidate, logged, made, cache)
+        disk = _build(candidate, logged, made, run_id)
         if target is None:
             client.log_model_artifacts(logged.model_id, str(made))
             disk = Disk({"sent to the server": sum(disk.by_way.values())})
@@ -152,15 +148,15 @@ def register(tracking: Tracking, root: Path, candidate: Candidate, cache: Path |
         # Not `models:/…`, and the model's id only beside a run, or on a server, which asks for it: MLflow would look
         # these up in its default store.
         source=logged.artifact_location,
-        run_id=candidate.run_id,
+        run_id=run_id,
         tags=about,
-        description=candidate.description,
-        model_id=logged.model_id if candidate.run_id or is_server(tracking.uri) else None,
+        description=candidate.description(ALIAS, lineage),
+        model_id=logged.model_id if run_id or is_server(tracking.uri) else None,
     )
     return version, disk
 
 
-def decide(tracking: Tracking, version: ModelVersion, measured: Measured) -> str:
+def decide(tracking: Tracking, version: ModelVersion, candidate: Candidate) -> str:
     """Move the alias to a version if its figure is better than the champion's; say what was done and why.
 
     A decision is taken once for a version, so that what a user has moved by hand stays.
@@ -172,7 +168,7 @@ def decide(tracking: Tracking, version: ModelVersion, measured: Measured) -> str
         return f"the champion is version {number} by now" if earlier == MADE and number else earlier
     reason = None
     if number not in (None, str(version.version)):
-        reason = _against(measured, number, tracking.client.get_model_version(version.name, number).tags)
+        reason = _against(candidate, number, tracking.client.get_model_version(version.name, number).tags)
     if reason is None:
         promote(tracking, version)
         return MADE
@@ -192,11 +188,6 @@ def champion(tracking: Tracking, name: str) -> str | None:
     return None if number is None else str(number)
 
 
-def measured_tags(measured: Measured) -> dict[str, str]:
-    """Return a figure as the tags by which a later version is compared with this one."""
-    return {"metric": measured.name, "metric_value": repr(measured.value), **measured.circumstances}
-
-
 def exclusive_registry(root: Path, uri: str) -> Any:
     """Return the lock under which versions are made, so that two processes do not make one twice."""
     from filelock import FileLock
@@ -205,30 +196,31 @@ def exclusive_registry(root: Path, uri: str) -> Any:
     return nullcontext() if is_server(uri) else FileLock(home / "mlflow.db.registry.lock", timeout=LOCK_SECONDS)
 
 
-def _against(measured: Measured, number: str, tags: Mapping[str, str]) -> str | None:
-    """Return what speaks against a new champion; None if nothing does."""
+def _against(candidate: Candidate, number: str, tags: Mapping[str, str]) -> str | None:
+    """Return why a version is no better than the champion, version `number` with these tags; None if it is."""
+    metric, higher = candidate.model.metric, candidate.model.higher_is_better
     others = [
         f"{name.replace('_', ' ')} {tags.get(name)}, here {value}"
-        for name, value in {"metric": measured.name, **measured.circumstances}.items()
+        for name, value in {"metric": metric, **candidate.circumstances}.items()
         if tags.get(name) != value
     ]
     if others:
         return f"not made champion: version {number} was measured otherwise ({'; '.join(others)})"
     held = float(tags["metric_value"])
-    better = measured.value > held if measured.higher_is_better else measured.value < held
-    wanted = "higher" if measured.higher_is_better else "lower"
-    found = f"{measured.name} {measured.value:.4f} is not {wanted} than version {number}'s {held:.4f}"
-    return None if better else f"not made champion: {found}"
+    if candidate.value > held if higher else candidate.value < held:
+        return None
+    wanted = "higher" if higher else "lower"
+    return f"not made champion: {metric} {candidate.value:.4f} is not {wanted} than version {number}'s {held:.4f}"
 
 
-def _build(candidate: Candidate, logged: Any, target: Path, cache: Path | None) -> Disk:
+def _build(candidate: Candidate, logged: Any, target: Path, run_id: str | None) -> Disk:
     """Write a version's folder."""
     import mlflow
     from mlflow.models import Model
 
     described = Model(
         artifact_path=logged.artifact_location,
-        run_id=candidate.run_id,
+        run_id=run_id,
         model_uuid=logged.model_id,
         model_id=logged.model_id,
     )
@@ -240,11 +232,11 @@ def _build(candidate: Candidate, logged: Any, target: Path, cache: Path | None) 
         shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
         mlflow.pyfunc.save_model(  # noqa: TID251 - a model from code, so that nothing is pickled
             path=str(target),
-            python_model=str(candidate.served.script),
+            python_model=str(candidate.model.served.script),
             artifacts={"model": str(small)},
             code_paths=[str(package)],
-            signature=candidate.served.signature(candidate.folder),
-            input_example=_frame(candidate.served.example),
+            signature=candidate.model.served.signature(candidate.folder),
+            input_example=_frame(candidate.model.served.example),
             pip_requirements=[f"{name}=={installed(name).partition('+')[0]}" for name in NEEDED],
             mlflow_model=described,
         )
@@ -256,8 +248,8 @@ def _build(candidate: Candidate, logged: Any, target: Path, cache: Path | None) 
             disk.add("copied", path.stat().st_size)
     weights = candidate.folder / WEIGHTS
     size = weights.stat().st_size
-    way = place(weights, target / "artifacts" / "model" / WEIGHTS, cached_file(cache, candidate.hashes[WEIGHTS], size))
-    disk.add(way, size)
+    kept = cached_file(cache_folder(candidate.root), file_hash(weights), size)
+    disk.add(place(weights, target / "artifacts" / "model" / WEIGHTS, kept), size)
     described.model_size_bytes = sum(disk.by_way.values())
     described.save(str(target / "MLmodel"))
     return disk

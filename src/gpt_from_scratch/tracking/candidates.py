@@ -1,0 +1,242 @@
+"""The models that the pipeline's present state offers to MLflow's registry: figures, lineage and descriptions."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.evaluation.figures import figure_text, label
+from gpt_from_scratch.files.nested import at
+from gpt_from_scratch.files.writing import read_json, sha256
+from gpt_from_scratch.params.sections import Params
+from gpt_from_scratch.pipeline.dvc import file_hashes, folder_hash, locked_outs
+from gpt_from_scratch.pipeline.stage import read_declared
+from gpt_from_scratch.tracking.facts import git_tags, state_of
+from gpt_from_scratch.tracking.server import Tracking
+from gpt_from_scratch.tracking.signatures import CLASSIFIER, INSTRUCTOR, WRITER, Served
+from gpt_from_scratch.tracking.summary import pipeline_state
+
+WEIGHTS = "model.safetensors"
+_BPE = ("bpe/encoder.json", "bpe/vocab.bpe")
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A model of the pipeline that belongs into the registry.
+
+    Attributes:
+        purpose: description of all its versions.
+        out: its folder in the project.
+        stage, section: the stage that trains it, and that stage's parameters.
+        metric: the figure of `metrics/evaluation.json` that decides which version is the champion.
+        higher_is_better: or else lower.
+        served: how it is served.
+        measured_with, raw: parameters and raw files that decide the sequences that the figure is measured on.
+        limits: what it cannot do, for the description.
+    """
+
+    purpose: str
+    out: str
+    stage: str
+    section: str
+    metric: str
+    higher_is_better: bool
+    served: Served
+    measured_with: tuple[str, ...]
+    raw: tuple[str, ...]
+    limits: str
+
+
+MODELS = {
+    "spam-classifier": Registered(
+        purpose="Tells texts of several classes apart, spam from ham by default: GPT-2 with a classification head "
+        "(chapter 6 of the book).",
+        out="models/classifier",
+        stage="finetune_classify",
+        section="classify",
+        metric="classifier/test/accuracy",
+        higher_is_better=True,
+        served=CLASSIFIER,
+        measured_with=("split_spam", "classify.data"),
+        raw=("SMSSpamCollection",),
+        limits="Texts of the kind it was trained on, English by default; a longer text is cut, and the answer says so.",
+    ),
+    "instruction-gpt": Registered(
+        purpose="Follows instructions: GPT-2 fine-tuned on instructions with their answers (chapter 7 of the book).",
+        out="models/instruct",
+        stage="finetune_instruct",
+        section="instruct",
+        metric="instructions/response_loss",
+        higher_is_better=False,
+        served=INSTRUCTOR,
+        measured_with=("instruct.train_fraction", "instruct.test_fraction", "instruct.max_length", "evaluate.weights"),
+        raw=("instruction-data.json", *_BPE),
+        limits="Small for its task: it learns the form of an answer, and states what is wrong as surely as what is "
+        "right.",
+    ),
+    "pretrained-gpt": Registered(
+        purpose="Continues texts: a GPT pretrained from random weights (chapter 5 of the book).",
+        out="models/pretrain",
+        stage="pretrain",
+        section="pretrain",
+        metric="language_model/validation_loss",
+        higher_is_better=False,
+        served=WRITER,
+        measured_with=("pretrain.corpus", "pretrain.train_fraction", "evaluate.weights"),
+        raw=("text.txt", *_BPE),
+        limits="Trained on one short text, it knows little else and may repeat it word for word.",
+    ),
+}
+
+_LICENCES = {
+    "sample": "The data are this project's own, CC0 1.0.",
+    "upstream": "The data and base weights have their own: The Verdict, public domain; SMS Spam Collection, CC BY 4.0; "
+    "the instructions, Apache 2.0; OpenAI's GPT-2, MIT (modified).",
+}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model as it is now, with the figure that decides whether it becomes the champion.
+
+    Attributes:
+        name: in the registry.
+        model: what does not change from version to version.
+        root: the project's folder.
+        value: of the figure.
+        circumstances: must be alike for two values to be compared, such as profile and data.
+        md5: DVC's hash of the model's folder; None where there is neither a lock file nor a model.
+    """
+
+    name: str
+    model: Registered
+    root: Path
+    value: float
+    circumstances: Mapping[str, str]
+    md5: str | None
+
+    @property
+    def folder(self) -> Path:
+        """The model's folder."""
+        return self.root / self.model.out
+
+    @property
+    def state(self) -> str:
+        """Hash of what makes it another version: its files, and its figure with the circumstances."""
+        content = [self.name, self.md5, self.model.metric, self.value, self.circumstances]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def figure_tags(self) -> dict[str, str]:
+        """The figure as the tags by which a later version is compared with this one."""
+        return {"metric": self.model.metric, "metric_value": repr(self.value), **self.circumstances}
+
+    def hindrance(self) -> str | None:
+        """Return why it cannot be registered; None if nothing prevents it."""
+        if not (self.folder / WEIGHTS).is_file():
+            return f"{self.model.out} is not there; dvc pull or dvc repro brings it"
+        if folder_hash(file_hashes(self.folder)) != self.md5:
+            return f"{self.model.out} is not what dvc.lock says; dvc checkout or dvc repro mends it"
+        return None
+
+    def lineage(self, tracking: Tracking, params: Params) -> dict[str, str]:
+        """Return the tags of a version that say where it comes from."""
+        from gpt_from_scratch.weights.config_file import load_facts
+
+        base = getattr(getattr(params, self.model.section), "base", None)
+        base_stage = None if base is None else "pretrain" if base == "pretrain" else "download_gpt2"
+        found = {
+            **self.figure_tags,
+            **{key: str(value) for key, value in load_facts(self.folder).items()},
+            **git_tags(self.root),
+            "dvc_md5": self.md5,
+            "pipeline_state": pipeline_state(self.root)[0],
+            "training_run": _run_of(tracking, self.root, self.model.stage, " and attributes.status = 'FINISHED'"),
+            "evaluation_run": _run_of(tracking, self.root, "evaluate"),
+            "base": base,
+            "base_run": base_stage and _run_of(tracking, self.root, base_stage),
+        }
+        return {key: value for key, value in found.items() if value is not None}
+
+    def description(self, alias: str, tags: Mapping[str, str]) -> str:
+        """Return the Markdown text on a version that a person reads before using it; `tags` are its lineage."""
+        from gpt_from_scratch.weights.classifier import load_info
+        from gpt_from_scratch.weights.config_file import load_config, load_facts
+
+        model, cfg, facts = self.model, load_config(self.folder), load_facts(self.folder)
+        classes = ""
+        if (self.folder / "classifier.json").is_file():
+            classes = f"; classes {', '.join(load_info(self.folder, cfg).labels)}"
+        rows = [list(row) for row in zip(*model.served.example.values(), strict=True)]
+        request = json.dumps({"dataframe_split": {"columns": list(model.served.example), "data": rows}})
+        run = f"run {tags['training_run']}" if "training_run" in tags else "another store's run (DVC brought the model)"
+        return f"""{model.purpose}
+
+- **{label(model.metric)}**: {figure_text(self.value, model.metric)}
+- **Data**: {self.circumstances["data"]}, profile {self.circumstances["profile"]}; {
+            ", ".join(f"{key}: {value}" for key, value in facts.items())
+        }
+- **Shape**: {cfg.n_layers} layers, {cfg.emb_dim} wide, {cfg.n_heads} heads, {cfg.vocab_size} tokens, context {
+            cfg.context_length
+        }{classes}
+- **Trained by**: {run}, commit {tags.get("git_commit", "unknown")[:12]}
+- **Limits**: {model.limits}
+- **Licence**: the code's is MIT. {_LICENCES.get(str(facts.get("data")), "What the data allow is not known here.")}
+
+```
+mlflow models serve -m models:/{self.name}@{alias} --env-manager local --port 5002
+curl http://127.0.0.1:5002/invocations -H 'Content-Type: application/json' -d '{request}'
+```"""
+
+
+def pipeline_candidates(root: Path, params: Params) -> list[Candidate]:
+    """Return the models of the pipeline's present state.
+
+    Raises:
+        InputError: when a metrics file is not valid.
+    """
+    return [_candidate(root, params, name, model) for name, model in MODELS.items()]
+
+
+def _candidate(root: Path, params: Params, name: str, model: Registered) -> Candidate:
+    evaluation = read_json(root / "metrics/evaluation.json")
+    value = at(evaluation, model.metric, "/")
+    if not isinstance(value, int | float):
+        raise InputError(f"{root}/metrics/evaluation.json: {model.metric}: expected a number, found {value!r}")
+    sources = read_json(root / "data/raw/sources.json")["sha256"] if (root / "data/raw/sources.json").is_file() else {}
+    trained = read_json(root / "metrics" / f"{model.stage}.json")
+    own, values = root / params.classify.data.path, params.model_dump(mode="json")
+    measured_on = [
+        {key: at(values, key) for key in model.measured_with},
+        [sources.get(file) for file in model.raw],
+        trained.get("corpus_tokens"),
+        sha256(own) if model.section == "classify" and not params.classify.data.is_book and own.is_file() else None,
+    ]
+    circumstances = {
+        "profile": params.profile,
+        "data": str(trained.get("data", evaluation["data"])),
+        "measured_on": hashlib.sha256(json.dumps(measured_on, sort_keys=True).encode()).hexdigest()[:12],
+    }
+    md5, folder = locked_outs(root).get(model.out), root / model.out
+    if md5 is None and (folder / WEIGHTS).is_file():
+        md5 = folder_hash(file_hashes(folder))
+    return Candidate(name, model, root, float(value), circumstances, md5)
+
+
+def _run_of(tracking: Tracking, root: Path, stage: str, condition: str = "") -> str | None:
+    """Return the run in which a stage made its present outputs; None when this store has none, as after `dvc pull`."""
+    with contextlib.chdir(root):
+        declared = read_declared(root, stage)
+    wanted = f"tags.stage = '{stage}' and tags.state = '{state_of(declared.keys, declared.deps)}'{condition}"
+    return first_run(tracking, wanted)
+
+
+def first_run(tracking: Tracking, wanted: str) -> str | None:
+    """Return the newest run that a search finds."""
+    found = tracking.client.search_runs([tracking.experiment_id], wanted, max_results=1)
+    return found[0].info.run_id if found else None
