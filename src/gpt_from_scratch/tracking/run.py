@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.params.sections import Params
@@ -30,6 +30,10 @@ from gpt_from_scratch.tracking.server import (
 )
 from gpt_from_scratch.tracking.system import Machine
 from gpt_from_scratch.tracking.thinning import Speed, Thinner
+from gpt_from_scratch.training.tracker import Tracker
+
+if TYPE_CHECKING:
+    from gpt_from_scratch.training import Record
 
 log = logging.getLogger(__name__)
 
@@ -39,19 +43,6 @@ FLUSH_SECONDS = 10.0
 RETRY_SECONDS = 60.0
 LARGEST_KEPT_FILE = 8 * 2**20
 """Bytes of a file whose content is kept until it is delivered; a larger one is sent from its place."""
-
-
-class Record(Protocol):
-    """A record of the training loop, as far as it is needed here: a stage without training loads no PyTorch."""
-
-    @property
-    def step(self) -> int: ...  # noqa: D102
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def value(self) -> float: ...  # noqa: D102
-    @property
-    def seen(self) -> int: ...  # noqa: D102
 
 
 def track_stage(
@@ -90,7 +81,7 @@ def track_stage(
     return run
 
 
-class StageRun:
+class StageRun(Tracker):
     """A run: everything logged goes into its `RunFile` at once, and from there to MLflow now and then."""
 
     def __init__(
@@ -313,7 +304,7 @@ class StageRun:
         self._opened = True
 
 
-class Untracked:
+class Untracked(Tracker):
     """The run of the other ranks of a training, which leave the tracking to rank 0."""
 
     def __enter__(self) -> Untracked:
@@ -321,12 +312,6 @@ class Untracked:
 
     def __exit__(self, *error: object) -> None:
         return None
-
-    def log(self, record: Record) -> None:
-        """Do nothing."""
-
-    def dataset(self, name: str, path: Path | str, sha256: str, context: str) -> None:
-        """Do nothing."""
 
 
 def _status(error: BaseException | None) -> str:
