@@ -39,7 +39,7 @@ def test_transformers_loads_it_as_the_card_says(gpt, project, tmp_path, monkeypa
     )
     assert "base_model" not in front, "random weights have none"
     assert front["datasets"] == [], "the sample is in no hub"
-    assert ("| validation loss | 4.25 |" in card) == (name == "pretrain")
+    assert ("| validation loss | 4.250 |" in card) == (name == "pretrain")
     assert "CC0" in card
     monkeypatch.chdir(tmp_path)
     said: list[str] = []

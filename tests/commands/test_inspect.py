@@ -41,7 +41,7 @@ def test_info_of_a_language_model(gpt, project) -> None:
     weights = sum(values.numel() for values in load_file(project / "models/pretrain/model.safetensors").values())
     assert said["weights"] == f"{weights:,}"
     assert said["memory"] == f"{4 * weights / 1e6:.1f} MB as fp32"
-    assert said["validation loss"] == "4.25"
+    assert said["validation loss"] == "4.250"
     assert (said["data"], said["pretrained"], said["layers"]) == ("sample", "none", "2, 2 heads, width 32")
     content = (project / "models/pretrain/model.safetensors").read_bytes()
     assert said["model.safetensors"].endswith(hashlib.sha256(content).hexdigest())

@@ -244,7 +244,7 @@ def test_scores_that_cannot_be_read_are_counted(endpoint):
     assert sum(done) == 4
     assert judged({"llama": scores}) == {
         "judges": {"llama": {"mean": pytest.approx(100 / 3), "scored": 3, "unparsable": 1}},
-        "judge_correlations": [],
+        "judge_correlations": {},
     }
 
 
@@ -255,19 +255,19 @@ def test_the_correlation_of_each_two_judges_is_scipys():
         "c": [90, 20, 30, 20, 10, 0, 100],
     }
     found = judged(scores)["judge_correlations"]
-    assert [pair["judges"] for pair in found] == [["a", "b"], ["a", "c"], ["b", "c"]]
-    for pair in found:
-        both = [row for row in zip(*(scores[name] for name in pair["judges"]), strict=True) if None not in row]
+    assert list(found) == ["a and b", "a and c", "b and c"]
+    for names, pair in found.items():
+        both = [row for row in zip(*(scores[name] for name in names.split(" and ")), strict=True) if None not in row]
         assert pair["responses"] == len(both) >= 5
         assert pair["pearson"] == pytest.approx(pearsonr(*zip(*both, strict=True)).statistic)
         assert pair["spearman"] == pytest.approx(spearmanr(*zip(*both, strict=True)).statistic)
-    assert found[0]["pearson"] != pytest.approx(found[0]["spearman"])
+    assert found["a and b"]["pearson"] != pytest.approx(found["a and b"]["spearman"])
 
 
 @pytest.mark.parametrize("other", [[5, 5, 5], [None, None, None], [1, None, None]])
 def test_a_correlation_that_does_not_exist(other):
     found = judged({"a": [1, 2, 3], "b": other})
     json.dumps(found, allow_nan=False)
-    (pair,) = found["judge_correlations"]
+    pair = found["judge_correlations"]["a and b"]
     assert (pair["pearson"], pair["spearman"]) == (None, None)
     assert found["judges"]["b"]["mean"] == (None if other[0] is None else other[0])

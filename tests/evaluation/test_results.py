@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.evaluation.figures import figures
 from gpt_from_scratch.evaluation.published import compare
 from gpt_from_scratch.evaluation.results import results_table
 from gpt_from_scratch.files.writing import write_json
@@ -56,21 +57,46 @@ def test_our_own_figures_stand_in_the_table(tmp_path, evaluation):
     write_json(tmp_path / "evaluation.json", evaluation)
     lines = [" ".join(line.split()) for line in results_table(tmp_path).splitlines()]
     for line in (
-        "pretraining validation loss 4.9557",
-        "pretraining validation perplexity 141.9900",
-        "classification test accuracy (144 messages) 0.9500",
-        "classification test unseen accuracy (144 messages) 0.9500",
-        "classification test accuracy, TF-IDF + logistic regression 0.8611",
-        "instructions test response loss 2.5000",
-        "instructions test rouge l 0.1000",
+        "pretraining value",
+        "validation loss 4.956",
+        "validation perplexity 142.0",
+        "classification accuracy messages",
+        "test 95.0 % 144",
+        "test unseen 95.0 % 144",
+        "classification, TF-IDF + logistic regression",
+        "test 86.1 %",
+        "instructions value",
+        "response loss 2.500",
+        "ROUGE-L 0.100",
+        "exact match 0.0 %",
     ):
         assert line in lines
+
+
+def test_a_new_figure_needs_no_further_line(tmp_path, evaluation):
+    evaluation["classifier"]["test"]["brier_score"] = 0.25
+    evaluation["safety"] = {"refusals": 3, "by_topic": {"fire": {"accuracy": 0.5}}}
+    write_json(tmp_path / "evaluation.json", evaluation)
+    lines = [" ".join(line.split()) for line in results_table(tmp_path).splitlines()]
+    for line in ("classification accuracy brier score messages", "test 95.0 % 0.250 144", "refusals 3", "fire 50.0 %"):
+        assert line in lines
+    found = figures(evaluation)
+    assert list(found)[:3] == [
+        "language_model/validation_loss",
+        "classifier/test/accuracy",
+        "instructions/response_loss",
+    ]
+    assert {"classifier/test/brier_score", "safety/refusals", "safety/by_topic/fire/accuracy"} <= found.keys()
+
+
+def test_tables_lists_and_words_are_no_figures():
+    assert figures({"a": {"confusion": {"x_as_x": 1}, "b": None, "c": True, "d": "x", "e": [1], "f": 2}}) == {"a/f": 2}
 
 
 def test_every_published_figure_stands_in_the_table_with_its_reason(tmp_path, evaluation):
     write_json(tmp_path / "evaluation.json", evaluation)
     table = results_table(tmp_path)
-    below = table.split("beside the book's figures:")[1]
+    below = table.split("\nthe book ")[1]
     for row in evaluation["published"]:
         if " at step " in row["figure"]:
             continue  # the curves stand in the file only
@@ -79,7 +105,7 @@ def test_every_published_figure_stands_in_the_table_with_its_reason(tmp_path, ev
         )
         number = line.split("[")[1].split("]")[0]
         assert f"[{number}] not comparable: {row['note']}" in " ".join(below.split())
-    assert "training loss, last evaluation [1] 4.1522 0.5690 3.5832" in " ".join(below.split())
+    assert "training loss, last evaluation [1] 4.152 0.569 3.583" in " ".join(below.split())
     assert "163,009,536" in below
 
 

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from gpt_from_scratch.cli import app
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.evaluation.figures import figure_text, figures
 from gpt_from_scratch.files.writing import write_json
 from gpt_from_scratch.report.changes import metric_changes
 from gpt_from_scratch.report.page import write_report
@@ -62,8 +63,8 @@ def git(folder: Path, *arguments: str) -> None:
 def test_it_shows_every_figure_answer_and_sample(project) -> None:
     page = Page(rendered(project))
     evaluation = json.loads((project / "metrics/evaluation.json").read_text())
-    for value in (evaluation["classifier"]["test"]["accuracy"], evaluation["language_model"]["validation_loss"]):
-        assert f"{value:.4f}" in page.text
+    for name, value in figures(evaluation).items():
+        assert figure_text(value, name) in page.text, name
     for row in evaluation["published"]:
         assert " at step " in row["figure"] or row["figure"] in page.text
     for entry in json.loads((project / "metrics/responses.json").read_text()):
@@ -125,7 +126,7 @@ def test_changes_are_those_against_the_last_commit_that_had_other_figures(projec
     changes = metric_changes(project)
     assert changes.against.endswith("first")
     assert [row.before for row in changes.rows] == [before]
-    assert f"{before:.4f}" in Page(rendered(project)).text
+    assert figure_text(before) in Page(rendered(project)).text
 
 
 def test_without_results_it_says_what_to_do(project, monkeypatch) -> None:

@@ -28,14 +28,12 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
 ) -> None:
     """Write a model for others to load, after its logits were found to be the model's own."""
-    from gpt_from_scratch.evaluation.model_metrics import headline, role
+    from gpt_from_scratch.report.card import folder_card
     from gpt_from_scratch.weights.config_file import load_config
     from gpt_from_scratch.weights.export import book_config, export_model
 
     folder, out = models.find_model(model), out.expanduser()
-    difference = export_model(
-        folder, out, form=form, metrics=headline(folder), instructed=role(folder) == "instruct", force=force
-    )
+    difference = export_model(folder, out, form=form, card=folder_card(folder, out.name), force=force)
     typer.echo(f"{out}: written; its logits are the model's, {difference:.1g} apart at most")
     if form == "book":
         typer.echo(f"to load it: model = GPTModel({book_config(load_config(folder))})")

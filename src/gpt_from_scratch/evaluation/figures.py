@@ -40,7 +40,7 @@ def figures(evaluation: Mapping[str, Any]) -> dict[str, float]:
 
 def label(name: str) -> str:
     """Return a figure's name, or a part of it, in words."""
-    return ", ".join(
+    return " ".join(
         _PHRASES.get(part, part.replace("train_", "training_").replace("_", " ")) for part in name.split("/")
     )
 
@@ -65,8 +65,8 @@ def figure_tables(evaluation: Mapping[str, Any]) -> dict[str, dict[str, dict[str
         *above, last = name.split("/")
         text = figure_text(found[name], last)
         if len(above) < 2:
-            tables.setdefault(label("/".join(above)), {}).setdefault(label(last), {})["value"] = text
+            tables.setdefault(", ".join(map(label, above)), {}).setdefault(label(last), {})["value"] = text
         else:
-            rows = tables.setdefault(label("/".join(above[:-1])), {})
+            rows = tables.setdefault(", ".join(map(label, above[:-1])), {})
             rows.setdefault(label(above[-1]), {})[label(last)] = text
     return tables

@@ -1,13 +1,18 @@
-"""A model card: what a model folder holds, for people and for Hugging Face's pages."""
+"""Model cards: the README.md of an exported model, for people and for Hugging Face's pages."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+from gpt_from_scratch.evaluation.model_metrics import model_figures, role
 from gpt_from_scratch.model.config import GPT2_SIZES, GPTConfig
+from gpt_from_scratch.weights.classifier import load_info
+from gpt_from_scratch.weights.config_file import load_config, load_facts
 from gpt_from_scratch.weights.layout import parameter_count
 
 _REPOSITORIES = {"124M": "gpt2", "355M": "gpt2-medium", "774M": "gpt2-large", "1558M": "gpt2-xl"}
@@ -59,13 +64,24 @@ _DECIDES = {
 }
 
 
+def folder_card(folder: Path, name: str) -> str:
+    """Return the card of a model folder that is exported under a name."""
+    cfg, info = load_config(folder), None
+    if (folder / "classifier.json").is_file():
+        info = {key: value for key, value in asdict(load_info(folder, cfg)).items() if key != "facts"}
+    instructed = role(folder) == "instruct"
+    return model_card(
+        name, cfg, load_facts(folder), classifier=info, metrics=model_figures(folder), instructed=instructed
+    )
+
+
 def model_card(
     name: str,
     cfg: GPTConfig,
     facts: Mapping[str, Any],
     *,
     classifier: Mapping[str, Any] | None = None,
-    metrics: Mapping[str, float] | None = None,
+    metrics: Mapping[str, str] | None = None,
     instructed: bool = False,
 ) -> str:
     """Return the text of a README.md.
@@ -113,10 +129,10 @@ def _metadata(cfg: GPTConfig, facts: Mapping[str, Any], classifier: Mapping[str,
     return content
 
 
-def _table(metrics: Mapping[str, float] | None) -> str:
+def _table(metrics: Mapping[str, str] | None) -> str:
     if not metrics:
         return "None are recorded for this folder."
-    rows = "\n".join(f"| {key} | {value:.4g} |" for key, value in metrics.items())
+    rows = "\n".join(f"| {key} | {value} |" for key, value in metrics.items())
     return f"| metric | value |\n|---|---|\n{rows}"
 
 

@@ -1,9 +1,9 @@
-"""Model folders out of the project: Hugging Face's layout with a card, or the book's `.pth`."""
+"""Export of model folders: Hugging Face's layout, or the book's `.pth`."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +15,6 @@ from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files.writing import write_text
 from gpt_from_scratch.model.config import GPTConfig
 from gpt_from_scratch.model.gpt import GPTModel
-from gpt_from_scratch.report.card import model_card
 from gpt_from_scratch.weights.classifier import ClassifierInfo, load_classifier, save_classifier
 from gpt_from_scratch.weights.huggingface import load_facts, load_model, save_model
 from gpt_from_scratch.weights.pth import load_pth, save_pth
@@ -31,8 +30,7 @@ def export_model(
     destination: Path,
     *,
     form: Format = "huggingface",
-    metrics: Mapping[str, float] | None = None,
-    instructed: bool = False,
+    card: str | None = None,
     force: bool = False,
 ) -> float:
     """Write a model folder of ours in another's form, and check that it computes the same.
@@ -41,7 +39,7 @@ def export_model(
 
     Args:
         destination: a new folder, or for the book's form a new `.pth` file.
-        metrics, instructed: for the card; see `model_card`.
+        card: text of the folder's README.md, if it is to have one.
         force: put it in the place of an earlier export.
 
     Returns:
@@ -64,16 +62,8 @@ def export_model(
         else:
             temporary.mkdir()
             _write_folder(model, info, source, temporary)
-            card = None if info is None else {key: value for key, value in asdict(info).items() if key != "facts"}
-            text = model_card(
-                destination.name,
-                model.config,
-                load_facts(source),
-                classifier=card,
-                metrics=metrics,
-                instructed=instructed,
-            )
-            write_text(temporary / "README.md", text)
+            if card is not None:
+                write_text(temporary / "README.md", card)
             written, _ = load_any(temporary)
         difference = largest_difference(model, written)
         if not difference <= CLOSE:
