@@ -98,7 +98,7 @@ def mlflow_server(copied, tmp_path) -> Iterator[Callable[[], Callable[[], None]]
                 process.wait()
 
         stops.append(stop)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while server.silence(run.address):
             assert process.poll() is None and time.monotonic() < deadline, (tmp_path / "server.log").read_text()
             time.sleep(0.2)

@@ -91,7 +91,7 @@ def test_three_versions_with_their_lineage_and_nothing_pickled(pipeline, version
     expected |= {"metric": "classifier/test/accuracy", "metric_value": "0.9", "pretrained": "none"}
     assert expected.items() <= version.tags.items()
     for said in (
-        "0.9000",
+        "90.0 %",
         "classes ham, spam",
         "CC0",
         "Licence",
