@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gpt_from_scratch.model.config import Kernels
+from gpt_from_scratch.model.fast_path import PLAIN, FastPath, attend
 from gpt_from_scratch.model.kv_cache import LayerCache
 from gpt_from_scratch.model.linear import Linear
-from gpt_from_scratch.model.sequences import last_tokens
 
 
 def causal_mask(n_queries: int, n_keys: int, device: torch.device) -> Tensor:
@@ -56,25 +55,6 @@ def fused_attention(
     )
 
 
-def by_sequence(
-    attend: Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor],
-    queries: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    visible: Tensor | None,
-    lengths: Sequence[int] | None,
-) -> Tensor:
-    """Return `attend(queries, keys, values, visible)`; with `lengths`, for each of the sequences by itself.
-
-    A sequence has a query for each of its tokens, or a single one for its last.
-    """
-    if lengths is None:
-        return attend(queries, keys, values, visible)
-    asked = lengths if queries.shape[2] == keys.shape[2] else [1] * len(lengths)
-    sequences = zip(queries.split(asked, 2), keys.split(lengths, 2), values.split(lengths, 2), strict=True)
-    return torch.cat([attend(*sequence, visible) for sequence in sequences], dim=2)
-
-
 class MultiHeadAttention(nn.Module):
     """Multi-head attention in which no token sees a later one, unless `causal` is set to False.
 
@@ -103,35 +83,18 @@ class MultiHeadAttention(nn.Module):
         self.out_proj = Linear(d_out, d_out)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(
-        self,
-        x: Tensor,
-        cache: LayerCache | None = None,
-        visible: Tensor | None = None,
-        lengths: Sequence[int] | None = None,
-        last_only: bool = False,
-    ) -> Tensor:
+    def forward(self, x: Tensor, cache: LayerCache | None = None, fast: FastPath = PLAIN) -> Tensor:
         """Return context vectors `[batch, tokens, d_out]` for inputs `[batch, tokens, d_in]`.
 
         Args:
-            cache: earlier tokens' keys and values; those of `x` are appended to it.
-            visible: True where a query may look, broadcastable to `[batch, 1, tokens, all tokens]`;
-                without it the plain causal mask, or none in attention that is not causal.
-            lengths: tokens of each of the sequences that stand one behind the other in `x`, and do not see each other;
-                without it each row is one sequence.
-            last_only: return the last token's context vector alone, of every sequence; see `last_tokens`.
+            cache: keys and values of the tokens before these; those of `x` are appended.
+            fast: the part of the work that is needed; unless given, all of it.
         """
-        asking = last_tokens(x, lengths) if last_only else x
         keys, values, queries = (
-            project(part).unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)
-            for project, part in ((self.W_key, x), (self.W_value, x), (self.W_query, asking))
+            project(tokens).unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)
+            for project, tokens in ((self.W_key, x), (self.W_value, x), (self.W_query, fast.kept_tokens(x)))
         )
-        if last_only and visible is not None:
-            visible = visible[:, :, -1:]
-        if cache is not None:
-            keys, values = cache.append(keys, values)
-        context = by_sequence(self._attend, queries, keys, values, visible, lengths)
-        return self.out_proj(context.transpose(1, 2).flatten(2))
+        return self.out_proj(attend(self._attend, queries, keys, values, cache, fast.lengths))
 
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None) -> Tensor:
         if self.kernels == "fused":

@@ -6,20 +6,19 @@ under the keys of the ordinary model.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from gpt_from_scratch.model.attention import MultiHeadAttention, by_sequence, fused_attention
+from gpt_from_scratch.model.attention import MultiHeadAttention, fused_attention
 from gpt_from_scratch.model.config import GPTConfig
+from gpt_from_scratch.model.fast_path import PLAIN, FastPath, attend
 from gpt_from_scratch.model.gpt import GPTModel, TransformerBlock
 from gpt_from_scratch.model.kv_cache import LayerCache
 from gpt_from_scratch.model.layers import FeedForward
 from gpt_from_scratch.model.linear import Linear
-from gpt_from_scratch.model.sequences import last_tokens
 
 
 class PyTorchMultiHeadAttention(nn.Module):
@@ -40,25 +39,14 @@ class PyTorchMultiHeadAttention(nn.Module):
         self.proj = Linear(d_out, d_out)
         self.dropout = dropout
 
-    def forward(
-        self,
-        x: Tensor,
-        cache: LayerCache | None = None,
-        visible: Tensor | None = None,
-        lengths: Sequence[int] | None = None,
-        last_only: bool = False,
-    ) -> Tensor:
-        """`[batch, tokens, d_in]` → `[batch, tokens, d_out]`; the other arguments as in `MultiHeadAttention`."""
+    def forward(self, x: Tensor, cache: LayerCache | None = None, fast: FastPath = PLAIN) -> Tensor:
+        """`[batch, tokens, d_in]` → `[batch, tokens, d_out]`; `cache` and `fast` as in `MultiHeadAttention`."""
         heads = self.qkv(x).unflatten(-1, (3, self.num_heads, self.head_dim))
         queries, keys, values = heads.permute(2, 0, 3, 1, 4)
-        if last_only:
-            queries = last_tokens(queries.transpose(1, 2), lengths).transpose(1, 2)
-            visible = None if visible is None else visible[:, :, -1:]
-        if cache is not None:
-            keys, values = cache.append(keys, values)
-        attend = partial(fused_attention, dropout_rate=self.dropout if self.training else 0.0, causal=self.causal)
-        context = by_sequence(attend, queries, keys, values, visible, lengths)
-        return self.proj(context.transpose(1, 2).flatten(2))
+        if fast.last_only:
+            queries = fast.kept_tokens(queries.transpose(1, 2)).transpose(1, 2)
+        kernel = partial(fused_attention, dropout_rate=self.dropout if self.training else 0.0, causal=self.causal)
+        return self.proj(attend(kernel, queries, keys, values, cache, fast.lengths))
 
 
 def with_one_projection(attention: MultiHeadAttention) -> PyTorchMultiHeadAttention:
