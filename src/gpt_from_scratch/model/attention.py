@@ -1,4 +1,4 @@
-"""Causal multi-head attention (chapter 3, section 3.6): one interface, two interchangeable kernels."""
+"""Causal multi-head attention (chapter 3, section 3.6), with two interchangeable kernels."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ from gpt_from_scratch.model.linear import Linear
 
 
 def causal_mask(n_queries: int, n_keys: int, device: torch.device) -> Tensor:
-    """Return the boolean mask `[n_queries, n_keys]`, True where a query may look.
+    """Return the causal mask `[n_queries, n_keys]`, True where a query sees a key.
 
-    The queries are the last `n_queries` of the `n_keys` tokens, and none sees a token after itself.
+    The queries are the last `n_queries` of the `n_keys` tokens.
     """
     return torch.ones(n_queries, n_keys, dtype=torch.bool, device=device).tril(n_keys - n_queries)
 
 
 def explicit_attention(
-    queries: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None, dropout: nn.Dropout
+    queries: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None, dropout: nn.Module
 ) -> Tensor:
-    """Scaled dot-product attention step by step, as the book derives it; without `visible` every token sees all.
+    """Scaled dot-product attention step by step, as the book derives it.
 
-    Shapes: queries `[batch, heads, n_queries, head_dim]`, keys and values `[batch, heads, n_keys, head_dim]`,
-    visible broadcastable to `[batch, heads, n_queries, n_keys]`; returns the shape of the queries.
+    Args:
+        queries: `[batch, heads, n_queries, head_dim]`, also the shape of the result.
+        keys, values: `[batch, heads, n_keys, head_dim]`.
+        visible: mask, broadcastable to `[batch, heads, n_queries, n_keys]`; None: every token sees all.
     """
     scores = queries @ keys.transpose(-2, -1)
     if visible is not None:
@@ -40,10 +42,10 @@ def explicit_attention(
 def fused_attention(
     queries: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None, dropout_rate: float, causal: bool = True
 ) -> Tensor:
-    """The same by PyTorch's `scaled_dot_product_attention`; without `visible` no token sees a later one if `causal`."""
+    """The same by PyTorch's `scaled_dot_product_attention`; causal without `visible`, if `causal`."""
     n_queries, n_keys = queries.shape[2], keys.shape[2]
-    # A single query is the last token and sees everything; PyTorch's is_causal would align it to the first.
-    # Not `is_causal=n_queries == n_keys`: in code compiled for any length that is no bool, and refused.
+    # A single query is the last token and sees everything; PyTorch's is_causal would align it to the first key.
+    # Not `is_causal=n_queries == n_keys`: in code compiled for any length this is no bool, and refused.
     is_causal = False
     if visible is None and causal:
         if n_queries == n_keys:
@@ -59,8 +61,8 @@ class MultiHeadAttention(nn.Module):
     """Multi-head attention in which no token sees a later one, unless `causal` is set to False.
 
     Args:
-        d_in, d_out: widths of the vectors that come in and go out; `num_heads` divides `d_out`.
-        context_length: longest sequence; kept for the book's signature, since the mask is made to measure.
+        d_in, d_out: widths of the input and output vectors; `d_out` is divisible by `num_heads`.
+        context_length: longest sequence, as in the book's signature; unused, since the mask is made for each input.
         dropout: probability of dropping an attention weight.
         qkv_bias: whether the three input projections have a bias.
     """

@@ -1,7 +1,7 @@
 """The book's GPT built from PyTorch's own parts (bonus of chapters 3 and 4): fewer, larger kernels.
 
-Its state-dict keys are the companion's `GPTModelFast`'s; a `GPTModel` with `kernels="fused"` runs the same kernels
-under the keys of the ordinary model.
+Its state-dict keys are those of the companion's `GPTModelFast`; a `GPTModel` with `kernels="fused"` runs the same
+kernels under the keys of the ordinary model.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gpt_from_scratch.model.linear import Linear
 
 
 class PyTorchMultiHeadAttention(nn.Module):
-    """Multi-head attention with queries, keys and values from one projection, by PyTorch's fused kernel.
+    """Multi-head attention by PyTorch's fused kernel, with one projection for queries, keys and values.
 
     Arguments and `causal` as in `MultiHeadAttention`. Without biases both draw the same initial weights under one seed.
     """
@@ -50,7 +50,7 @@ class PyTorchMultiHeadAttention(nn.Module):
 
 
 def with_one_projection(attention: MultiHeadAttention) -> PyTorchMultiHeadAttention:
-    """Return the same attention, with a copy of its three input projections as one."""
+    """Return the same attention with one input projection, a copy of its three."""
     parts = [attention.W_query, attention.W_key, attention.W_value]
     width, biased = attention.W_query.in_features, attention.W_query.bias is not None
     with torch.device("meta"):  # no random numbers for weights that are replaced
@@ -85,7 +85,7 @@ class TransformerBlockFast(TransformerBlock):
 
 
 class GPTModelFast(GPTModel):
-    """The GPT model from these parts."""
+    """The GPT model of these parts."""
 
     block_class = TransformerBlockFast
     norm_class = nn.LayerNorm

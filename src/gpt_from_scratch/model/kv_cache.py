@@ -1,4 +1,4 @@
-"""Keys and values of the tokens already seen, so that generating one token computes one token."""
+"""KV cache: keys and values of the tokens so far, so that each new token is computed once."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class KVCache:
         capacity: maximum number of tokens in a row; at most the model's context length.
 
     Raises:
-        InputError: for a model that is not causal, whose keys and values change with every token that follows.
+        InputError: for a model that is not causal, since its keys and values change with every later token.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class KVCache:
         if not cfg.causal:
             raise InputError("KV cache: expected a causal model, found one whose tokens see later tokens")
         shape = (batch_size, cfg.n_heads, capacity, cfg.head_dim)
-        # Not torch.empty: a masked place has the weight 0, and 0 times a stray infinity or NaN would not be 0.
+        # Not torch.empty: a masked key has the weight 0, and 0 times a stray infinity or NaN would not be 0.
         self.layers = [
             LayerCache(*(torch.zeros(shape, device=device, dtype=dtype) for _ in range(2))) for _ in range(cfg.n_layers)
         ]
