@@ -57,7 +57,7 @@ from gpt_from_scratch.data.messages.messages import Messages
 from gpt_from_scratch.data.messages.spam import read_messages, split_messages
 from gpt_from_scratch.data.text.loaders import text_loaders
 from gpt_from_scratch.evaluation.language import perplexity
-from gpt_from_scratch.generation import decode, generate, next_token
+from gpt_from_scratch.generation import Sampling, decode, generate, next_token
 from gpt_from_scratch.generation.sampling import keep_top_k
 from gpt_from_scratch.generation.text import continue_text
 from gpt_from_scratch.model import GPT2_SIZES, GPTConfig
@@ -420,16 +420,14 @@ figure.tight_layout()
 plt.show()
 assert (limited > 0).sum() == 4
 
-generator = torch.Generator().manual_seed(123)
-drawn = next_token(logits.repeat(4000, 1), temperature=1.0, top_k=4, generator=generator)
+drawn = next_token(logits.repeat(4000, 1), Sampling(temperature=1.0, top_k=4, seed=123))
 shares = (drawn[:, None] == best[:4]).float().mean(dim=0)
 print("4,000 draws:", {name: round(share, 3) for name, share in zip(names, shares.tolist(), strict=False)})
 assert torch.allclose(shares, limited[best[:4]], atol=0.03)
-assert next_token(logits, temperature=0.0).item() == best[0]
+assert next_token(logits).item() == best[0]
 
 for settings in ({}, {"temperature": 0.7, "top_k": 10}, {"temperature": 1.4, "top_k": 25}, {"temperature": 3.0}):
-    generator = torch.Generator().manual_seed(1)
-    (new,) = generate(base, prompt, 25, generator=generator, **settings)
+    (new,) = generate(base, prompt, 25, Sampling(**settings, seed=1))
     print(f"{settings or 'greedy'!s:36} {tokenizer.decode(new)!r}")
 
 with_cache, without = (list(decode(base, prompt, 30, use_cache=cache)) for cache in (True, False))

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from gpt_from_scratch.data.messages.loaders import message_loaders
 from gpt_from_scratch.evaluation.classification import probabilities
 from gpt_from_scratch.model import GPTModel
+from gpt_from_scratch.model.fast_path import FastPath
 from gpt_from_scratch.model.heads import set_causal, set_classification_head, train_only
 from gpt_from_scratch.model.lora import merge_lora, train_lora
 from gpt_from_scratch.model.sequences import Sequences
@@ -239,6 +240,6 @@ def test_every_token_of_each_packed_sequence_is_seen():
         model.out_head = copy.deepcopy(ours.out_head)
         model.load_state_dict(ours.state_dict())
         with torch.no_grad():
-            found = model(packed.values, lengths=packed.lengths)[0].split(packed.lengths)
+            found = model(packed.values, fast=FastPath(packed.lengths))[0].split(packed.lengths)
             for row, logits in zip(rows, found, strict=True):
                 torch.testing.assert_close(logits, theirs(row[None])[0], rtol=1e-4, atol=1e-5)

@@ -69,15 +69,8 @@ def generate(
         temperature: 0 takes the most likely token; above, one is drawn from PyTorch's global generator.
         top_k: draw among this many most likely tokens only.
     """
-    rows = generation.generate(
-        model,
-        idx,
-        max_new_tokens,
-        eos_id=eos_id,
-        context_size=context_size,
-        temperature=temperature,
-        top_k=top_k,
-    )
+    sampling = generation.Sampling(temperature, top_k)
+    rows = generation.generate(model, idx, max_new_tokens, sampling, eos_id=eos_id, context_size=context_size)
     longest = max(len(row) for row in rows)
     new = idx.new_tensor([row + [eos_id] * (longest - len(row)) for row in rows])
     return torch.cat([idx, new], dim=1)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from gpt_from_scratch.model.fast_path import FastPath
 from gpt_from_scratch.model.gpt import GPTModel
 from gpt_from_scratch.model.sequences import DecidingToken, Sequences, first_tokens
 
@@ -122,9 +123,8 @@ def _states(
     sees_none = first and model.config.causal
     for group in _passes(examples):
         batch = Sequences.of([ids[:1] for ids in group] if sees_none else group).to(weight.device)
-        x = model.embed(batch.values, lengths=batch.lengths)
-        last = deciding_token in ("last", "last_real")
-        x = model.run_blocks(x, range(blocks), lengths=batch.lengths, last_only=last)
+        fast = FastPath(batch.lengths, last_only=deciding_token in ("last", "last_real"))
+        x = model.run_blocks(model.embed(batch.values, fast=fast), range(blocks), fast=fast)
         if first and _one_state(model, blocks, deciding_token):
             x = first_tokens(x, batch.lengths)
         start, end = end, end + x.shape[1]

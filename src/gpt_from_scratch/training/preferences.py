@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gpt_from_scratch.model.fast_path import FastPath
 from gpt_from_scratch.training.packing import pack
 from gpt_from_scratch.training.precision import Precision, autocast
 from gpt_from_scratch.training.process_group import ALONE, Group
@@ -114,7 +115,8 @@ def log_probabilities(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tens
     counts = learnt.sum(1).tolist()
     inputs, targets, lengths = pack(inputs, targets, IGNORED)
     learnt = targets != IGNORED
-    losses = F.cross_entropy(model(inputs, lengths=lengths, wanted=learnt).float(), targets[learnt], reduction="none")
+    logits = model(inputs, fast=FastPath(lengths, wanted=learnt))
+    losses = F.cross_entropy(logits.float(), targets[learnt], reduction="none")
     return torch.stack([-part.mean() for part in losses.split(counts)]).view(shape)
 
 

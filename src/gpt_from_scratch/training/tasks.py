@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gpt_from_scratch.model.fast_path import FastPath
 from gpt_from_scratch.model.sequences import DecidingToken, Sequences, first_tokens, mean_tokens
 from gpt_from_scratch.training.cross_entropy import cross_entropy
 from gpt_from_scratch.training.packing import pack
@@ -67,7 +68,7 @@ class LanguageModelling:
         if not learnt.all():
             inputs, targets, lengths = pack(inputs, targets, IGNORED)
             learnt = targets != IGNORED
-        return cross_entropy(model(inputs, lengths=lengths, wanted=learnt), targets[learnt])
+        return cross_entropy(model(inputs, fast=FastPath(lengths, wanted=learnt)), targets[learnt])
 
     def count(self, batch: Batch) -> int:
         return batch[0].numel()
@@ -114,18 +115,19 @@ class Classification:
     def logits(self, model: nn.Module, inputs: Tensor | Sequences) -> Tensor:
         """Return class logits `[batch, classes]` for token ids `[batch, tokens]`, or for `Sequences`."""
         if isinstance(inputs, Sequences):
-            options = {"lengths": inputs.lengths, "first_block": self._first_block}
-            if self._deciding_token in ("last", "last_real"):
-                return model(inputs.values, last_only=True, **options)[0]
+            last = self._deciding_token in ("last", "last_real")
+            logits = model(inputs.values, fast=FastPath(inputs.lengths, last, first_block=self._first_block))
+            if last:
+                return logits[0]
             decide = first_tokens if self._deciding_token == "first" else mean_tokens
-            return decide(model(inputs.values, **options), inputs.lengths)[0]
+            return decide(logits, inputs.lengths)[0]
         bare = _bare(model)
         spare = getattr(bare, "kernels", "explicit") == "fused" and not (model.training and any(bare.config.drop_rates))
         if self._deciding_token == "mean":
             return mean_tokens(model(inputs), None)[:, 0]
         if self._deciding_token == "first":
             return model(inputs[:, :1] if spare and bare.config.causal else inputs)[:, 0]
-        return model(inputs, last_only=True)[:, -1] if spare else model(inputs)[:, -1]
+        return model(inputs, fast=FastPath(last_only=True))[:, -1] if spare else model(inputs)[:, -1]
 
     def loss(self, model: nn.Module, batch: Batch, device: torch.device) -> Tensor:
         inputs, labels = (part.to(device) for part in batch)
