@@ -22,13 +22,12 @@ from gpt_from_scratch.data.messages.messages import Messages, balanced_weights, 
 from gpt_from_scratch.files.writing import new_folder
 from gpt_from_scratch.model.heads import set_causal, set_classification_head, train_only
 from gpt_from_scratch.model.lora import merge_lora, train_lora
-from gpt_from_scratch.pipeline.progress import TrainingProgress
 from gpt_from_scratch.pipeline.training_stage import TrainingStage, run_training, write_training
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
-from gpt_from_scratch.training import Classification
 from gpt_from_scratch.training.environment import prepare
-from gpt_from_scratch.training.fit import fit, total_steps
+from gpt_from_scratch.training.fit import fit
 from gpt_from_scratch.training.frozen_prefix import keep_frozen_prefix
+from gpt_from_scratch.training.tasks import Classification
 from gpt_from_scratch.weights.adapter import save_adapter
 from gpt_from_scratch.weights.classifier import save_classifier
 from gpt_from_scratch.weights.start import check_length, starting_model
@@ -76,18 +75,16 @@ def finetune_classify(stage: TrainingStage) -> None:
         )
     loaders = message_loaders(*sets, params.batch_size, padded=kind["padded"] and not first_block)
     torch.manual_seed(params.seed)
-    with TrainingProgress(stage.name, total_steps(loaders[0], params), "examples", shown=stage.group.first) as progress:
-        result = fit(
-            model,
-            Classification(first_block, params.deciding_token, params.ignore_index, weights),
-            loaders,
-            params,
-            device,
-            [stage.run, progress],
-            initial_batches=10,
-            saver=stage.saver,
-            group=stage.group,
-        )
+    journal = fit(
+        model,
+        Classification(first_block, params.deciding_token, params.ignore_index, weights),
+        loaders,
+        params,
+        [stage.run, stage.progress],
+        initial_batches=10,
+        saver=stage.saver,
+        group=stage.group,
+    )
     if not stage.group.first:
         return
     facts = {**stage.message_facts(), **facts}
@@ -105,7 +102,7 @@ def finetune_classify(stage: TrainingStage) -> None:
             deciding_token=params.deciding_token,
             facts=facts,
         )
-    write_training(stage, result, {**facts, "max_length": train_set.max_length, "cut": cut})
+    write_training(stage, journal, None, {**facts, "max_length": train_set.max_length, "cut": cut})
 
 
 if __name__ == "__main__":

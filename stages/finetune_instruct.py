@@ -29,13 +29,13 @@ from gpt_from_scratch.generation.text import continue_text, is_cut
 from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.model.lora import merge_lora, train_lora
 from gpt_from_scratch.params.sections import BOOK_INSTRUCTIONS, Instruct
-from gpt_from_scratch.pipeline.progress import TrainingProgress
 from gpt_from_scratch.pipeline.training_stage import TrainingStage, run_training, write_training
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
-from gpt_from_scratch.training import LanguageModelling, Task
 from gpt_from_scratch.training.environment import prepare
-from gpt_from_scratch.training.fit import fit, total_steps
+from gpt_from_scratch.training.fit import fit
+from gpt_from_scratch.training.journal import Samples
 from gpt_from_scratch.training.preferences import PreferenceTuning, reference_log_probabilities
+from gpt_from_scratch.training.tasks import LanguageModelling, Task
 from gpt_from_scratch.weights.adapter import save_adapter
 from gpt_from_scratch.weights.huggingface import save_model
 from gpt_from_scratch.weights.start import check_length, starting_model
@@ -62,20 +62,17 @@ def finetune_instruct(stage: TrainingStage) -> None:
     torch.manual_seed(params.seed)
     prompt = format_prompt(val_part[0], params.prompt_style)
     stage.say_cut(is_cut(model, tokenizer, prompt), "prompt of the samples")
-    with TrainingProgress(stage.name, total_steps(loaders[0], params), shown=stage.group.first) as progress:
-        result = fit(
-            model,
-            task,
-            loaders,
-            params,
-            device,
-            [stage.run, progress],
-            initial_batches=params.eval_batches,
-            saver=stage.saver,
-            group=stage.group,
-            write_sample=lambda: continue_text(model, tokenizer, prompt, params.sample_tokens),
-            keep_sample=stage.keep_sample,
-        )
+    samples = Samples(lambda: continue_text(model, tokenizer, prompt, params.sample_tokens), stage.log_sample)
+    journal = fit(
+        model,
+        task,
+        loaders,
+        params,
+        [stage.run, stage.progress, samples],
+        initial_batches=params.eval_batches,
+        saver=stage.saver,
+        group=stage.group,
+    )
     if not stage.group.first:
         return
     own = teaching(params)
@@ -86,8 +83,8 @@ def finetune_instruct(stage: TrainingStage) -> None:
             merge_lora(model)
         save_model(model, folder, base, facts)
     # Whether there are scores depends on the objective, and DVC's outs cannot: they stand in the metrics file.
-    scores = {"epochs": result.journal.scores} if result.journal.scores else {}
-    write_training(stage, result, {**facts, **scores, "cut": cut}, scores_curve=False)
+    scores = {"epochs": journal.scores} if journal.scores else {}
+    write_training(stage, journal, samples, {**facts, **scores, "cut": cut}, scores_curve=False)
     if own:
         stage.run.tags(own)
 

@@ -21,12 +21,12 @@ from gpt_from_scratch.data.text.pretraining import read_pretraining_text
 from gpt_from_scratch.files.writing import new_folder
 from gpt_from_scratch.generation.text import continue_text, is_cut
 from gpt_from_scratch.model import GPTConfig, GPTModel
-from gpt_from_scratch.pipeline.progress import TrainingProgress
 from gpt_from_scratch.pipeline.training_stage import TrainingStage, run_training, write_training
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
-from gpt_from_scratch.training import LanguageModelling
 from gpt_from_scratch.training.environment import prepare
-from gpt_from_scratch.training.fit import fit, total_steps
+from gpt_from_scratch.training.fit import fit
+from gpt_from_scratch.training.journal import Samples
+from gpt_from_scratch.training.tasks import LanguageModelling
 from gpt_from_scratch.weights.huggingface import save_model
 
 
@@ -43,27 +43,26 @@ def pretrain(stage: TrainingStage) -> None:
     torch.manual_seed(params.seed)
     model = GPTModel(GPTConfig(vocab_size=tokenizer.n_vocab, **params.model.model_dump())).to(device)
     stage.say_cut(is_cut(model, tokenizer, params.sample.prompt), "prompt of the samples")
-    with TrainingProgress(stage.name, total_steps(loaders[0], params), shown=stage.group.first) as progress:
-        result = fit(
-            model,
-            LanguageModelling(),
-            loaders,
-            params,
-            device,
-            [stage.run, progress],
-            initial_batches=None,
-            saver=stage.saver,
-            group=stage.group,
-            write_sample=lambda: continue_text(model, tokenizer, params.sample.prompt, params.sample.tokens),
-            keep_sample=stage.keep_sample,
-        )
+    samples = Samples(
+        lambda: continue_text(model, tokenizer, params.sample.prompt, params.sample.tokens), stage.log_sample
+    )
+    journal = fit(
+        model,
+        LanguageModelling(),
+        loaders,
+        params,
+        [stage.run, stage.progress, samples],
+        initial_batches=None,
+        saver=stage.saver,
+        group=stage.group,
+    )
     if not stage.group.first:
         return
     facts = {**stage.data_facts(), "pretrained": "none", **text.facts}
     with new_folder(stage.models / "pretrain") as folder:
         save_model(model, folder, bpe, facts)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    write_training(stage, result, {**facts, "parameters": parameters})
+    write_training(stage, journal, samples, {**facts, "parameters": parameters})
 
 
 if __name__ == "__main__":

@@ -21,8 +21,9 @@ from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.model.heads import set_classification_head, train_only
 from gpt_from_scratch.params.sections import Params, Training, load_params
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
-from gpt_from_scratch.training import Classification, LanguageModelling, Schedule, build_optimizer, train
-from gpt_from_scratch.training.tasks import Task
+from gpt_from_scratch.training.loop import LoopSettings, train
+from gpt_from_scratch.training.optimizer import Schedule, build_optimizer
+from gpt_from_scratch.training.tasks import Classification, LanguageModelling, Task
 from gpt_from_scratch.weights.layout import empty_model, fill_model
 from gpt_from_scratch.weights.synthetic import synthetic_tensors
 
@@ -100,19 +101,9 @@ def _first_losses(model: GPTModel, task: Task, loaders: tuple, section: Training
     steps = len(loaders[0]) * section.epochs
     warmup = int(section.schedule.warmup_fraction * steps)
     schedule = Schedule(section.optimizer.lr, section.schedule.initial_lr, section.schedule.min_lr, warmup, steps)
-    records = train(
-        model,
-        task,
-        *loaders,
-        build_optimizer(model, section.optimizer.lr, section.optimizer.weight_decay),
-        torch.device("cpu"),
-        epochs=section.epochs,
-        eval_every=10**9,
-        eval_batches=1,
-        schedule=schedule,
-        max_grad_norm=section.schedule.max_grad_norm,
-        clip_from_step=warmup,
-    )
+    settings = LoopSettings(section.epochs, 10**9, 1, schedule, section.schedule.max_grad_norm, warmup)
+    optimizer = build_optimizer(model, section.optimizer.lr, section.optimizer.weight_decay)
+    records = train(model, task, loaders, optimizer, settings)
     found = islice((record for record in records if record.name == "loss"), STEPS)
     return (record.value for record in found if record.step in SHOWN)
 

@@ -18,12 +18,12 @@ import yaml
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files.writing import read_json, sha256
 from gpt_from_scratch.params.sections import Params, load_params
-from gpt_from_scratch.pipeline.launcher import Place
 from gpt_from_scratch.pipeline.project import project_home
 from gpt_from_scratch.pipeline.signals import listen
 from gpt_from_scratch.pipeline.watchdog import end_with_parent
 from gpt_from_scratch.tracking.facts import state_of
 from gpt_from_scratch.tracking.run import StageRun, track_stage
+from gpt_from_scratch.training.ranks import Place
 
 log = logging.getLogger(__name__)
 
@@ -137,10 +137,10 @@ def stage_process(name: str, root: Path) -> Iterator[None]:
     place = Place.here()
     if not place.first:
         name = f"{name}[{place.rank}]"
-    level = logging.INFO if place.first else logging.ERROR  # what the others would say, the first one says
+    level = logging.INFO if place.first else logging.ERROR  # rank 0 prints what the other ranks would print
     logging.basicConfig(level=level, format=f"{name}: %(message)s", stream=sys.stderr)
     listen()
-    if place.meeting:
+    if place.rendezvous:
         end_with_parent(at_once=True)
     elif not {"DVC_STAGE", "TORCHELASTIC_RUN_ID"}.isdisjoint(os.environ):
         end_with_parent()

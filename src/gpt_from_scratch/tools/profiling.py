@@ -25,6 +25,7 @@ from gpt_from_scratch.params.sections import BOOK_INSTRUCTIONS, Params, load_par
 from gpt_from_scratch.pipeline.stage import Stage
 from gpt_from_scratch.pipeline.training_stage import TrainingStage
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
+from gpt_from_scratch.training.callback import Callback
 from gpt_from_scratch.training.checkpoint import Checkpoints
 from gpt_from_scratch.training.environment import prepare
 from gpt_from_scratch.training.loop import Record
@@ -92,7 +93,7 @@ class _Enough(Exception):
     """The profile has what it needs."""
 
 
-class _Watch:
+class _Watch(Callback):
     """In the place of a training's tracked run: starts and stops the profiler, and the training with it."""
 
     def __init__(self, steps: int) -> None:

@@ -21,6 +21,7 @@ from gpt_from_scratch.tracking.server import Tracking, check_server, connect, is
 from gpt_from_scratch.tracking.server import without_password as shown
 from gpt_from_scratch.tracking.system import Machine
 from gpt_from_scratch.tracking.thinning import Speed, Thinner
+from gpt_from_scratch.training.callback import Callback
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ def track_stage(
         tags: further tags, such as which data and which weights are used.
         state: hash of the stage's params and deps.
         counts: what a record's `seen` counts; names the speed, `tokens_per_second`.
-        earlier: what `carried` returned in an earlier process whose run is to go on.
+        earlier: what `state_dict` returned in an earlier process whose run is to go on.
 
     Raises (on entering):
         InputError: when `MLFLOW_TRACKING_URI` cannot be used, such as when its server does not answer. Once the stage
@@ -77,7 +78,7 @@ def track_stage(
     return StageRun(root, run_name(stage, profile, edited), values, {**own, **(tags or {})}, counts, earlier)
 
 
-class StageRun:
+class StageRun(Callback):
     """A run: everything logged is buffered, sent now and then, and kept in a file if it cannot be sent at all."""
 
     def __init__(
@@ -145,7 +146,7 @@ class StageRun:
         if not self._flush():
             self._keep()
 
-    def carried(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return what a later process needs for the run to go on, JSON values."""
         return {
             "uri": self._outbox.uri,
@@ -316,17 +317,14 @@ class StageRun:
             log.warning("MLflow: could not mend what earlier stages left: %s", one_line(error))
 
 
-class Untracked:
-    """In the place of a run, in the processes of a training that leave the tracking to the first."""
+class Untracked(Callback):
+    """The run of the other ranks of a training, which leave the tracking to rank 0."""
 
     def __enter__(self) -> Untracked:
         return self
 
     def __exit__(self, *error: object) -> None:
         return None
-
-    def log(self, record: Record) -> None:
-        """Note nothing."""
 
     def dataset(self, name: str, path: Path | str, sha256: str, context: str) -> None:
         """Note nothing."""

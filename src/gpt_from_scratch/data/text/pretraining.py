@@ -12,10 +12,13 @@ from tiktoken import Encoding
 from gpt_from_scratch.data.fetch.raw import raw_file
 from gpt_from_scratch.data.text.corpus import read_text, split_text
 from gpt_from_scratch.data.text.large_corpus import open_corpus
+from gpt_from_scratch.data.text.shards import Workers
 from gpt_from_scratch.data.text.token_map import TokenMap
 from gpt_from_scratch.files.writing import sha256
 from gpt_from_scratch.pipeline.stage import Stage
+from gpt_from_scratch.pipeline.watchdog import end_with_parent
 from gpt_from_scratch.tokenizer.bpe import END_OF_TEXT
+from gpt_from_scratch.training.environment import usable_cores
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,9 @@ def read_pretraining_text(stage: Stage, tokenizer: Encoding, tokenizer_folder: P
         texts = split_text(read_text(source), fraction)
         train, validation = (tokenizer.encode(text, allowed_special={END_OF_TEXT}) for text in texts)
         return PretrainingText(train, validation, source.relative_to(stage.root), sha256(source))
-    large = open_corpus(stage.root / corpus.path, corpus.files, corpus.strip_gutenberg, tokenizer_folder, stage.corpora)
+    workers = Workers(usable_cores(), end_with_parent)
+    large = open_corpus(
+        stage.root / corpus.path, corpus.files, corpus.strip_gutenberg, tokenizer_folder, stage.corpora, workers
+    )
     facts = {"data": corpus.path, "corpus_documents": large.documents, "corpus_tokens": len(large.tokens)}
     return PretrainingText(*large.tokens.split(fraction), Path(corpus.path), large.key, facts)
