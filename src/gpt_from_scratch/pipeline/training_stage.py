@@ -1,4 +1,4 @@
-"""The frame of the three training stages: resuming after an interruption, and the files beside the model."""
+"""The frame of a training stage: a stage that resumes where an earlier process of the same work was interrupted."""
 
 from __future__ import annotations
 
@@ -8,60 +8,39 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.files.writing import write_csv, write_json
 from gpt_from_scratch.params.sections import Runtime
 from gpt_from_scratch.pipeline import signals
 from gpt_from_scratch.pipeline.fingerprint import environment_tags, fingerprint
 from gpt_from_scratch.pipeline.interrupted import alone, checkpoint_folder
 from gpt_from_scratch.pipeline.launcher import started
 from gpt_from_scratch.pipeline.progress import TrainingProgress
-from gpt_from_scratch.pipeline.stage import Declared, Stage, read_declared, stage_process
+from gpt_from_scratch.pipeline.project import corpora_folder
+from gpt_from_scratch.pipeline.stage import Declared, read_declared, stage_process
+from gpt_from_scratch.pipeline.watchdog import end_with_parent
 from gpt_from_scratch.tracking.facts import state_of
 from gpt_from_scratch.tracking.run import StageRun, Untracked, track_stage
-from gpt_from_scratch.training.callback import Callback
 from gpt_from_scratch.training.checkpoint import Checkpoints
-from gpt_from_scratch.training.journal import Journal, Samples
-from gpt_from_scratch.training.process_group import ALONE, Group, joined
+from gpt_from_scratch.training.process_group import Group, joined
 from gpt_from_scratch.training.ranks import Place
 from gpt_from_scratch.training.resuming import Saver
+from gpt_from_scratch.training.workspace import Workspace
 
 log = logging.getLogger(__name__)
-
-SAMPLES = "samples.json"
 
 LIBRARIES = ("numpy", "safetensors", "tiktoken", "torch")
 
 
-@dataclass(frozen=True)
-class TrainingStage(Stage):
-    """A stage with a training.
-
-    Attributes:
-        saver: saves the training and resumes it.
-        group: the ranks that do the training together. After it only rank 0 has something to do.
-        progress: shows the training's progress.
-    """
-
-    saver: Saver
-    group: Group = ALONE
-    progress: Callback = field(default_factory=Callback)
-
-    def log_sample(self, row: dict[str, Any]) -> None:
-        """Add a sample to MLflow's table, while the training goes on."""
-        self.run.table([row], SAMPLES)
-
-
-def run_training(name: str, root: Path, body: Callable[[TrainingStage], None], counts: str = "tokens") -> None:
-    """Run a stage with a training: `run_stage`, resumed where an earlier process of the same work was ended.
+def run_training(name: str, root: Path, recipe: Callable[[Workspace], None], unit: str = "tokens") -> None:
+    """Run a stage with a training, like `run_stage`; resume it where an earlier process of the same work was ended.
 
     Args:
-        counts: unit of the training: tokens or examples.
+        recipe: the training, a function of `recipes`.
+        unit: tokens or examples, what the records count.
     """
     with stage_process(name, root):
         declared = read_declared(root, name)
@@ -77,11 +56,12 @@ def run_training(name: str, root: Path, body: Callable[[TrainingStage], None], c
             run: Any = Untracked()
             if group.first:
                 earlier = saver.state_of(StageRun)
-                run = track_stage(
-                    root, name, declared.keys, params.profile, state=state, counts=counts, earlier=earlier
-                )
+                run = track_stage(root, name, declared.keys, params.profile, state=state, counts=unit, earlier=earlier)
+            progress = TrainingProgress(name, unit)
+            work = Workspace(root, params, run, corpora_folder(root), end_with_parent, saver, group, progress)
             with run, _saved_on_request(saver):
-                body(TrainingStage(name, root, params, run, saver, group, TrainingProgress(name, counts)))
+                recipe(work)
+                run.tags(environment_tags(root))
             if group.first:
                 checkpoints.remove()
 
@@ -97,37 +77,12 @@ def work_key(declared: Declared) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def write_training(
-    stage: Stage, journal: Journal, samples: Samples | None, facts: dict[str, Any], *, scores_curve: bool = True
-) -> None:
-    """Write a training's metrics, curves and samples, and hand the same to MLflow.
-
-    Args:
-        facts: further metrics, such as `{"data": "sample", "pretrained": "synthetic"}`.
-        scores_curve: write the scores of the epochs as a curve too, if the task has any.
-    """
-    metrics, curves = stage.metrics / f"{stage.name}.json", stage.metrics / "plots" / f"{stage.name}.csv"
-    write_json(metrics, {**facts, **journal.metrics()})
-    write_csv(curves, journal.rows)
-    if journal.scores and scores_curve:
-        write_csv(stage.metrics / "plots" / f"{stage.name}_accuracy.csv", journal.scores)
-    if samples is not None:
-        write_json(stage.metrics / "samples" / f"{stage.name}.json", samples.rows)
-        stage.run.table(samples.rows, SAMPLES)
-        stage.run.text("\n\n".join(f"epoch {row['epoch']}: {row['text']}" for row in samples.rows), "samples.txt")
-    stage.run.tags({key: facts[key] for key in ("data", "pretrained") if key in facts})
-    stage.run.metrics({f"initial_{name}": value for name, value in journal.initial.items()})
-    stage.run.tags(environment_tags(stage.root))
-    stage.run.artifact(metrics)
-    stage.run.artifact(curves, "plots")
-
-
 @contextmanager
 def _processes(root: Path, name: str, folder: Path, runtime: Runtime) -> Iterator[Group]:
-    """Give the group of this training's processes, which torchrun or the first of them starts; that one has the lock.
+    """Yield the group of this training's ranks, which torchrun or rank 0 starts; rank 0 holds the lock.
 
     Raises:
-        InputError: when torchrun has started another number of them than is asked for.
+        InputError: when torchrun has started another number of ranks than is asked for.
     """
     place = Place.here()
     if place.size > 1 and runtime.processes not in (1, place.size):

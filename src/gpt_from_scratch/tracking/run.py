@@ -21,7 +21,7 @@ from gpt_from_scratch.tracking.server import Tracking, check_server, connect, is
 from gpt_from_scratch.tracking.server import without_password as shown
 from gpt_from_scratch.tracking.system import Machine
 from gpt_from_scratch.tracking.thinning import Speed, Thinner
-from gpt_from_scratch.training.callback import Callback
+from gpt_from_scratch.training.tracker import Tracker
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def track_stage(
     return StageRun(root, run_name(stage, profile, edited), values, {**own, **(tags or {})}, counts, earlier)
 
 
-class StageRun(Callback):
+class StageRun(Tracker):
     """A run: everything logged is buffered, sent now and then, and kept in a file if it cannot be sent at all."""
 
     def __init__(
@@ -317,17 +317,14 @@ class StageRun(Callback):
             log.warning("MLflow: could not mend what earlier stages left: %s", one_line(error))
 
 
-class Untracked(Callback):
-    """The run of the other ranks of a training, which leave the tracking to rank 0."""
+class Untracked(Tracker):
+    """A run that notes nothing, for the ranks of a training that leave the tracking to rank 0."""
 
     def __enter__(self) -> Untracked:
         return self
 
     def __exit__(self, *error: object) -> None:
         return None
-
-    def dataset(self, name: str, path: Path | str, sha256: str, context: str) -> None:
-        """Note nothing."""
 
 
 def _status(error: BaseException | None) -> str:
