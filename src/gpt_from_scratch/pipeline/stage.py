@@ -32,7 +32,7 @@ _TEMPLATE = re.compile(r"\$\{([\w.]+)\}")
 
 @dataclass(frozen=True)
 class Declared:
-    """What decides a stage's results, as dvc.yaml declares it.
+    """The inputs that decide a stage's results, as dvc.yaml declares them.
 
     Attributes:
         params: all parameters.
@@ -64,7 +64,7 @@ def run_stage(name: str, root: Path, body: Callable[[Workspace], object]) -> Non
 
 @contextmanager
 def stage_process(name: str, root: Path) -> Iterator[None]:
-    """Turn this process into a stage's: signals are listened to, and errors that a user can mend end it in one line."""
+    """Make this process a stage's: listen to signals, and end with one line at errors that a user can mend."""
     _quiet_environment()
     place = Place.here()
     if not place.first:

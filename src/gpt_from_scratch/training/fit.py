@@ -78,20 +78,21 @@ def fit(
     steps = total_steps(loaders[0], params)
     with _memory_advice(params), group.together():
         spread, journal = Spread(model, group), Journal()
-        heard = [_Gathering(spread), journal, *(callbacks if group.first else ())]
+        listeners = [_Gathering(spread), journal, *(callbacks if group.first else ())]
         optimizer = build_optimizer(spread.trained, params.optimizer.lr, params.optimizer.weight_decay)
-        start = None if saver is None else saver.resume(spread, optimizer, heard)
+        start = None if saver is None else saver.resume(spread, optimizer, listeners)
         if not journal.initial:
             evaluator = Evaluator(next(spread.called.parameters()).device, initial_batches, group)
             journal.initial = _initial_figures(spread.called, task, loaders, params.seed, evaluator)
         with ExitStack() as closing:
-            for callback in heard:
+            for callback in listeners:
                 callback.begin(steps)
                 closing.callback(callback.close)
-            last = [] if saver is None else [saver]  # it asks the others for their states
+            if saver is not None:
+                listeners.append(saver)  # last, since it saves the states of those before it
             settings = loop_settings(params, steps)
             for _ in train(
-                spread.called, task, loaders, optimizer, settings, callbacks=heard + last, start=start, group=group
+                spread.called, task, loaders, optimizer, settings, callbacks=listeners, start=start, group=group
             ):
                 pass
         if spread.sharded and saver is not None:

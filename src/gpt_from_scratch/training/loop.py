@@ -1,7 +1,7 @@
 """The training loop: the only one, for all three trainings (chapters 5 to 7, appendix D).
 
-It draws no random numbers of its own and takes any loader, so that under one seed it meets the same batches and the
-same dropout as the book's functions do.
+It draws no random numbers of its own and takes any loader, so that under one seed it draws the same batches and the
+same dropout as the book's functions.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def train(
 def _backward(
     model: nn.Module, task: Task, parts: list[Batch], device: torch.device, group: Group, drawn: int
 ) -> float:
-    """Add up the gradients of some batches, each row by its share of what is learnt; return the mean loss.
+    """Accumulate the gradients of some batches, each row by its share of the targets' weight; return the mean loss.
 
     Args:
         drawn: batches drawn in this epoch, these included.
@@ -196,7 +196,7 @@ def _backward(
         own = group.rows(batch)
         weight = task.weight(own)
         with exchanging(model, wanted=left == 0), group.own_random(device, drawn - left):
-            # Rows without anything to learn have no loss, but the others wait for this process's gradients.
+            # Rows without anything to learn have no loss, but the other ranks wait for this rank's gradients.
             loss = task.loss(model, own if weight else batch, device) * (weight / total)
             (loss * group.size).backward()  # what is exchanged is averaged
         mean += loss.item()

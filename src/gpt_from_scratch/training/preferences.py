@@ -52,7 +52,7 @@ class PreferenceTuning:
         return len(batch[1])
 
     def scores(self, model: nn.Module, loaders: Loaders, evaluator: Evaluator) -> Iterator[tuple[str, float]]:
-        """Yield of both sets the mean rewards, their margin, and the share of pairs whose chosen answer has more.
+        """Yield of both splits the mean rewards, their margin, and the share of pairs whose chosen answer has more.
 
         The book's rewards are these without the factor beta. Before the training all of them are 0 but for rounding,
         so that the share then means nothing.

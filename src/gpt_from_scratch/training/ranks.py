@@ -1,4 +1,4 @@
-"""The rank of this process among those of a training, and requests to end it; knows no PyTorch."""
+"""The rank of this process among those of a training, and requests to end it. Imports no PyTorch."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Place:
 
     @property
     def first(self) -> bool:
-        """Whether this is rank 0."""
+        """Return whether this is rank 0."""
         return self.rank == 0
 
     @classmethod
@@ -80,7 +80,7 @@ class Signals(Protocol):
 
 
 class NoSignals(Signals):
-    """No requests, for a training that nobody listens for them in, such as one in a notebook."""
+    """Signals as they are without a listener, such as in a notebook: none is delayed."""
 
     def uninterrupted(self) -> AbstractContextManager[None]:  # noqa: D102
         return nullcontext()

@@ -68,7 +68,7 @@ class Saver(Callback):
         Raises:
             InputError: when the disk has no room for the checkpoints and the trained model.
         """
-        self._spread, self._optimizer, self._callbacks = spread, optimizer, callbacks
+        self._spread, self._optimizer, self._callbacks = spread, optimizer, list(callbacks)
         for callback in callbacks:
             if (state := self.state_of(type(callback))) is not None:
                 callback.load_state_dict(state)

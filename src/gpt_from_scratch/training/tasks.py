@@ -69,10 +69,10 @@ class Classification:
     token is computed where that decides and sees no other.
 
     Args:
-        first_block: block that the inputs enter, if they are kept states; 0: they are token ids.
+        first_block: block that the inputs enter, if they are cached activations; 0: they are token ids.
         deciding_token: which position decides.
         ignore_index: class that is not learnt, as in PyTorch's cross-entropy; a batch of nothing else has the loss 0.
-        class_weights: what an example of each class weighs in the mean loss, `[classes]`; all the same if None.
+        class_weights: weight of an example of each class in the mean loss, `[classes]`; all the same if None.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Workspace:
-    """What a recipe works on and reports to. With `root` and `params` alone it runs in a notebook.
+    """The input and the output of a recipe. With `root` and `params` alone it runs in a notebook.
 
     Attributes:
         root: the project's folder, or a copy of it.
