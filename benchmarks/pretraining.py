@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from benchmarks.row import Row, in_turn
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.model.linear import Linear
-from gpt_from_scratch.training import LanguageModelling, build_optimizer
+from gpt_from_scratch.training.optimizer import build_optimizer
+from gpt_from_scratch.training.tasks import LanguageModelling
 from gpt_from_scratch.weights.layout import gpt2_tensors, named_parameters
 
 BATCH, TOKENS = 2, 256

@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from gpt_from_scratch.data.messages.messages import balanced_weights
-from gpt_from_scratch.training import Classification, train
+from gpt_from_scratch.training.loop import LoopSettings, train
+from gpt_from_scratch.training.tasks import Classification
 
 CPU = torch.device("cpu")
 LABELS = torch.tensor([0, 0, 0, 1, 0, 2, 0, 0, 1, 0, 0, 2])
@@ -58,9 +59,12 @@ def test_accumulated_batches_make_the_update_of_one_batch(model, inputs, parts):
     whole = copy.deepcopy(model)
     F.cross_entropy(whole(inputs)[:, 0], LABELS, WEIGHTS).backward()
     steps = train(
-        model, task, pieces, [], torch.optim.SGD(model.parameters(), lr=1.0), CPU, epochs=1, eval_every=10**9,
-        eval_batches=1, accumulation_steps=parts,
-    )  # fmt: skip
+        model,
+        task,
+        (pieces, []),
+        torch.optim.SGD(model.parameters(), lr=1.0),
+        LoopSettings(1, 10**9, 1, accumulation_steps=parts),
+    )
     before = copy.deepcopy(model.state_dict())
     loss = next(record.value for record in steps if record.name == "loss")
     assert loss == pytest.approx(F.cross_entropy(whole(inputs)[:, 0], LABELS, WEIGHTS).item(), rel=1e-5)

@@ -11,9 +11,8 @@ from torch.nn import functional as F
 from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.model.fast import GPTModelFast
 from gpt_from_scratch.model.fast_path import FastPath
-from gpt_from_scratch.training import LanguageModelling
 from gpt_from_scratch.training.packing import pack
-from gpt_from_scratch.training.tasks import IGNORED
+from gpt_from_scratch.training.tasks import IGNORED, LanguageModelling
 
 CFG = {
     "vocab_size": 70,

@@ -20,9 +20,11 @@ from gpt_from_scratch.model.fast_path import FastPath
 from gpt_from_scratch.model.heads import set_causal, set_classification_head, train_only
 from gpt_from_scratch.model.lora import merge_lora, train_lora
 from gpt_from_scratch.model.sequences import Sequences
-from gpt_from_scratch.training import Classification, build_optimizer, train
 from gpt_from_scratch.training.frozen_prefix import keep_frozen_prefix
-from gpt_from_scratch.training.tasks import mean_loss
+from gpt_from_scratch.training.loop import LoopSettings, train
+from gpt_from_scratch.training.optimizer import build_optimizer
+from gpt_from_scratch.training.process_group import Evaluator
+from gpt_from_scratch.training.tasks import Classification, mean_loss
 
 CPU = torch.device("cpu")
 CFG = {
@@ -109,13 +111,9 @@ def ours_losses(model, task, loaders, *, accumulation_steps=1):
     records = train(
         model,
         task,
-        *loaders,
+        loaders,
         build_optimizer(model, LR, 0.1),
-        CPU,
-        epochs=1,
-        eval_every=10**9,
-        eval_batches=1,
-        accumulation_steps=accumulation_steps,
+        LoopSettings(1, 10**9, 1, accumulation_steps=accumulation_steps),
     )
     return [record.value for record in records if record.name == "loss"]
 
@@ -196,7 +194,9 @@ def test_a_batch_with_nothing_to_learn_counts_nothing():
     task, loader = Classification(ignore_index=1), DataLoader(own, 2)
     assert [task.weight(batch) for batch in loader] == [0, 1, 0, 2]
     untrained = [F.cross_entropy(ours(ids[[row]])[:, -1], labels[[row]]).item() for row in range(8) if labels[row] == 0]
-    assert mean_loss(task, ours, loader, CPU) == pytest.approx((untrained[0] + sum(untrained[1:]) / 2) / 2, rel=1e-5)
+    assert mean_loss(task, ours, loader, Evaluator(CPU)) == pytest.approx(
+        (untrained[0] + sum(untrained[1:]) / 2) / 2, rel=1e-5
+    )
     found = ours_losses(ours, task, (loader, loader), accumulation_steps=4)
     assert found == pytest.approx(expected, abs=1e-5)
     torch.testing.assert_close(ours.out_head.weight, theirs.out_head.weight, rtol=0, atol=1e-4)

@@ -17,6 +17,7 @@ from gpt_from_scratch.data.messages.spam import fold
 from gpt_from_scratch.data.raw.files import named_file
 from gpt_from_scratch.data.text.corpus import TokenWindows
 from gpt_from_scratch.data.text.pretraining import read_pretraining_text
+from gpt_from_scratch.data.text.shards import Workers
 from gpt_from_scratch.evaluation.classification import (
     baseline,
     chosen,
@@ -32,7 +33,7 @@ from gpt_from_scratch.files.writing import read_json, write_csv, write_json
 from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.model.int8 import to_int8
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
-from gpt_from_scratch.training.environment import prepare
+from gpt_from_scratch.training.environment import prepare, usable_cores
 from gpt_from_scratch.training.workspace import Workspace, warn_cut
 from gpt_from_scratch.weights.classifier import load_classifier
 from gpt_from_scratch.weights.huggingface import load_facts, load_model
@@ -102,8 +103,9 @@ def evaluate_language(work: Workspace, device: Any) -> dict[str, Any]:
     """Measure the pretrained model on its text and let it write."""
     params, model = work.params.evaluate, load_for_evaluation(work, "pretrain", device)
     tokenizer = load_tokenizer(work.models / "pretrain")
+    workers = Workers(usable_cores(), work.on_fork)
     text = read_pretraining_text(
-        work.params.pretrain, work.root, work.corpora_folder, tokenizer, work.models / "pretrain"
+        work.params.pretrain, work.root, work.corpora_folder, tokenizer, work.models / "pretrain", workers
     )
     context = model.config.context_length
     windows = [TokenWindows(ids, context, context) for ids in (text.train, text.validation)]

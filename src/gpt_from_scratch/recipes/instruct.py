@@ -19,11 +19,12 @@ from gpt_from_scratch.generation.text import continue_text, is_cut
 from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.model.lora import merge_lora, train_lora
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
-from gpt_from_scratch.training import LanguageModelling, Task
 from gpt_from_scratch.training.environment import prepare
-from gpt_from_scratch.training.fit import fit, total_steps
+from gpt_from_scratch.training.fit import fit
+from gpt_from_scratch.training.journal import Samples
 from gpt_from_scratch.training.outputs import SAMPLES, write_training
 from gpt_from_scratch.training.preferences import PreferenceTuning, reference_log_probabilities
+from gpt_from_scratch.training.tasks import LanguageModelling, Task
 from gpt_from_scratch.training.workspace import Workspace, warn_cut
 from gpt_from_scratch.weights.adapter import save_adapter
 from gpt_from_scratch.weights.config_file import load_config
@@ -65,20 +66,20 @@ def instruct(work: Workspace) -> None:
     torch.manual_seed(params.seed)
     prompt = format_prompt(val_part[0], params.prompt_style)
     warn_cut(is_cut(model, tokenizer, prompt), "prompt of the samples")
-    with work.progress(NAME, total_steps(loaders[0], params)) as progress:
-        result = fit(
-            model,
-            task,
-            loaders,
-            params,
-            device,
-            [work.tracker, progress],
-            initial_batches=params.eval_batches,
-            saver=work.saver,
-            group=work.group,
-            write_sample=lambda: continue_text(model, tokenizer, prompt, params.sample_tokens),
-            keep_sample=lambda row: work.tracker.table([row], SAMPLES),
-        )
+    samples = Samples(
+        lambda: continue_text(model, tokenizer, prompt, params.sample_tokens),
+        tell=lambda row: work.tracker.table([row], SAMPLES),
+    )
+    journal = fit(
+        model,
+        task,
+        loaders,
+        params,
+        [work.tracker, work.progress, samples],
+        initial_batches=params.eval_batches,
+        saver=work.saver,
+        group=work.group,
+    )
     if not work.group.first:
         return
 
@@ -90,8 +91,8 @@ def instruct(work: Workspace) -> None:
             merge_lora(model)
         save_model(model, folder, base, facts)
     # Whether there are scores depends on the objective, and DVC's outs cannot: they stand in the metrics file.
-    scores = {"epochs": result.journal.scores} if result.journal.scores else {}
-    write_training(work, NAME, result, {**facts, **scores, "cut": cut}, scores_curve=False)
+    scores = {"epochs": journal.scores} if journal.scores else {}
+    write_training(work, NAME, journal, {**facts, **scores, "cut": cut}, samples=samples.rows, scores_curve=False)
     work.tracker.tags(own)
 
 
