@@ -70,4 +70,4 @@ def _written(value: Any) -> str:
     if isinstance(value, float):
         return f"{Decimal(repr(value)):f}"
     text = yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=inf).strip()[1:-1]
-    return text if "\n" not in text else yaml.safe_dump(value, default_style='"', width=inf).strip()
+    return text if text.isprintable() else yaml.safe_dump(value, default_style='"', width=inf).strip()

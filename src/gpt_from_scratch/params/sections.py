@@ -134,7 +134,7 @@ class JudgeParams(Section):
     """A larger model that scores answers, behind an endpoint that speaks OpenAI's chat completions."""
 
     name: JudgeName = Field("llama3", description="name in the results")
-    url: Endpoint = Field("http://localhost:11434/v1", description="address, up to /chat/completions; Ollama's is default")
+    url: Endpoint = Field("http://localhost:11434/v1", description="address up to /chat/completions; default: Ollama's")
     model: Annotated[str, Field(min_length=1, max_length=200)] = Field("llama3", description="name at the endpoint")
     seed: Seed = Field(123, description="seed of the scores, at temperature 0")
 

@@ -158,7 +158,9 @@ class Corpus(Section):
         BOOK_TEXT, description=f"UTF-8 text under data/, or a folder of them; {BOOK_TEXT}: the book's"
     )
     files: list[DataGlob] = Field(
-        ["**/*.txt"], min_length=1, description="where path is a folder: the files, folders and globs in it that are read"
+        ["**/*.txt"],
+        min_length=1,
+        description="where path is a folder: files, folders and globs in it to read",
     )
     strip_gutenberg: Flag = Field(
         False, description="leave out Project Gutenberg's header and footer, where a file has them"
@@ -320,7 +322,7 @@ class Instruct(Finetune):
     def _has_preferences_to_learn(self) -> Instruct:
         if self.objective == "preferences" and self.is_book:
             raise ValueError(
-                f"objective preferences learns from pairs (chosen, rejected), found data {self.data}, which has answers: "
-                "set instruct.data too, to data/sample/preference-data.json or a file of your own"
+                f"objective preferences learns from pairs (chosen, rejected), found data {self.data}, which has "
+                "answers: set instruct.data too, to data/sample/preference-data.json or a file of your own"
             )
         return self
