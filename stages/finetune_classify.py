@@ -79,7 +79,7 @@ def finetune_classify(stage: TrainingStage) -> None:
     with TrainingProgress(stage.name, total_steps(loaders[0], params), "examples", shown=stage.group.first) as progress:
         result = fit(
             model,
-            Classification(first_block, params.deciding_token, params.ignore_index, weights),
+            Classification(first_block, params.deciding_token, weights),
             loaders,
             params,
             device,
