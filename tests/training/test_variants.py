@@ -21,7 +21,6 @@ from gpt_from_scratch.model.lora import merge_lora, train_lora
 from gpt_from_scratch.model.sequences import Sequences
 from gpt_from_scratch.training import Classification, build_optimizer, train
 from gpt_from_scratch.training.frozen_prefix import keep_frozen_prefix
-from gpt_from_scratch.training.tasks import mean_loss
 
 CPU = torch.device("cpu")
 CFG = {
