@@ -12,11 +12,13 @@ from pathlib import Path
 
 import torch
 
-from gpt_from_scratch.data.batching import instruction_loaders, message_loaders, text_loaders
 from gpt_from_scratch.data.instructions.entries import Instructions, read_entries, split_entries
+from gpt_from_scratch.data.instructions.loaders import instruction_loaders
+from gpt_from_scratch.data.messages.loaders import message_loaders
 from gpt_from_scratch.data.messages.messages import Messages
 from gpt_from_scratch.data.messages.spam import LABELS, read_messages, split_messages
 from gpt_from_scratch.data.text.corpus import read_text, split_text
+from gpt_from_scratch.data.text.loaders import text_loaders
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.model.heads import set_classification_head, train_only
 from gpt_from_scratch.params.sections import Params, Training, load_params
@@ -53,7 +55,7 @@ def _pretrain(params: Params) -> Iterator[float]:
     ids = [tokenizer.encode(text, allowed_special={"<|endoftext|>"}) for text in texts]
     loaders = text_loaders(*ids, section.model.context_length, section.stride, section.batch_size)
     torch.manual_seed(section.seed)
-    model = GPTModel(GPTConfig(vocab_size=tokenizer.n_vocab, **section.model.model_dump()))
+    model = GPTModel(GPTConfig(vocab_size=tokenizer.n_vocab, **dict(section.model)))
     return _first_losses(model, LanguageModelling(), loaders, section)
 
 
@@ -86,7 +88,7 @@ def _instruct(params: Params) -> Iterator[float]:
 
 
 def _base(params: Params, drop_rate: float) -> GPTModel:
-    shape, vocab_size = params.download_gpt2.tiny.model_dump(), load_tokenizer(SAMPLE / "bpe").n_vocab
+    shape, vocab_size = dict(params.download_gpt2.tiny), load_tokenizer(SAMPLE / "bpe").n_vocab
     cfg = GPTConfig(
         vocab_size=vocab_size, drop_rate=drop_rate, qkv_bias=True, tie_weights=True, kernels="fused", **shape
     )
