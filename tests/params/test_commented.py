@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
-from gpt_from_scratch.params.commented import SELDOM, commented, write_comments
+from gpt_from_scratch.params.commented import SELDOM, commented, left_out, write_comments
 from gpt_from_scratch.params.profiles import use_profile
 from gpt_from_scratch.params.sections import Evaluate, Params, load_params
 from gpt_from_scratch.params.types import Count, Section
@@ -118,12 +118,15 @@ def test_a_short_file_is_completed(root, tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("# My own.\n# Two lines.\npretrain: {epochs: 3}  # lost\nprofile: mine\n", encoding="utf-8")
     before = load_params(path)
+    assert left_out(path)[:2] == ["runtime", "fetch_data"]
+    assert {"pretrain.seed", "pretrain.optimizer", "evaluate"} < set(left_out(path))
     answer = subprocess.run(command, **how)
     assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
     lines = path.read_text(encoding="utf-8").splitlines()
     assert lines[:2] == ["# My own.", "# Two lines."]
     assert lines[2].startswith("profile: mine  ")
     assert load_params(path) == before
+    assert left_out(path) == []
     path.write_text("pretrain: {epochs: 0}", encoding="utf-8")
     answer = subprocess.run(command, **how)
     assert answer.returncode == 1

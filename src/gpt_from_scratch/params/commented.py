@@ -13,6 +13,7 @@ import yaml
 from pydantic.fields import FieldInfo
 
 from gpt_from_scratch.files.writing import write_text
+from gpt_from_scratch.params.plain_yaml import parse_yaml
 from gpt_from_scratch.params.sections import load_params
 from gpt_from_scratch.params.types import Section
 
@@ -34,6 +35,23 @@ def write_comments(path: Path) -> None:
     params = load_params(path)
     top = takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
     write_text(path, "".join(f"{line}\n" for line in [*top, *commented(params)]))
+
+
+def left_out(path: Path) -> list[str]:
+    """Return the keys that a parameter file leaves out; DVC asks for those that dvc.yaml or `-S` names.
+
+    Raises:
+        InputError: when the parameters are not valid.
+    """
+    return list(_absent(load_params(path).model_dump(), parse_yaml(path.read_text(encoding="utf-8"), path)))
+
+
+def _absent(complete: dict[str, Any], content: Any, prefix: str = "") -> Iterator[str]:
+    for name, value in complete.items():
+        if name not in (content or {}):
+            yield prefix + name
+        elif isinstance(value, dict):
+            yield from _absent(value, content[name], f"{prefix}{name}.")
 
 
 def commented(section: Section, indent: str = "") -> Iterator[str]:
