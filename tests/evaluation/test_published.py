@@ -92,8 +92,6 @@ def test_each_published_variant_is_held_against_its_own_row(results, published):
     ("changes", "source", "note"),
     [
         ({"max_length": 120}, "chapter 6", ""),
-        ({"ignore_index": 7}, "chapter 6", ""),
-        ({"ignore_index": 1}, "chapter 6", "not published for this variant; the book's main one is shown"),
         ({"deciding_token": "first", "batch_size": 4}, "companion, row 2", "other settings: batch_size 4"),
         ({"deciding_token": "last_real", "batch_size": 4}, "companion, row 16", "other settings: batch_size 4"),
         ({"trainable": "lora", "lora": {"rank": 16, "alpha": 16.0}}, "appendix E", ""),
@@ -170,6 +168,7 @@ def test_a_figure_that_is_missing_is_shown_without_ours(results):
         (
             {
                 "objective": "preferences",
+                "data": "data/instruction-data-with-preference.json",
                 "epochs": 1,
                 "optimizer": {"lr": 5e-6, "weight_decay": 0.01},
                 "preferences": {"beta": 0.1},

@@ -72,18 +72,6 @@ def test_accumulated_batches_make_the_update_of_one_batch(model, inputs, parts):
         torch.testing.assert_close(before[name] - model.state_dict()[name], parameter.grad, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("ignored", [0, 2])
-def test_a_class_that_is_not_learnt_weighs_nothing(model, inputs, ignored):
-    small = WEIGHTS / 100  # what is left weighs less than one example
-    task = Classification(class_weights=small, ignore_index=ignored)
-    found = task.loss(model, (inputs, LABELS), CPU)
-    expected = F.cross_entropy(model(inputs)[:, 0], LABELS, small, ignore_index=ignored)
-    torch.testing.assert_close(found, expected)
-    assert task.weight((inputs, LABELS)) == pytest.approx(small[LABELS[ignored != LABELS]].sum().item())
-    nothing = torch.full((12,), ignored)
-    assert (task.loss(model, (inputs, nothing), CPU).item(), task.weight((inputs, nothing))) == (0, 0)
-
-
 def test_a_part_weighs_what_its_examples_do():
     task = Classification(class_weights=WEIGHTS)
     assert task.weight((torch.zeros(3, 4), torch.tensor([0, 1, 2]))) == pytest.approx(5.75)

@@ -74,7 +74,7 @@ def classify(work: Workspace) -> None:
     torch.manual_seed(params.seed)
     journal = fit(
         model,
-        Classification(first_block, params.deciding_token, params.ignore_index, weights),
+        Classification(first_block, params.deciding_token, weights),
         loaders,
         params,
         [work.tracker, work.progress],

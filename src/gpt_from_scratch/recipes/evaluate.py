@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
-from gpt_from_scratch.data.instructions.entries import Entry, Instructions, read_entries, split_entries
+from gpt_from_scratch.data.instructions.entries import Entry, Instructions
 from gpt_from_scratch.data.instructions.prompts import style_of
+from gpt_from_scratch.data.instructions.reading import read_parts
 from gpt_from_scratch.data.messages.labelled import as_words
 from gpt_from_scratch.data.messages.messages import Messages, read_split
 from gpt_from_scratch.data.messages.spam import fold
-from gpt_from_scratch.data.raw.files import named_file
 from gpt_from_scratch.data.text.corpus import TokenWindows
 from gpt_from_scratch.data.text.pretraining import read_pretraining_text
 from gpt_from_scratch.data.text.shards import Workers
@@ -176,10 +176,7 @@ def evaluate_instructions(work: Workspace, device: Any, judges: Sequence[Judge] 
     params, model = work.params.evaluate, load_for_evaluation(work, "instruct", device)
     folder = work.models / "instruct"
     tokenizer, style = load_tokenizer(folder), style_of(load_facts(folder))
-    data = work.params.instruct.data
-    entries = read_entries(named_file(work.raw, data), empty_answers=not work.params.instruct.is_book)
-    fractions = work.params.instruct.train_fraction, work.params.instruct.test_fraction
-    test: list[Entry] = split_entries(entries, *fractions)[1]
+    test: list[Entry] = read_parts(work.raw, work.params.instruct)[1]
     with tqdm(total=len(test), desc="answers", unit="entry", mininterval=2) as bar:
         texts = answers(model, tokenizer, test, params.response_tokens, params.answers_at_once, bar.update, style)
     longest = work.params.instruct.max_length

@@ -40,7 +40,7 @@ def pretrain(work: Workspace) -> None:
     loaders = text_loaders(text.train, text.validation, params.model.context_length, params.stride, params.batch_size)
 
     torch.manual_seed(params.seed)
-    model = GPTModel(GPTConfig(vocab_size=tokenizer.n_vocab, **params.model.model_dump())).to(device)
+    model = GPTModel(GPTConfig(vocab_size=tokenizer.n_vocab, **dict(params.model))).to(device)
 
     warn_cut(is_cut(model, tokenizer, params.sample.prompt), "prompt of the samples")
     samples = Samples(

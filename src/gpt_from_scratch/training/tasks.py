@@ -72,7 +72,6 @@ class Classification:
     Args:
         first_block: block that the inputs enter, if they are cached activations; 0: they are token ids.
         deciding_token: which position decides.
-        ignore_index: class that is not learnt, as in PyTorch's cross-entropy; a batch of nothing else has the loss 0.
         class_weights: weight of an example of each class in the mean loss, `[classes]`; all the same if None.
     """
 
@@ -80,11 +79,9 @@ class Classification:
         self,
         first_block: int = 0,
         deciding_token: DecidingToken = "last",
-        ignore_index: int = IGNORED,
         class_weights: Tensor | None = None,
     ) -> None:
-        self._first_block, self._deciding_token, self._ignore_index = first_block, deciding_token, ignore_index
-        self._class_weights = class_weights
+        self._first_block, self._deciding_token, self._class_weights = first_block, deciding_token, class_weights
 
     def logits(self, model: nn.Module, inputs: Tensor | Sequences) -> Tensor:
         """Return class logits `[batch, classes]` for token ids `[batch, tokens]`, or for `Sequences`."""
@@ -105,19 +102,15 @@ class Classification:
 
     def loss(self, model: nn.Module, batch: Batch, device: torch.device) -> Tensor:
         inputs, labels = (part.to(device) for part in batch)
-        logits = self.logits(model, inputs)
         weights = None if self._class_weights is None else self._class_weights.to(device)
-        if self._ignore_index < 0:  # no class: PyTorch's own mean
-            return F.cross_entropy(logits, labels, weights)
-        total = F.cross_entropy(logits, labels, weights, ignore_index=self._ignore_index, reduction="sum")
-        return total / (self.weight(batch) or 1)
+        return F.cross_entropy(self.logits(model, inputs), labels, weights)
 
     def count(self, batch: Batch) -> int:
         return len(batch[1])
 
     def weight(self, batch: Batch) -> float:
-        learnt = batch[1][batch[1] != self._ignore_index].cpu()
-        return len(learnt) if self._class_weights is None else self._class_weights[learnt].sum().item()
+        labels = batch[1].cpu()
+        return len(labels) if self._class_weights is None else self._class_weights[labels].sum().item()
 
     def scores(self, model: nn.Module, loaders: Loaders, evaluator: Evaluator) -> Iterator[tuple[str, float]]:
         for name, loader in zip(("train_accuracy", "validation_accuracy"), loaders, strict=True):
