@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.experiments.figures import figure
+from gpt_from_scratch.experiments.figures import run_of
 from gpt_from_scratch.experiments.recorded import recorded
 from gpt_from_scratch.experiments.runner import forget, is_present, log_file, run_one
-from gpt_from_scratch.experiments.settings import changes_of, override, plan, raw_params
+from gpt_from_scratch.experiments.settings import Planned, changes_of, override, plan, raw_params
 from gpt_from_scratch.experiments.study import Axis, PipelineStudy, Settings, Space, Variant
 from gpt_from_scratch.pipeline.git import git_output, head
 
@@ -80,7 +80,7 @@ def search(
                 outcome = run_one(root, study, planned, log_file(root, planned.name))
                 if outcome.state == "failed":
                     say(f"[{number + 1}/{trials}] {outcome}")
-            value = _value(root, study, study.space, planned.name)
+            value = _value(root, study, study.space, planned)
         except BaseException:
             found.tell(trial, state=_state("FAIL"))
             raise
@@ -148,10 +148,9 @@ def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _value(root: Path, study: PipelineStudy, space: Space, name: str) -> float | None:
-    column = study.columns[space.column]
-    ones = recorded(root).get(name)
-    return figure({column.file: ones[0].metrics(column.file)}, column) if ones else None
+def _value(root: Path, study: PipelineStudy, space: Space, planned: Planned) -> float | None:
+    ones = recorded(root).get(planned.name)
+    return run_of(ones[0], study, planned.params).figure(study.columns[space.column])[0] if ones else None
 
 
 def _finished(found: optuna.Study) -> list[optuna.trial.FrozenTrial]:

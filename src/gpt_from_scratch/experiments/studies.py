@@ -69,7 +69,7 @@ def show(root: Path, name: str) -> str:
             if row.experiment in times:
                 row.ours["minutes"] = times[row.experiment] / 60
         lines = [study.title, f"Published: {study.source}."]
-    text = "\n".join([*lines, "", table(study.columns, made)])
+    text = "\n".join([*lines, "", table(study.table_columns, made)])
     if any(row.ours for row in made):
         headline = study.headline if isinstance(study, PipelineStudy) else next(iter(study.columns))
         figures = {row.variant.name: row.ours[headline] for row in made if headline in row.ours}

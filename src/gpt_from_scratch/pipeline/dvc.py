@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -90,11 +91,27 @@ def complaint(log: Path) -> str:
     return reason(Exception(telling[-1]))
 
 
-def locked_outs(root: Path) -> dict[str, str]:
-    """Return DVC's hash of every output that dvc.lock names; nothing where there is no lock file."""
+def locked_stages(root: Path) -> dict[str, Any]:
+    """Return the stages of dvc.lock by name; nothing where there is no lock file."""
     lock = root / LOCK
-    stages = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages", {}) if lock.is_file() else {}
-    return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", []) if "md5" in out}
+    return (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages", {}) if lock.is_file() else {}
+
+
+def locked_outs(root: Path) -> dict[str, str]:
+    """Return DVC's hash of every output that dvc.lock names."""
+    outs = [out for stage in locked_stages(root).values() for out in stage.get("outs", [])]
+    return {out["path"]: out["md5"] for out in outs if "md5" in out}
+
+
+def locked_params(root: Path) -> dict[str, Any]:
+    """Return the parameters that the stages last ran with, by key; the trainings' own before those of `evaluate`."""
+    stages = locked_stages(root)
+    # The entry of the stage that is running now is written only after its end.
+    names = [name for name in stages if name != os.environ.get("DVC_STAGE")]
+    found: dict[str, Any] = {}
+    for name in sorted(names, key=lambda name: name != "evaluate"):
+        found |= stages[name].get("params", {}).get("params.yaml", {})
+    return found
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
