@@ -169,8 +169,9 @@ class PipelineStudy(_Part):
         return [*self.variants, *(grid.variants() if grid else [])]
 
     def published_runs(self) -> list[Variant]:
-        """Return the variants with published figures, that of the book itself first."""
-        runs = [variant for variant in (*self.further, *self.variants) if variant.published]
+        """Return the variants with published figures: the book's own first, then those with the fewest settings."""
+        rows = sorted(self.variants, key=lambda variant: len(variant.params))
+        runs = [variant for variant in (*self.further, *rows) if variant.published]
         return sorted(runs, key=lambda variant: variant.name != self.main)
 
     @property
