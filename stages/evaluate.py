@@ -1,4 +1,4 @@
-"""Stage `evaluate`: what the three models reach, beside the book's figures → `metrics/evaluation.json`."""
+"""Stage `evaluate`: figures of the three models → `metrics/evaluation.json`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ if __name__ == "__main__":
 
     pin_instructions(ROOT)
 
-import csv
 import logging
 import tempfile
 from collections.abc import Sequence
@@ -41,7 +40,6 @@ from gpt_from_scratch.evaluation.classification import (
 from gpt_from_scratch.evaluation.instructions import answer_metrics, answers, cut_prompts, response_loss
 from gpt_from_scratch.evaluation.judge import Judge, judged, scores_of
 from gpt_from_scratch.evaluation.language import language_metrics, perplexity, samples
-from gpt_from_scratch.evaluation.published import by_step, compare
 from gpt_from_scratch.files.curves import read_curve
 from gpt_from_scratch.files.writing import read_json, write_csv, write_json
 from gpt_from_scratch.model import GPTModel
@@ -50,6 +48,7 @@ from gpt_from_scratch.params.sections import BOOK_INSTRUCTIONS
 from gpt_from_scratch.pipeline.fingerprint import environment_tags
 from gpt_from_scratch.pipeline.stage import Stage, run_stage
 from gpt_from_scratch.report.charts import classifier_charts, training_charts
+from gpt_from_scratch.report.results import log_published
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.tracking.registering import register_models
 from gpt_from_scratch.tracking.summary import write_summary
@@ -66,7 +65,7 @@ TRAININGS = {"pretrain": "pretrain", "classify": "finetune_classify", "instruct"
 
 
 def evaluate(stage: Stage) -> None:
-    """Measure language model, classifier and instruction model, and write what all results say together."""
+    """Measure language model, classifier and instruction model, and write the figures of all."""
     judges = [Judge(settings) for settings in stage.params.evaluate.judges]
     for judge in judges:
         judge.check()  # now, and not after minutes of other work
@@ -79,37 +78,15 @@ def evaluate(stage: Stage) -> None:
         **stage.data_facts(),
         "pretrained": "; ".join(f"{name}: {trainings[name]['pretrained']}" for name in ("classify", "instruct")),
     }
-    settings = {
-        **facts,
-        "pretrain": stage.params.pretrain.model_dump(),
-        "classify": {
-            **stage.params.classify.model_dump(),
-            "recipe": stage.params.split_spam.recipe,
-            "base": trainings["classify"]["base"],
-            "pretrained": trainings["classify"]["pretrained"],
-        },
-        "instruct": {
-            **stage.params.instruct.model_dump(),
-            **{key: trainings["instruct"][key] for key in ("base", "pretrained")},
-        },
-    }
-    curves = {}
-    for name in ("pretrain", "instruct"):
-        with (stage.metrics / "plots" / f"{TRAININGS[name]}.csv").open(encoding="utf-8") as file:
-            curves[name] = by_step(csv.DictReader(file))
     results = {
         **facts,
         "language_model": language,
         "classifier": classifier,
         "instructions": instructions,
-        "published": compare(
-            {**trainings, "classifier": classifier, "curves": curves, "instructions": instructions},
-            {**settings, "judges": [judge.model_dump() for judge in stage.params.evaluate.judges]},
-        ),
     }
     write_json(stage.metrics / "evaluation.json", results)
     stage.run.tags({**facts, **environment_tags(stage.root)})
-    stage.run.table(results["published"], "published.json")
+    log_published(stage.root, stage.run)
     stage.run.artifact(stage.metrics / "evaluation.json")
     draw(stage)
     write_summary(stage.root)

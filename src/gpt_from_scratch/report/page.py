@@ -13,12 +13,13 @@ from typing import Any
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.evaluation.instructions import rouge_l
-from gpt_from_scratch.evaluation.results import figure_text, own_rows
+from gpt_from_scratch.experiments.published import published_rows
 from gpt_from_scratch.files.writing import read_json, write_text
 from gpt_from_scratch.pipeline.fingerprint import fingerprint, short
 from gpt_from_scratch.report.changes import metric_changes
 from gpt_from_scratch.report.charts import TRAININGS, classifier_charts, training_charts
 from gpt_from_scratch.report.lengths import length_rows
+from gpt_from_scratch.report.results import classifier_rows, figure_text, own_rows
 
 
 def write_report(root: Path, path: Path) -> None:
@@ -50,14 +51,17 @@ def contents(root: Path) -> dict[str, Any]:
     if not (metrics / "evaluation.json").is_file():
         raise InputError(f"{metrics / 'evaluation.json'}: file not found; run dvc repro first")
     evaluation = read_json(metrics / "evaluation.json")
+    published, classifier = published_rows(root), classifier_rows(evaluation["classifier"])
     facts = fingerprint(root)
     return {
         "made": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         "host": socket.gethostname(),
         "evaluation": evaluation,
         "own": list(own_rows(evaluation)),
-        "published": [row for row in evaluation["published"] if " at step " not in row["figure"]],
-        "notes": list(dict.fromkeys(row["note"] for row in evaluation["published"] if row["note"])),
+        "classifier": {"columns": classifier[0], "rows": classifier[1]},
+        "published": [row for row in published if row["step"] is None],
+        "published_curves": [row for row in published if row["step"] is not None],
+        "notes": list(dict.fromkeys(row["note"] for row in published if row["note"])),
         "changes": metric_changes(root),
         "curves": list(training_charts(metrics / "plots").values()),
         "classifier_charts": list(classifier_charts(metrics / "plots").values()),
