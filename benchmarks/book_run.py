@@ -17,8 +17,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from benchmarks.row import Row
-from gpt_from_scratch.data.batching import instruction_loaders, message_loaders, text_loaders
+from gpt_from_scratch.data.instructions.loaders import instruction_loaders
+from gpt_from_scratch.data.messages.loaders import message_loaders
 from gpt_from_scratch.data.text.corpus import TokenWindows
+from gpt_from_scratch.data.text.loaders import text_loaders
 from gpt_from_scratch.evaluation.classification import probabilities
 from gpt_from_scratch.evaluation.language import language_metrics, token_loss
 from gpt_from_scratch.experiments.timing import wait

@@ -7,11 +7,14 @@ import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.experiments.published import published_rows
 from gpt_from_scratch.files.writing import read_json
+
+if TYPE_CHECKING:
+    from gpt_from_scratch.training.tracker import Tracker
 
 log = logging.getLogger(__name__)
 
@@ -99,17 +102,10 @@ def named_text(name: str, value: float | int | None) -> str:
     return figure_text(value)
 
 
-class Table(Protocol):
-    """The part of a tracked run that takes tables."""
-
-    def table(self, rows: Sequence[Mapping[str, Any]], name: str) -> None:
-        """Keep rows under a name."""
-
-
-def log_published(root: Path, run: Table) -> None:
-    """Log the published figures beside ours into a tracked run; a study that is not valid is only warned of."""
+def log_published(root: Path, tracker: Tracker) -> None:
+    """Log the published figures beside ours; a study that is not valid is only warned of."""
     try:
-        run.table(published_rows(root), "published.json")
+        tracker.table(published_rows(root), "published.json")
     except InputError as error:
         log.warning("no comparison with the published figures: %s", error)
 

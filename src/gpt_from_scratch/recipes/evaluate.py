@@ -1,0 +1,178 @@
+"""Evaluation: the losses, accuracies and answers of the three models (chapters 5 to 7) → `metrics/evaluation.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch.utils.data import DataLoader, Subset
+from tqdm import tqdm
+
+from gpt_from_scratch.data.instructions.entries import Entry, Instructions, read_entries, split_entries
+from gpt_from_scratch.data.instructions.prompts import style_of
+from gpt_from_scratch.data.messages.labelled import as_words
+from gpt_from_scratch.data.messages.messages import Messages, read_split
+from gpt_from_scratch.data.messages.spam import fold
+from gpt_from_scratch.data.raw.files import named_file
+from gpt_from_scratch.data.text.corpus import TokenWindows
+from gpt_from_scratch.data.text.pretraining import read_pretraining_text
+from gpt_from_scratch.evaluation.classification import (
+    baseline,
+    chosen,
+    classification_metrics,
+    probabilities,
+    reliability_points,
+    roc_points,
+)
+from gpt_from_scratch.evaluation.instructions import answer_metrics, answers, cut_prompts, response_loss
+from gpt_from_scratch.evaluation.judge import Judge, judged, scores_of
+from gpt_from_scratch.evaluation.language import language_metrics, perplexity, samples
+from gpt_from_scratch.files.curves import read_curve
+from gpt_from_scratch.files.writing import read_json, write_csv, write_json
+from gpt_from_scratch.model import GPTModel
+from gpt_from_scratch.model.int8 import to_int8
+from gpt_from_scratch.tokenizer.bpe import load_tokenizer
+from gpt_from_scratch.training.environment import prepare
+from gpt_from_scratch.training.workspace import Workspace, warn_cut
+from gpt_from_scratch.weights.classifier import load_classifier
+from gpt_from_scratch.weights.huggingface import load_facts, load_model
+
+MOST_WINDOWS = 2000
+"""Windows of each part of a large corpus that the language model is measured on, at equal distances."""
+
+TRAININGS = {"pretrain": "pretrain", "classify": "finetune_classify", "instruct": "finetune_instruct"}
+
+
+def evaluate(work: Workspace) -> None:
+    """Measure language model, classifier and instruction model, and write their figures."""
+    judges = [Judge(settings) for settings in work.params.evaluate.judges]
+    for judge in judges:
+        judge.check()  # now, and not after minutes of other work
+    device = prepare(work.params.runtime)
+    trainings = {name: read_json(work.metrics / f"{file}.json") for name, file in TRAININGS.items()}
+    language = evaluate_language(work, device)
+    classifier = evaluate_classifier(work, device)
+    instructions = evaluate_instructions(work, device, judges)
+    facts = {
+        **work.data_facts(),
+        "pretrained": "; ".join(f"{name}: {trainings[name]['pretrained']}" for name in ("classify", "instruct")),
+    }
+    results = {**facts, "language_model": language, "classifier": classifier, "instructions": instructions}
+    write_json(work.metrics / "evaluation.json", results)
+    work.tracker.tags(facts)
+    work.tracker.artifact(work.metrics / "evaluation.json")
+
+
+def load_for_evaluation(work: Workspace, name: str, device: Any) -> GPTModel:
+    """Load a model with the weights that `evaluate.weights` asks for."""
+    model = load_model(work.models / name, device=device)
+    return to_int8(model) if work.params.evaluate.weights == "int8" else model
+
+
+def evaluate_language(work: Workspace, device: Any) -> dict[str, Any]:
+    """Measure the pretrained model on its text and let it write."""
+    params, model = work.params.evaluate, load_for_evaluation(work, "pretrain", device)
+    tokenizer = load_tokenizer(work.models / "pretrain")
+    text = read_pretraining_text(
+        work.params.pretrain, work.root, work.corpora_folder, tokenizer, work.models / "pretrain"
+    )
+    context = model.config.context_length
+    windows = [TokenWindows(ids, context, context) for ids in (text.train, text.validation)]
+    if not work.params.pretrain.corpus.is_book:
+        windows = [Subset(part, range(0, len(part), -(-len(part) // MOST_WINDOWS))) for part in windows]
+    metrics = language_metrics(model, *(DataLoader(part, batch_size=params.batch_size) for part in windows))
+    written = samples(
+        model,
+        tokenizer,
+        params.sample_prompts,
+        params.sample_tokens,
+        params.temperature,
+        params.top_k,
+        params.seed,
+    )
+    rows = [
+        {
+            "step": row["step"],
+            "train_perplexity": perplexity(row["train_loss"]),
+            "validation_perplexity": perplexity(row["validation_loss"]),
+        }
+        for row in read_curve(work.metrics / "plots" / "pretrain.csv")
+    ]
+    write_csv(work.metrics / "plots" / "perplexity.csv", rows)
+    work.tracker.metrics({f"language_model/{name}": value for name, value in metrics.items()})
+    work.tracker.table(written, "samples.json")
+    return {**metrics, "samples": written}
+
+
+def evaluate_classifier(work: Workspace, device: Any) -> dict[str, Any]:
+    """Measure the classifier on every set, on the test messages unlike any trained on, and the baseline beside it."""
+    model, info = load_classifier(work.models / "classifier", device=device)
+    tokenizer = load_tokenizer(work.models / "classifier")
+    labels = info.labels
+    files = sorted((work.messages).glob("*.csv"))
+    frames = {path.stem: read_split(path, len(labels)) for path in files}
+    seen = set(frames["train"]["Text"].map(fold))
+    results: dict[str, Any] = {}
+    for name in ("train", "validation", "test", "test_natural"):
+        if name not in frames:
+            continue
+        frame = frames[name]
+        padded = info.deciding_token != "last_real"
+        messages = Messages(frame, tokenizer, pad_id=info.pad_id, max_length=info.max_length, padded=padded)
+        warn_cut(messages.cut, f"messages of {name}")
+        batch_size, deciding = work.params.evaluate.batch_size, info.deciding_token
+        found = probabilities(model, messages.token_ids, batch_size, deciding)
+        results[name] = classification_metrics(frame["Label"], found, labels)
+        if name == "test":
+            unseen = ~frame["Text"].map(fold).isin(seen).to_numpy()
+            results["test_unseen"] = classification_metrics(frame["Label"][unseen], found[unseen], labels)
+            words, pairs = as_words(labels), zip(frame["Label"], chosen(found), strict=True)
+            rows = [{"actual": words[actual], "predicted": words[predicted]} for actual, predicted in pairs]
+            write_csv(work.metrics / "plots" / "confusion.csv", rows)
+            write_csv(work.metrics / "plots" / "roc.csv", roc_points(frame["Label"], found))
+            write_csv(work.metrics / "plots" / "reliability.csv", reliability_points(frame["Label"], found))
+    texts = {name: (frame["Text"], frame["Label"]) for name, frame in frames.items()}
+    results["baseline"] = baseline(texts.pop("train"), texts, labels)
+    work.tracker.metrics(
+        {f"classifier/{name}/accuracy": results[name]["accuracy"] for name in results if name in frames}
+    )
+    return results
+
+
+def evaluate_instructions(work: Workspace, device: Any, judges: Sequence[Judge] = ()) -> dict[str, Any]:
+    """Let the instruction model answer the test entries, and compare with the reference answers, or have it judged."""
+    params, model = work.params.evaluate, load_for_evaluation(work, "instruct", device)
+    folder = work.models / "instruct"
+    tokenizer, style = load_tokenizer(folder), style_of(load_facts(folder))
+    data = work.params.instruct.data
+    entries = read_entries(named_file(work.raw, data), empty_answers=not work.params.instruct.is_book)
+    fractions = work.params.instruct.train_fraction, work.params.instruct.test_fraction
+    test: list[Entry] = split_entries(entries, *fractions)[1]
+    with tqdm(total=len(test), desc="answers", unit="entry", mininterval=2) as bar:
+        texts = answers(model, tokenizer, test, params.response_tokens, params.answers_at_once, bar.update, style)
+    longest = work.params.instruct.max_length
+    warn_cut(Instructions(test, tokenizer, longest, style).cut, "test instructions with their answers")
+    loss = response_loss(model, tokenizer, test, longest, params.batch_size, style)
+    cut = cut_prompts(model, tokenizer, test, params.response_tokens, style)
+    warn_cut(cut, "prompts")
+    metrics = {"response_loss": loss, "prompts_cut": cut, **answer_metrics(test, texts)}
+    responses = [{**entry, "model_response": text} for entry, text in zip(test, texts, strict=True)]
+    verdicts = {}
+    if judges:
+        scores = {judge.name: ask(judge, test, texts) for judge in judges}
+        for response, *given in zip(responses, *scores.values(), strict=True):
+            response["scores"] = dict(zip(scores, given, strict=True))
+        verdicts = judged(scores)
+    write_json(work.metrics / "responses.json", responses)
+    work.tracker.table(responses, "responses.json")
+    work.tracker.metrics({f"instructions/{name}": value for name, value in metrics.items()})
+    for name, verdict in verdicts.get("judges", {}).items():
+        figures = {f"instructions/{name}/{figure}": value for figure, value in verdict.items() if value is not None}
+        work.tracker.metrics(figures)
+    return {**metrics, **verdicts}
+
+
+def ask(judge: Judge, entries: Sequence[Entry], texts: Sequence[str]) -> list[int | None]:
+    """Return a judge's scores of the answers."""
+    with tqdm(total=len(entries), desc=f"judge {judge.name}", unit="answer", mininterval=2) as bar:
+        return scores_of(judge, entries, texts, bar.update)
