@@ -41,7 +41,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class BookSizes:
-    """How much there is to do.
+    """The sizes of the book's data and models.
 
     Attributes:
         pretrained: the model that is trained from scratch.
@@ -102,7 +102,7 @@ def _tokens(cfg: GPTConfig, *shape: int) -> Tensor:
 
 class _Unheard:
     def log(self, record: Any) -> None:
-        """Nobody listens."""
+        """Ignore the record."""
 
 
 class BookRun:

@@ -26,7 +26,7 @@ TRANSFORMERS = "transformers"
 
 @dataclass(frozen=True)
 class Scale:
-    """How large the work is.
+    """The sizes of the work.
 
     Attributes:
         cfg: the model.

@@ -31,7 +31,7 @@ BF16_TOLERANCE = 0.01
 
 @dataclass(frozen=True)
 class Scale:
-    """How large the work is.
+    """The sizes of the work.
 
     Attributes:
         sizes: models to train, by name, each with the sequences of a batch and the tokens per second we mean to reach.

@@ -1,4 +1,4 @@
-"""How the cost of a training grows with model, context, batch and corpus: `python -m benchmarks.growth`.
+"""Growth of a training's cost with model, context, batch and corpus: `python -m benchmarks.growth`.
 
 Every point is measured in a process of its own, for its peak memory. Writes benchmarks/results/growth.json and
 docs/images/growth.png; some minutes on two cores.

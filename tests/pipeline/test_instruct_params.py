@@ -168,7 +168,7 @@ def endpoint():
     server.server_close()
 
 
-def test_judges_score_the_answers(project, work_with, finetune, evaluate, endpoint):
+def test_judges_score_the_answers(project, work_with, endpoint):
     instruct(work_with())
     judges = [{"name": name, "url": endpoint, "model": "llama3", "seed": seed} for name, seed in (("a", 40), ("b", 70))]
     work = work_with({"judges": judges})

@@ -27,7 +27,7 @@ AGREEMENT = 1e-3
 
 @dataclass(frozen=True)
 class Rung:
-    """What is on; a GPU's own rungs are off on a CPU, those above them are not."""
+    """The switches of a rung; those for GPUs alone are off on a CPU."""
 
     tensor_cores: bool = False
     fused_adamw: bool = False
@@ -41,7 +41,7 @@ class Rung:
 
     @property
     def computes_the_same(self) -> bool:
-        """Whether its losses are those of the first rung up to rounding in fp32."""
+        """True if its losses equal those of the first rung up to rounding in fp32."""
         return not (self.tensor_cores or self.bf16 or self.vocabulary_multiple > 1 or self.batches > 1)
 
 

@@ -56,7 +56,7 @@ class Variant(_Part):
 
     @property
     def origin(self) -> str:
-        """Where its figures are published."""
+        """The place where its figures are published."""
         return self.source or f"companion, row {self.row}"
 
 

@@ -1,4 +1,4 @@
-"""`report.html`: what the last `dvc repro` came to, on one page that holds all it needs.
+"""`report.html`: the results of the last `dvc repro` on one self-contained page.
 
 It reads files and draws what they say; no figure is computed here that a stage could have written. All texts, which
 may come from a model or from strangers' messages, are escaped by the template engine.
@@ -46,7 +46,7 @@ def write_report(root: Path, path: Path) -> None:
 
 
 def contents(root: Path) -> dict[str, Any]:
-    """Return what the page shows, as the template names it."""
+    """Return the content of the page, by the names in the template."""
     metrics = root / "metrics"
     if not (metrics / "evaluation.json").is_file():
         raise InputError(f"{metrics / 'evaluation.json'}: file not found; run dvc repro first")

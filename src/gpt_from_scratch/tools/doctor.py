@@ -1,4 +1,4 @@
-"""What may keep the pipeline from running, or from giving the committed results again; and the cures."""
+"""`gpt doctor`: problems that keep the pipeline from running or from reproducing the committed results, with cures."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Finding:
 
 
 def examine(root: Path, *, offline: bool = False) -> Iterator[Finding]:
-    """Yield what there is to say about the project at `root`.
+    """Yield the findings about the project at `root`.
 
     Args:
         offline: leave the hosts alone, as `runtime.offline` does.
@@ -140,7 +140,7 @@ def _disk(root: Path, params: Params) -> Iterator[Finding]:
 
 
 def _memory(root: Path, params: Params, *, on_gpu: bool) -> Iterator[Finding]:
-    """Hold what the stages need against the memory; on a GPU the trainings need its memory instead."""
+    """Compare the stages' resource estimates with the free memory; on a GPU the trainings take its memory instead."""
     import psutil
 
     needs, memory = memory_needs(params, root), psutil.virtual_memory().available
