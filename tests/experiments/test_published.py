@@ -257,9 +257,10 @@ def test_a_classifier_under_other_settings_says_so(compared, metrics, changes, f
 
 
 def test_another_size_of_the_instruction_model_says_so(compared, metrics):
-    metrics["finetune_instruct"]["pretrained"] = "synthetic"
+    metrics["finetune_instruct"] |= {"pretrained": "synthetic", "base": "124M"}
     rows = of(compared({"instruct.base": "gpt2/124M"}), "instructions")
-    assert all("synthetic weights; other settings: instruct.base gpt2/124M" in row["note"] for row in rows)
+    expected = "synthetic weights; size: 124M in the place of 355M"
+    assert {row["note"].removesuffix("; not measured here") for row in rows} == {expected}
 
 
 def test_settings_other_than_the_books_are_named(compared):

@@ -81,7 +81,11 @@ def compare(
     if variant.needs.weights and (weights := facts.get("pretrained")) not in (None, *REAL):
         reasons.append(f"{weights} weights")
     other = dict(_differences(study, variant, expected, run.params))
-    named = [f"{key} {value}" for key, value in other.items()]
+    size, base = variant.needs.size, facts.get("base")
+    other_base = size is not None and base not in (None, size)
+    if other_base:
+        reasons.append(f"size: {base} in the place of {size}")
+    named = [f"{key} {value}" for key, value in other.items() if not (other_base and key.endswith(".base"))]
     if len(named) > _NAMED and run.params.profile != expected.profile:
         reasons.append(f"settings of the profile {run.params.profile}")
     elif named:
