@@ -16,13 +16,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from benchmarks.row import Row, wait
+from benchmarks.row import Row
 from gpt_from_scratch.data.instructions.loaders import instruction_loaders
 from gpt_from_scratch.data.messages.loaders import message_loaders
 from gpt_from_scratch.data.text.corpus import TokenWindows
 from gpt_from_scratch.data.text.loaders import text_loaders
 from gpt_from_scratch.evaluation.classification import probabilities
 from gpt_from_scratch.evaluation.language import language_metrics, token_loss
+from gpt_from_scratch.experiments.timing import wait
 from gpt_from_scratch.generation import generate
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.model.config import GPT2_SIZES
@@ -41,7 +42,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class BookSizes:
-    """How much there is to do.
+    """The sizes of the book's data and models.
 
     Attributes:
         pretrained: the model that is trained from scratch.

@@ -14,8 +14,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.instructing import Work
 from benchmarks.pretraining import CPU, largest_difference
-from benchmarks.row import Row, in_turn
+from benchmarks.row import Row
 from gpt_from_scratch.data.messages.loaders import message_loaders
+from gpt_from_scratch.experiments.timing import in_turn
 from gpt_from_scratch.model import GPT2_SIZES, GPTConfig, GPTModel
 from gpt_from_scratch.model.heads import set_classification_head, train_only
 from gpt_from_scratch.training.frozen_prefix import keep_frozen_prefix

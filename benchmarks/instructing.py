@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.pretraining import CPU, SHAPE, largest_difference
-from benchmarks.row import Row, in_turn
+from benchmarks.row import Row
 from gpt_from_scratch.data.instructions.loaders import instruction_loaders
+from gpt_from_scratch.experiments.timing import in_turn
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.training.optimizer import build_optimizer
 from gpt_from_scratch.training.process_group import Evaluator

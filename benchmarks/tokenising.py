@@ -21,9 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.row import Row, in_turn
+from benchmarks.row import Row
 from gpt_from_scratch.data.text.large_corpus import LargeCorpus, open_corpus
 from gpt_from_scratch.data.text.shards import Workers
+from gpt_from_scratch.experiments.timing import in_turn
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.training.environment import usable_cores
 

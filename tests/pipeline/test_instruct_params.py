@@ -15,7 +15,6 @@ from gpt_from_scratch.data.instructions.entries import read_entries, split_entri
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.evaluation.instructions import response_loss
 from gpt_from_scratch.evaluation.judge import Judge
-from gpt_from_scratch.evaluation.results import results_table
 from gpt_from_scratch.files.writing import sha256, write_json
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.params.sections import Params, load_params
@@ -208,25 +207,3 @@ def test_an_evaluation_whose_judge_is_away_ends_before_it_begins(work_with):
     judge = {"name": "a", "url": "http://127.0.0.1:9/v1", "model": "llama3", "seed": 1}
     with pytest.raises(InputError, match=r"judge a: http://127\.0\.0\.1:9/v1/chat/completions: expected an answer"):
         evaluate(work_with({"judges": [judge]}))  # there is nothing to evaluate yet either, and that comes later
-
-
-def test_the_table_shows_the_judges(tmp_path):
-    instructions = {
-        "rouge_l": 0.5,
-        "judges": {"a": {"mean": 49.5, "scored": 108, "unparsable": 2}},
-        "judge_correlations": [{"judges": ["a", "b"], "pearson": 0.9, "spearman": 0.8, "responses": 100}],
-    }
-    write_json(
-        tmp_path / "evaluation.json",
-        {
-            "data": "sample",
-            "pretrained": "none",
-            "language_model": dict.fromkeys(("train_loss", "validation_loss", "validation_perplexity"), 1.0),
-            "classifier": {"baseline": {"test": {"accuracy": 1.0}}},
-            "instructions": instructions,
-            "published": [],
-        },
-    )
-    lines = [" ".join(line.split()) for line in results_table(tmp_path).splitlines()]
-    assert "instructions score by a (108 answers, 2 unparsable) 49.5000" in lines
-    assert "instructions rank correlation of a and b 0.8000" in lines

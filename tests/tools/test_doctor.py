@@ -25,7 +25,8 @@ def project(root, tmp_path, monkeypatch):
     shutil.copy(root / "profiles/quick.yaml", tmp_path / "params.yaml")
     shutil.copy(root / "requirements.lock", tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.setattr(doctor, "_said", lambda *_: "")
+    for name in ("git_output", "dvc_output"):
+        monkeypatch.setattr(doctor, name, lambda *_, **__: "")
     return tmp_path
 
 

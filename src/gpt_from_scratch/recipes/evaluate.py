@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,7 @@ from gpt_from_scratch.evaluation.classification import (
 )
 from gpt_from_scratch.evaluation.instructions import answer_metrics, answers, cut_prompts, response_loss
 from gpt_from_scratch.evaluation.language import language_metrics, perplexity, samples
-from gpt_from_scratch.evaluation.published import by_step, compare
+from gpt_from_scratch.files.curves import read_curve
 from gpt_from_scratch.files.writing import read_json, write_csv, write_json
 from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.model.int8 import to_int8
@@ -44,52 +43,22 @@ if TYPE_CHECKING:
 MOST_WINDOWS = 2000
 """Windows of each part of a large corpus that the language model is measured on, at equal distances."""
 
-TRAININGS = {"pretrain": "pretrain", "classify": "finetune_classify", "instruct": "finetune_instruct"}
-
 
 def evaluate(work: Workspace) -> None:
-    """Measure language model, classifier and instruction model, and write what all results say together."""
+    """Measure language model, classifier and instruction model, and write their figures."""
     judges = ready_judges(work)
     device = prepare(work.params.runtime)
-    trainings = {name: read_json(work.metrics / f"{file}.json") for name, file in TRAININGS.items()}
+    trainings = {name: read_json(work.metrics / f"finetune_{name}.json") for name in ("classify", "instruct")}
     language = evaluate_language(work, device)
     classifier = evaluate_classifier(work, device)
     instructions = evaluate_instructions(work, device, judges)
     facts = {
         **work.data_facts(),
-        "pretrained": "; ".join(f"{name}: {trainings[name]['pretrained']}" for name in ("classify", "instruct")),
+        "pretrained": "; ".join(f"{name}: {facts['pretrained']}" for name, facts in trainings.items()),
     }
-    settings = {
-        **facts,
-        "pretrain": work.params.pretrain.model_dump(),
-        "classify": {
-            **work.params.classify.model_dump(),
-            "recipe": work.params.split_spam.recipe,
-            "base": trainings["classify"]["base"],
-            "pretrained": trainings["classify"]["pretrained"],
-        },
-        "instruct": {
-            **work.params.instruct.model_dump(),
-            **{key: trainings["instruct"][key] for key in ("base", "pretrained")},
-        },
-    }
-    curves = {}
-    for name in ("pretrain", "instruct"):
-        with (work.metrics / "plots" / f"{TRAININGS[name]}.csv").open(encoding="utf-8") as file:
-            curves[name] = by_step(csv.DictReader(file))
-    results = {
-        **facts,
-        "language_model": language,
-        "classifier": classifier,
-        "instructions": instructions,
-        "published": compare(
-            {**trainings, "classifier": classifier, "curves": curves, "instructions": instructions},
-            {**settings, "judges": [judge.model_dump() for judge in work.params.evaluate.judges]},
-        ),
-    }
+    results = {**facts, "language_model": language, "classifier": classifier, "instructions": instructions}
     write_json(work.metrics / "evaluation.json", results)
     work.tracker.tags(facts)
-    work.tracker.table(results["published"], "published.json")
     work.tracker.artifact(work.metrics / "evaluation.json")
 
 
@@ -121,15 +90,14 @@ def evaluate_language(work: Workspace, device: Any) -> dict[str, Any]:
         params.top_k,
         params.seed,
     )
-    with (work.metrics / "plots" / "pretrain.csv").open(encoding="utf-8") as file:
-        rows = [
-            {
-                "step": row["step"],
-                "train_perplexity": perplexity(float(row["train_loss"])),
-                "validation_perplexity": perplexity(float(row["validation_loss"])),
-            }
-            for row in csv.DictReader(file)
-        ]
+    rows = [
+        {
+            "step": row["step"],
+            "train_perplexity": perplexity(row["train_loss"]),
+            "validation_perplexity": perplexity(row["validation_loss"]),
+        }
+        for row in read_curve(work.metrics / "plots" / "pretrain.csv")
+    ]
     write_csv(work.metrics / "plots" / "perplexity.csv", rows)
     work.tracker.metrics({f"language_model/{name}": value for name, value in metrics.items()})
     work.tracker.table(written, "samples.json")

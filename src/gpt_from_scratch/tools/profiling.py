@@ -1,4 +1,4 @@
-"""Where a stage's time goes: PyTorch's profiler over a few updates of a training, or over the writing of answers.
+"""`gpt profile`: PyTorch's profiler over a few updates of a training, or over the generation of answers.
 
 The stage's own recipe runs on its own parameters and inputs, and is stopped before it writes anything.
 """
@@ -44,7 +44,7 @@ OPERATORS_SHOWN = 25
 
 @dataclass(frozen=True)
 class Profile:
-    """What a profile left.
+    """The results of a profile.
 
     Attributes:
         trace: a file for chrome://tracing or ui.perfetto.dev.
