@@ -41,12 +41,12 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """How many times faster than the fastest peer we are."""
+        """The fastest peer's time over ours."""
         return min(self.peers.values()) / self.ours
 
     @property
     def reached(self) -> bool | None:
-        """Whether what we mean to be was reached; None where nothing was set out to be."""
+        """True if the row's aims were reached; None where it has none."""
         aims = [] if self.at_least is None else [self.ratio >= self.at_least]
         if self.at_most is not None:
             aims.append(self.ours <= self.at_most)

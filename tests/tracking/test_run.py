@@ -15,7 +15,7 @@ from gpt_from_scratch.params.sections import load_params
 from gpt_from_scratch.tracking import delivery, run, system
 from gpt_from_scratch.tracking.run_file import RunFile
 from gpt_from_scratch.tracking.server import connect, tracking_uri
-from gpt_from_scratch.training import Record
+from gpt_from_scratch.training.loop import Record
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ TABLES = ("confusion", "per_class")
 """Keys under which there is an entry for each class: tables, and no figures."""
 
 _PHRASES = {
+    "train": "training",
     "language_model": "pretraining",
     "classifier": "classification",
     "baseline": "TF-IDF + logistic regression",
@@ -45,15 +46,22 @@ def label(name: str) -> str:
     )
 
 
-def figure_text(value: float | None, name: str = "") -> str:
-    """Return a figure as it is shown: accuracies in percent, perplexities with one decimal, others with three."""
+def figure_text(value: float | None, name: str = "", decimals: int | None = None) -> str:
+    """Return a figure as it is shown: accuracies in percent, perplexities with one decimal, others with three.
+
+    Args:
+        name: of the figure.
+        decimals: shown whatever the name says.
+    """
     if value is None:
         return "-"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if any(word in name for word in _FRACTIONS):
-        return f"{100 * value:.1f} %"
-    return f"{value:,.1f}" if "perplexity" in name else f"{value:.3f}"
+    if decimals is None:
+        if isinstance(value, int):
+            return f"{value:,}"
+        if any(word in name for word in _FRACTIONS):
+            return f"{100 * value:.1f} %"
+        decimals = 1 if "perplexity" in name else 3
+    return f"{value:,.{decimals}f}"
 
 
 def figure_tables(evaluation: Mapping[str, Any]) -> dict[str, dict[str, dict[str, str]]]:

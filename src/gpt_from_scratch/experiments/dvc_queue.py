@@ -1,4 +1,4 @@
-"""DVC's queue of experiments: its workers are processes of their own, which are watched until all is done."""
+"""DVC's queue of experiments: start its workers, and wait until all experiments have ended."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def result_file(root: Path, name: str) -> Path:
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """Return what the times are of."""
+    """Return the device, threads and version of PyTorch that the times are of."""
     import torch
 
     name = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or platform.machine()

@@ -22,11 +22,11 @@ Say = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a variant.
+    """The outcome of a variant.
 
     Attributes:
-        state: done: it ran; present: the same settings and code had run before; skipped: it lacks something.
-        seconds: of the run, where it ran by itself.
+        state: done: it ran; present: the same settings and code had run before; skipped: a requirement is not met.
+        seconds: duration of the run, where it ran by itself.
         reason: why it was skipped or failed.
     """
 
@@ -55,14 +55,14 @@ def run_study(
 
     Args:
         root: the project's folder.
-        only: the variants that are meant; all if none is named.
-        changes: what is set over every variant.
+        only: names of variants; all if none is named.
+        changes: values that are set over every variant.
         jobs: variants at a time, from DVC's queue; 0: one after the other, without it.
         say: takes a line about each step.
 
     Raises:
         InputError: for unknown variants, or where no experiment can run at all.
-        KeyboardInterrupt: after Ctrl-C, when what ran has ended; the same command goes on.
+        KeyboardInterrupt: after Ctrl-C, when the variant that ran has ended; the same command resumes.
     """
     head(root)
     for file in untracked_code(root):
@@ -95,7 +95,7 @@ def run_study(
 
 
 def chosen_variants(name: str, study: PipelineStudy, reduced: bool, only: Sequence[str]) -> list[Variant]:
-    """Return the variants that are meant.
+    """Return the variants with the given names, all if there are none.
 
     Raises:
         InputError: naming those that are unknown, and the known ones.
@@ -121,7 +121,7 @@ def forget(root: Path, name: str, present: dict[str, list[Recorded]]) -> None:
 
 
 def log_file(root: Path, name: str) -> Path:
-    """Return where what an experiment's `dvc` says is written."""
+    """Return the file for the output of an experiment's `dvc`."""
     return root / ".cache" / "experiments" / f"{name}.log"
 
 

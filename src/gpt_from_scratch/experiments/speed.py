@@ -15,8 +15,8 @@ from gpt_from_scratch.experiments.timing import Say, Timing, in_turn, wait
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.model.attention import MultiHeadAttention
 from gpt_from_scratch.model.layers import GELU, LayerNorm, use_kernels
-from gpt_from_scratch.training import LanguageModelling
 from gpt_from_scratch.training.precision import accelerated
+from gpt_from_scratch.training.tasks import LanguageModelling
 
 LR, WEIGHT_DECAY = 5e-4, 0.1
 BYTES_A_WEIGHT = 16
@@ -27,7 +27,7 @@ AGREEMENT = 1e-3
 
 @dataclass(frozen=True)
 class Rung:
-    """What is on; a GPU's own rungs are off on a CPU, those above them are not."""
+    """The switches of a rung; those for GPUs alone are off on a CPU."""
 
     tensor_cores: bool = False
     fused_adamw: bool = False
@@ -41,7 +41,7 @@ class Rung:
 
     @property
     def computes_the_same(self) -> bool:
-        """Whether its losses are those of the first rung up to rounding in fp32."""
+        """True if its losses equal those of the first rung up to rounding in fp32."""
         return not (self.tensor_cores or self.bf16 or self.vocabulary_multiple > 1 or self.batches > 1)
 
 

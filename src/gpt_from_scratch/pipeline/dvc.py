@@ -104,6 +104,17 @@ def locked_outs(root: Path) -> dict[str, str]:
     return {out["path"]: out["md5"] for out in outs if "md5" in out}
 
 
+def locked_params(root: Path) -> dict[str, Any]:
+    """Return the parameters that the stages last ran with, by key; the trainings' own before those of `evaluate`."""
+    stages = locked_stages(root)
+    # The entry of the stage that is running now is written only after its end.
+    names = [name for name in stages if name != os.environ.get("DVC_STAGE")]
+    found: dict[str, Any] = {}
+    for name in sorted(names, key=lambda name: name != "evaluate"):
+        found |= stages[name].get("params", {}).get("params.yaml", {})
+    return found
+
+
 def file_hashes(folder: Path) -> dict[str, str]:
     """Return the MD5 of every file in a folder, by its path there; DVC's hash of a file."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import base64
 import io
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpt_from_scratch.files.curves import Curve, read_curve, read_rows
+
+if TYPE_CHECKING:
+    from gpt_from_scratch.training.tracker import Tracker
 
 TRAININGS = {"pretrain": "Pretraining", "finetune_classify": "Classifier", "finetune_instruct": "Instruction tuning"}
 _SPLITS = {"train": "training", "validation": "validation"}
@@ -91,6 +95,14 @@ def classifier_charts(plots: Path) -> dict[str, Chart]:
         x, y = "predicted_probability", "observed_frequency"
         charts["reliability"] = diagonal_chart("Reliability diagram, test set", curve, x, y, dots=True)
     return charts
+
+
+def log_charts(plots: Path, tracker: Tracker) -> None:
+    """Log all charts of a project as PNG."""
+    with tempfile.TemporaryDirectory() as name:
+        for chart_name, chart in {**training_charts(plots), **classifier_charts(plots)}.items():
+            chart.write_png(path := Path(name) / f"{chart_name}.png")
+            tracker.artifact(path, "plots")
 
 
 def line_chart(title: str, curve: Curve, x: str, columns: Mapping[str, str], y_label: str) -> Chart:

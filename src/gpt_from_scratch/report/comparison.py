@@ -1,4 +1,4 @@
-"""The present state beside another commit's, as Markdown: what a pull request shows."""
+"""The present results beside another commit's, as Markdown for a pull request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`report.html`: what the last `dvc repro` came to, on one page that holds all it needs.
+"""`report.html`: the results of the last `dvc repro` on one self-contained page.
 
 It reads files and draws what they say; no figure is computed here that a stage could have written. All texts, which
 may come from a model or from strangers' messages, are escaped by the template engine.
@@ -14,6 +14,7 @@ from typing import Any
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.evaluation.figures import figure_tables, figure_text
 from gpt_from_scratch.evaluation.instructions import rouge_l
+from gpt_from_scratch.experiments.published import published_rows
 from gpt_from_scratch.files.writing import read_json, write_text
 from gpt_from_scratch.pipeline.fingerprint import fingerprint, short
 from gpt_from_scratch.report.changes import metric_changes
@@ -45,19 +46,21 @@ def write_report(root: Path, path: Path) -> None:
 
 
 def contents(root: Path) -> dict[str, Any]:
-    """Return what the page shows, as the template names it."""
+    """Return the content of the page, by the names in the template."""
     metrics = root / "metrics"
     if not (metrics / "evaluation.json").is_file():
         raise InputError(f"{metrics / 'evaluation.json'}: file not found; run dvc repro first")
     evaluation = read_json(metrics / "evaluation.json")
+    published = published_rows(root)
     facts = fingerprint(root)
     return {
         "made": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         "host": socket.gethostname(),
         "evaluation": evaluation,
         "tables": figure_tables(evaluation),
-        "published": [row for row in evaluation["published"] if " at step " not in row["figure"]],
-        "notes": list(dict.fromkeys(row["note"] for row in evaluation["published"] if row["note"])),
+        "published": [row for row in published if row["step"] is None],
+        "published_curves": [row for row in published if row["step"] is not None],
+        "notes": list(dict.fromkeys(row["note"] for row in published if row["note"])),
         "changes": metric_changes(root),
         "curves": list(training_charts(metrics / "plots").values()),
         "classifier_charts": list(classifier_charts(metrics / "plots").values()),

@@ -210,12 +210,16 @@ def _candidate(root: Path, params: Params, name: str, model: Registered) -> Cand
         raise InputError(f"{root}/metrics/evaluation.json: {model.metric}: expected a number, found {value!r}")
     sources = read_json(root / "data/raw/sources.json")["sha256"] if (root / "data/raw/sources.json").is_file() else {}
     trained = read_json(root / "metrics" / f"{model.stage}.json")
-    own, values = root / params.classify.data.path, params.model_dump(mode="json")
+    values = params.model_dump(mode="json")
+    own = {
+        "classify": None if params.classify.data.is_book else root / params.classify.data.path,
+        "instruct": None if params.instruct.is_book else root / params.instruct.data,
+    }.get(model.section)
     measured_on = [
         {key: at(values, key) for key in model.measured_with},
         [sources.get(file) for file in model.raw],
         trained.get("corpus_tokens"),
-        sha256(own) if model.section == "classify" and not params.classify.data.is_book and own.is_file() else None,
+        sha256(own) if own and own.is_file() else None,
     ]
     circumstances = {
         "profile": params.profile,
