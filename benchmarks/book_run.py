@@ -28,8 +28,9 @@ from gpt_from_scratch.generation import generate
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.model.config import GPT2_SIZES
 from gpt_from_scratch.model.heads import set_classification_head, train_only
-from gpt_from_scratch.training import Classification, LanguageModelling
 from gpt_from_scratch.training.fit import fit
+from gpt_from_scratch.training.journal import Samples
+from gpt_from_scratch.training.tasks import Classification, LanguageModelling
 
 TRAININGS: dict[str, dict[str, Any]] = {
     "pretrain": {"batch_size": 2, "epochs": 10, "eval_every": 5, "lr": 4e-4},
@@ -98,11 +99,6 @@ class _Sequences(Dataset[list[int]]):
 def _tokens(cfg: GPTConfig, *shape: int) -> Tensor:
     """Return random token ids of a small vocabulary, so that there is something to learn, and not the padding's."""
     return torch.randint(min(1000, cfg.vocab_size - 1), shape)
-
-
-class _Unheard:
-    def log(self, record: Any) -> None:
-        """Ignore the record."""
 
 
 class BookRun:
@@ -195,8 +191,6 @@ class BookRun:
             optimizer=SimpleNamespace(lr=own["lr"], weight_decay=0.1),
             schedule=SimpleNamespace(kind="constant", max_grad_norm=None),
         )
-        write_sample = (lambda: str(generate(model, [[1, 2, 3, 4]], sample))) if sample else None
-        result = fit(
-            model, task, loaders, params, self._device, [_Unheard()], initial_batches=5, write_sample=write_sample
-        )
-        return result.metrics()["final"]["train_loss"]
+        samples = [Samples(lambda: str(generate(model, [[1, 2, 3, 4]], sample)))] if sample else []
+        journal = fit(model, task, loaders, params, samples, initial_batches=5)
+        return journal.metrics()["final"]["train_loss"]

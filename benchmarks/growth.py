@@ -134,12 +134,16 @@ def measure_corpus(megabytes: int) -> Point:
     """Time the way from a text of a size to the tokens that training windows are read from."""
     from benchmarks.tokenising import SAMPLE, write_text
     from gpt_from_scratch.data.text.large_corpus import open_corpus
+    from gpt_from_scratch.data.text.shards import Workers
+    from gpt_from_scratch.training.environment import usable_cores
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_text(folder / "text.txt", megabytes)
         began = time.perf_counter()
-        corpus = open_corpus(folder / "text.txt", ["*.txt"], False, SAMPLE / "bpe", folder / "kept")
+        corpus = open_corpus(
+            folder / "text.txt", ["*.txt"], False, SAMPLE / "bpe", folder / "kept", Workers(usable_cores())
+        )
         return {"seconds": time.perf_counter() - began, "tokens": len(corpus.tokens)}
 
 

@@ -17,7 +17,8 @@ from benchmarks.row import Row
 from gpt_from_scratch.experiments.timing import in_turn
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.model.linear import Linear
-from gpt_from_scratch.training import LanguageModelling, build_optimizer
+from gpt_from_scratch.training.optimizer import build_optimizer
+from gpt_from_scratch.training.tasks import LanguageModelling
 
 BATCH, TOKENS = 2, 256
 SQUARE = 2048

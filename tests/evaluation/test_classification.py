@@ -18,8 +18,8 @@ from gpt_from_scratch.evaluation.classification import (
     roc_points,
 )
 from gpt_from_scratch.model.heads import set_classification_head
-from gpt_from_scratch.training import Classification
-from gpt_from_scratch.training.tasks import accuracy
+from gpt_from_scratch.training.process_group import Evaluator
+from gpt_from_scratch.training.tasks import Classification, accuracy
 
 # Multiples of a sixteenth: many ties, one half among them, and exact sums.
 NAMES = ("ham", "spam")
@@ -125,7 +125,7 @@ def test_the_accuracy_is_the_trainings_own(classifier, token_ids):
     labels = torch.arange(23) % 2
     found = probabilities(classifier, token_ids, 6)
     assert 0 < (found[:, 1] > 0.5).sum() < 23
-    expected = accuracy(Classification(), classifier, [(token_ids, labels)], torch.device("cpu"))
+    expected = accuracy(Classification(), classifier, [(token_ids, labels)], Evaluator("cpu"))
     assert classification_metrics(labels.numpy(), found, NAMES)["accuracy"] == pytest.approx(expected)
 
 

@@ -106,7 +106,7 @@ def test_style_masking_and_data(project, work_with):
 
 
 def test_preferences(project, work_with):
-    work = work_with(objective="preferences", epochs=2)
+    work = work_with(objective="preferences", data="data/sample/preference-data.json", epochs=2)
     instruct(work)
     facts = load_facts(project / "models/instruct")
     assert (facts["objective"], facts["preferences"]) == ("preferences", "data/sample/preference-data.json")
@@ -121,7 +121,22 @@ def test_preferences(project, work_with):
     logged = {call.args[0].name for call in work.tracker.log.call_args_list}
     assert {"train_reward_accuracy", "validation_reward_margin", "train_chosen_reward"} < logged
     assert sorted(path.name for path in (project / "metrics/plots").iterdir()) == ["finetune_instruct.csv"]
-    assert evaluate_instructions(work, CPU)["entries"] == 3
+    assert evaluate_instructions(work, CPU)["entries"] == 6
+    pairs = json.loads((project / "data/sample/preference-data.json").read_text(encoding="utf-8"))
+    responses = json.loads((project / "metrics/responses.json").read_text(encoding="utf-8"))
+    assert [(row["instruction"], row["output"]) for row in responses] == [
+        (pair["instruction"], pair["chosen"]) for pair in pairs[51:57]
+    ]
+
+
+@pytest.mark.parametrize("recipe", [instruct, lambda work: evaluate_instructions(work, CPU)])
+@pytest.mark.parametrize(
+    ("objective", "data"), [("answers", "data/sample/preference-data.json"), ("preferences", "data/own.json")]
+)
+def test_data_of_the_other_objective_are_refused(project, work_with, recipe, objective, data):
+    instruct(work_with())
+    with pytest.raises(InputError, match=rf"{data}: expected .*instruct.objective is {objective}.*: set instruct.data"):
+        recipe(work_with(objective=objective, data=data))
 
 
 def test_a_base_that_was_taught_otherwise_leaves_none_of_that_in_the_facts(project, work_with):

@@ -10,7 +10,7 @@ import torch
 from gpt_from_scratch.app import limits, marking
 from gpt_from_scratch.app.refusing import refusing
 from gpt_from_scratch.app.shelf import Loaded, Shelf
-from gpt_from_scratch.generation.sampling import token_probabilities
+from gpt_from_scratch.generation.sampling import Sampling, token_probabilities
 from gpt_from_scratch.generation.stream import stream_steps
 
 BARS = 10
@@ -67,20 +67,13 @@ def continuations(
     count = limits.checked_whole(count, "Tokens", 1, limits.NEW_TOKENS)
     seed = limits.checked_whole(seed, "Seed", 0, 2**32 - 1)
     loaded = shelf.language_model(model)
-    generator = torch.Generator().manual_seed(seed)
-    steps = stream_steps(
-        loaded.model,
-        loaded.tokenizer,
-        loaded.tokenizer.encode(prompt, disallowed_special=()),
-        count,
-        temperature=temperature,
-        top_k=top_k or None,
-        generator=generator,
-    )
+    sampling = Sampling(temperature, top_k or None, seed)
+    ids = loaded.tokenizer.encode(prompt, disallowed_special=())
+    steps = stream_steps(loaded.model, loaded.tokenizer, ids, count, sampling)
     text = prompt
     for number, step in enumerate(steps, start=1):
         text += step.text
-        probabilities = token_probabilities(step.logits[None], temperature, top_k or None)[0]
+        probabilities = token_probabilities(step.logits[None], sampling)[0]
         note = f"{number} tokens written" if step.last else ""
         yield marking.pane("Text", text, note), token_bars(loaded, probabilities, step.token)
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tiktoken import Encoding
 
     from gpt_from_scratch.data.instructions.prompts import PromptStyle, Question
+    from gpt_from_scratch.generation import Sampling
     from gpt_from_scratch.model import GPTModel
 
 app = typer.Typer()
@@ -52,8 +53,7 @@ def instruct(
     room = writer.config.context_length - 1
     if len(ids) > room:
         raise InputError(f"instruction: expected at most {room} tokens with the words around it, found {len(ids)}")
-    sampling = {"temperature": temperature, "top_k": top_k}
-    models.show(_answer(writer, tokenizer, ids, tokens, sampling, _generator(writer, seed)))
+    models.show(_answer(writer, tokenizer, ids, tokens, _sampling(writer, temperature, top_k, seed)))
 
 
 @app.command(epilog="Examples:\n\ngpt chat\n\ngpt chat --model models/instruct --temperature 0.7 --top-k 40")
@@ -73,7 +73,7 @@ def chat(
     folder = models.find_model(model)
     style = prompt_style(folder)
     writer, tokenizer = models.load_writer(folder, models.use_device(device, threads), int8=int8)
-    sampling, generator = {"temperature": temperature, "top_k": top_k}, _generator(writer, seed)
+    sampling = _sampling(writer, temperature, top_k, seed)
     typer.echo(introduction(folder, writer, load_facts(folder)))
     history: list[list[int]] = []
     for line in _lines():
@@ -96,7 +96,7 @@ def chat(
                 history = kept
                 typer.echo("(the first turns no longer fit and are forgotten)")
             seen = [token for past in history for token in past] + turn
-            answer = models.show(_answer(writer, tokenizer, seen, tokens, sampling, generator))
+            answer = models.show(_answer(writer, tokenizer, seen, tokens, sampling))
             history.append([*turn, *tokenizer.encode(answer, disallowed_special=()), tokenizer.eot_token])
 
 
@@ -156,15 +156,14 @@ def _lines() -> Iterator[str]:
         yield line.strip()
 
 
-def _answer(
-    model: GPTModel, tokenizer: Encoding, ids: list[int], tokens: int, sampling: dict[str, Any], generator: Any
-) -> Iterator[str]:
+def _answer(model: GPTModel, tokenizer: Encoding, ids: list[int], tokens: int, sampling: Sampling) -> Iterator[str]:
     from gpt_from_scratch.generation.stream import stream_text
 
-    return stream_text(model, tokenizer, ids, tokens, **sampling, generator=generator)
+    return stream_text(model, tokenizer, ids, tokens, sampling)
 
 
-def _generator(model: GPTModel, seed: int) -> Any:
-    import torch
+def _sampling(model: GPTModel, temperature: float, top_k: int | None, seed: int) -> Sampling:
+    """Return the settings of a conversation: one generator for all of its answers."""
+    from gpt_from_scratch.generation import Sampling
 
-    return torch.Generator(device=model.device).manual_seed(seed)
+    return Sampling(temperature, top_k, seed).started(model.device)

@@ -14,6 +14,7 @@ from gpt_from_scratch.errors import InputError, shown
 if TYPE_CHECKING:
     from tiktoken import Encoding
 
+    from gpt_from_scratch.generation import Sampling
     from gpt_from_scratch.model import GPTModel
 
 app = typer.Typer()
@@ -48,6 +49,8 @@ def generate(
     threads: models.ThreadsOption = 0,
 ) -> None:
     """Continue a text, shown as it is being written; or every prompt of a file, as JSON lines."""
+    from gpt_from_scratch.generation import Sampling
+
     if (prompt is None) == (prompts is None):
         raise InputError("expected a prompt, or --prompts with a file of them, and not both")
     if num > 1 and temperature == 0.0:
@@ -62,30 +65,25 @@ def generate(
             raise InputError(f"prompt {number}: expected a text, found an empty one")
     folder = models.find_model(model)
     writer, tokenizer = models.load_writer(folder, models.use_device(device, threads), int8=int8)
-    sampling = {"temperature": temperature, "top_k": top_k}
+    sampling = Sampling(temperature, top_k, seed)
     if prompts is not None or num > 1:
-        rows = write_all(writer, tokenizer, texts * num, tokens, sampling, seed, batch_size)
+        rows = write_all(writer, tokenizer, texts * num, tokens, sampling, batch_size)
         if prompts is not None:
             models.write_output("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), out)
             return
         for number, row in enumerate(rows, start=1):
             typer.echo(f"--- {number} ---\n{models.printable(row['text'])}")
         return
-    stream_one(writer, tokenizer, texts[0], tokens, sampling, seed)
+    stream_one(writer, tokenizer, texts[0], tokens, sampling)
 
 
-def stream_one(
-    model: GPTModel, tokenizer: Encoding, prompt: str, tokens: int, sampling: dict[str, Any], seed: int
-) -> None:
-    """Print a prompt and what the model makes of it, token by token."""
-    import torch
-
+def stream_one(model: GPTModel, tokenizer: Encoding, prompt: str, tokens: int, sampling: Sampling) -> None:
+    """Print a prompt and its continuation, token by token."""
     from gpt_from_scratch.generation.stream import stream_text
 
     ids = _ids(model, tokenizer, prompt)
-    generator = torch.Generator(device=model.device).manual_seed(seed)
     typer.echo(prompt, nl=False)
-    models.show(stream_text(model, tokenizer, ids, tokens, **sampling, generator=generator))
+    models.show(stream_text(model, tokenizer, ids, tokens, sampling))
 
 
 def write_all(
@@ -93,26 +91,22 @@ def write_all(
     tokenizer: Encoding,
     prompts: list[str],
     tokens: int,
-    sampling: dict[str, Any],
-    seed: int,
+    sampling: Sampling,
     batch_size: int,
 ) -> list[dict[str, Any]]:
     """Continue many prompts; return for each prompt, text (with the prompt), number of new tokens, and settings."""
-    import torch
     from tqdm import tqdm
 
     from gpt_from_scratch.generation import generate_each
     from gpt_from_scratch.generation.stream import text_of
 
     ids = [_ids(model, tokenizer, prompt) for prompt in prompts]
-    generator = torch.Generator(device=model.device).manual_seed(seed)
+    settings = {"seed": sampling.seed, "temperature": sampling.temperature, "top_k": sampling.top_k}
     rows: list[dict[str, Any]] = [{}] * len(prompts)
-    ended = generate_each(
-        model, ids, tokens, eos_id=tokenizer.eot_token, batch_size=batch_size, **sampling, generator=generator
-    )
+    ended = generate_each(model, ids, tokens, sampling, eos_id=tokenizer.eot_token, batch_size=batch_size)
     for number, new in tqdm(ended, total=len(ids), desc="texts", unit="text", delay=2, mininterval=1):
         text = prompts[number] + text_of(tokenizer, new)
-        rows[number] = {"prompt": prompts[number], "text": text, "tokens": len(new), "seed": seed, **sampling}
+        rows[number] = {"prompt": prompts[number], "text": text, "tokens": len(new), **settings}
     return rows
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from gpt_from_scratch.book.kv_cache.utils import KVCache as GrowingCache
 from gpt_from_scratch.experiments.timing import Say, Timing, in_turn, wait
 from gpt_from_scratch.generation import generate
 from gpt_from_scratch.model import GPTConfig, GPTModel, KVCache
@@ -18,34 +18,6 @@ TIE = 1e-4
 """Largest difference between two logits that tie, as a share of the standard deviation of all of them."""
 
 Decode = Callable[[list[int], int], list[int]]
-
-
-class GrowingLayer:
-    """One layer's keys and values, to which those of new tokens are joined: each time a copy of all."""
-
-    def __init__(self) -> None:
-        self.keys: Tensor | None = None
-        self.values: Tensor | None = None
-        self.length = 0
-
-    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Return those of all tokens, `[batch, heads, tokens, head width]`."""
-        if self.keys is not None and self.values is not None:
-            keys, values = torch.cat([self.keys, keys], dim=2), torch.cat([self.values, values], dim=2)
-        self.keys, self.values, self.length = keys, values, keys.shape[2]
-        return keys, values
-
-
-class GrowingCache:
-    """A key-value cache as it is first explained: nothing is reserved. Takes the place of a `KVCache`."""
-
-    def __init__(self, cfg: GPTConfig) -> None:
-        self.layers = [GrowingLayer() for _ in range(cfg.n_layers)]
-
-    @property
-    def length(self) -> int:
-        """Tokens so far."""
-        return self.layers[0].length
 
 
 def measure(names: list[str], sizes: Mapping[str, int], device: torch.device, say: Say) -> dict[str, Timing]:
@@ -108,7 +80,7 @@ def _way(name: str, model: GPTModel) -> Decode:
         fused = to_int8(fused)
     ways: dict[str, Decode] = {
         "without": lambda prompt, count: without_cache(model, prompt, count),
-        "growing": lambda prompt, count: with_cache(model, prompt, count, GrowingCache(model.config)),
+        "growing": lambda prompt, count: with_cache(model, prompt, count, GrowingCache(model.config.n_layers)),
         "preallocated": lambda prompt, count: with_cache(
             model, prompt, count, KVCache(model.config, 1, len(prompt) + count, model.device, torch.float32)
         ),

@@ -77,7 +77,8 @@ def merged(base: Mapping[str, Any], changes: Settings, name: str) -> Params:
         for part in sections:
             place = place.get(part) if isinstance(place, dict) else None
         if not isinstance(place, dict) or last not in place:
-            raise InputError(f"{name}: {key}: unknown parameter, found {shown(value)}")
+            cure = "python -m gpt_from_scratch.params params.yaml writes those that it leaves out"
+            raise InputError(f"{name}: {key}: unknown parameter, found {shown(value)}; {cure}")
         place[last] = value
     try:
         return Params.model_validate(content)

@@ -15,8 +15,8 @@ from gpt_from_scratch.experiments.timing import Say, Timing, in_turn, wait
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.model.attention import MultiHeadAttention
 from gpt_from_scratch.model.layers import GELU, LayerNorm, use_kernels
-from gpt_from_scratch.training import LanguageModelling
 from gpt_from_scratch.training.precision import accelerated
+from gpt_from_scratch.training.tasks import LanguageModelling
 
 LR, WEIGHT_DECAY = 5e-4, 0.1
 BYTES_A_WEIGHT = 16

@@ -1,4 +1,4 @@
-"""Continuing a text: tokenizer and decoding together."""
+"""Continuation of a text: tokenizer and decoding together."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from gpt_from_scratch.model import GPTModel
 
 
 def continue_text(model: GPTModel, tokenizer: Encoding, prompt: str, max_new_tokens: int) -> str:
-    """Return the prompt and its greedy continuation, which ends where the model ends the text.
+    """Return the prompt and its greedy continuation, up to the end-of-text token.
 
-    Of a prompt longer than the model's context, the model sees the last tokens that fit; see `is_cut`.
+    If the prompt is longer than the model's context, the model sees the last tokens that fit; see `is_cut`.
     """
     prompt_ids = _encode(tokenizer, prompt)[-model.config.context_length :]
     (new_ids,) = generate(model, [prompt_ids], max_new_tokens, eos_id=tokenizer.eot_token)

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
-from gpt_from_scratch.data.instructions.entries import Entry, Instructions, read_entries, split_entries
+from gpt_from_scratch.data.instructions.entries import Entry, Instructions
 from gpt_from_scratch.data.instructions.prompts import style_of
+from gpt_from_scratch.data.instructions.reading import read_parts
 from gpt_from_scratch.data.messages.labelled import as_words
 from gpt_from_scratch.data.messages.messages import Messages, read_split
 from gpt_from_scratch.data.messages.spam import fold
-from gpt_from_scratch.data.raw.files import named_file
 from gpt_from_scratch.data.text.corpus import TokenWindows
 from gpt_from_scratch.data.text.pretraining import read_pretraining_text
+from gpt_from_scratch.data.text.shards import Workers
 from gpt_from_scratch.evaluation.classification import (
     baseline,
     chosen,
@@ -31,7 +32,7 @@ from gpt_from_scratch.files.writing import read_json, write_csv, write_json
 from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.model.int8 import to_int8
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
-from gpt_from_scratch.training.environment import prepare
+from gpt_from_scratch.training.environment import prepare, usable_cores
 from gpt_from_scratch.training.workspace import Workspace, warn_cut
 from gpt_from_scratch.weights.classifier import load_classifier
 from gpt_from_scratch.weights.huggingface import load_facts, load_model
@@ -71,8 +72,9 @@ def evaluate_language(work: Workspace, device: Any) -> dict[str, Any]:
     """Measure the pretrained model on its text and let it write."""
     params, model = work.params.evaluate, load_for_evaluation(work, "pretrain", device)
     tokenizer = load_tokenizer(work.models / "pretrain")
+    workers = Workers(usable_cores(), work.on_fork)
     text = read_pretraining_text(
-        work.params.pretrain, work.root, work.corpora_folder, tokenizer, work.models / "pretrain"
+        work.params.pretrain, work.root, work.corpora_folder, tokenizer, work.models / "pretrain", workers
     )
     context = model.config.context_length
     windows = [TokenWindows(ids, context, context) for ids in (text.train, text.validation)]
@@ -142,10 +144,7 @@ def evaluate_instructions(work: Workspace, device: Any, judges: Sequence[Judge] 
     params, model = work.params.evaluate, load_for_evaluation(work, "instruct", device)
     folder = work.models / "instruct"
     tokenizer, style = load_tokenizer(folder), style_of(load_facts(folder))
-    data = work.params.instruct.data
-    entries = read_entries(named_file(work.raw, data), empty_answers=not work.params.instruct.is_book)
-    fractions = work.params.instruct.train_fraction, work.params.instruct.test_fraction
-    test: list[Entry] = split_entries(entries, *fractions)[1]
+    test: list[Entry] = read_parts(work.raw, work.params.instruct)[1]
     with tqdm(total=len(test), desc="answers", unit="entry", mininterval=2) as bar:
         texts = answers(model, tokenizer, test, params.response_tokens, params.answers_at_once, bar.update, style)
     longest = work.params.instruct.max_length

@@ -33,5 +33,5 @@ def _texts(root: Path) -> Iterator[tuple[str, Sequence[str]]]:
         yield f"messages, {path.stem}", [row["Text"] for row in read_rows(path)]
     if (instructions := root / params.instruct.data).is_file():
         entries = read_json(instructions)
-        for key in ("instruction", "input", "output"):
-            yield f"instructions, {key}", [entry[key] for entry in entries]
+        for key in ("instruction", "input", "output", "chosen", "rejected"):
+            yield f"instructions, {key}", [entry[key] for entry in entries if key in entry]

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from gpt_from_scratch.data.raw.sources import UPSTREAM, gpt2_checkpoint, gpt2_huggingface
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.params.commented import left_out
 from gpt_from_scratch.params.pins import has_effect
 from gpt_from_scratch.params.profiles import profiles
 from gpt_from_scratch.params.sections import Params, load_params
@@ -83,6 +84,10 @@ def examine(root: Path, *, offline: bool = False) -> Iterator[Finding]:
 
 def _results(root: Path, params: Params) -> Iterator[Finding]:
     runtime = params.runtime
+    if missing := left_out(root / "params.yaml"):
+        text = f"params.yaml leaves out {', '.join(missing[:3])}{' and more' if len(missing) > 3 else ''}"
+        cure = "DVC wants what dvc.yaml and -S name: python -m gpt_from_scratch.params params.yaml writes the defaults"
+        yield Finding("differs", text, cure)
     if (root / "params.yaml").read_bytes() not in {path.read_bytes() for path in profiles(root).values()}:
         yield Finding("differs", "params.yaml is no unchanged profile", "git diff params.yaml shows the edits")
     if not runtime.portable:

@@ -146,7 +146,7 @@ def _block_weights(cfg: GPTConfig) -> int:
 
 
 def _pretrained(params: Params) -> GPTConfig:
-    return GPTConfig(_vocabulary(params), **params.pretrain.model.model_dump())
+    return GPTConfig(_vocabulary(params), **dict(params.pretrain.model))
 
 
 def _vocabulary(params: Params) -> int:
@@ -163,5 +163,5 @@ def _gpt2(params: Params, size: str, root: Path) -> GPTConfig:
     if size == "custom":
         return load_config(root / params.download_gpt2.path)
     if size == "tiny":
-        return GPTConfig(_vocabulary(params), **params.download_gpt2.tiny.model_dump(), qkv_bias=True, tie_weights=True)
+        return GPTConfig(_vocabulary(params), **dict(params.download_gpt2.tiny), qkv_bias=True, tie_weights=True)
     return GPT2_SIZES[size]

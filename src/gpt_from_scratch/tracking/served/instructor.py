@@ -11,7 +11,7 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from gpt_from_scratch.data.instructions.entries import Entry, format_prompt
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
-from gpt_from_scratch.tracking.served.requests import Sampling, continuations, texts
+from gpt_from_scratch.tracking.served.requests import continuations, sampling_of, texts
 from gpt_from_scratch.weights.huggingface import load_model
 
 
@@ -29,7 +29,7 @@ class Instructor(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Answer every row; the parameters are those of `Sampling`."""
+        """Answer every row; the parameters are those of `SAMPLING_DEFAULTS`."""
         del context
         instructions = texts(list(model_input["instruction"]), "instruction")
         inputs = [""] * len(instructions)
@@ -39,7 +39,7 @@ class Instructor(PythonModel):
             format_prompt(Entry(instruction=instruction, input=given, output=""))
             for instruction, given in zip(instructions, inputs, strict=True)
         ]
-        written = continuations(self._model, self._tokenizer, prompts, Sampling.of(params))
+        written = continuations(self._model, self._tokenizer, prompts, *sampling_of(params))
         return pd.DataFrame({"answer": [new.replace("### Response:", "").strip() for new in written]})
 
 

@@ -6,15 +6,13 @@ What is refused ends as HTTP status 400 with one sentence that names the row or 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import torch
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from tiktoken import Encoding
 
-from gpt_from_scratch.generation import generate
+from gpt_from_scratch.generation import Sampling, generate
 from gpt_from_scratch.model import GPTModel
 
 MOST_ROWS = 1000
@@ -25,36 +23,6 @@ MOST_NEW_TOKENS = 1024
 HIGHEST_TEMPERATURE = 100.0
 SAMPLING_DEFAULTS: dict[str, int | float] = {"max_new_tokens": 60, "temperature": 0.0, "top_k": 0, "seed": 123}
 """Greedy, as the book's examples are. `top_k` 0 draws among all tokens."""
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How texts are continued; the names are those of the served models' parameters."""
-
-    max_new_tokens: int
-    temperature: float
-    top_k: int
-    seed: int
-
-    @classmethod
-    def of(cls, params: Mapping[str, Any] | None) -> Sampling:
-        """Read the parameters of a request; what it lacks has its default.
-
-        Raises:
-            Refused: when one is out of range.
-        """
-        values = {**SAMPLING_DEFAULTS, **(params or {})}
-        for name, low, high in (
-            ("max_new_tokens", 1, MOST_NEW_TOKENS),
-            ("temperature", 0, HIGHEST_TEMPERATURE),
-            ("top_k", 0, 2**31 - 1),
-            ("seed", 0, 2**32 - 1),
-        ):
-            if not low <= values[name] <= high:
-                raise Refused(f"{name}: expected {low} to {high}, found {values[name]}")
-        return cls(
-            int(values["max_new_tokens"]), float(values["temperature"]), int(values["top_k"]), int(values["seed"])
-        )
 
 
 class Refused(MlflowException):
@@ -93,11 +61,31 @@ def texts(column: Sequence[Any], name: str, *, may_be_empty: bool = False) -> li
     return found
 
 
-def continuations(model: GPTModel, tokenizer: Encoding, prompts: Sequence[str], sampling: Sampling) -> list[str]:
-    """Return what the model writes after every prompt.
+def sampling_of(params: Mapping[str, Any] | None) -> tuple[int, Sampling]:
+    """Return the maximum number of new tokens and the sampling that a request asks for, or their defaults.
 
-    A prompt's continuation depends on nothing but itself and the parameters: where tokens are drawn, each row has a
-    generator of its own.
+    Raises:
+        Refused: when a parameter is out of range.
+    """
+    values = {**SAMPLING_DEFAULTS, **(params or {})}
+    for name, low, high in (
+        ("max_new_tokens", 1, MOST_NEW_TOKENS),
+        ("temperature", 0, HIGHEST_TEMPERATURE),
+        ("top_k", 0, 2**31 - 1),
+        ("seed", 0, 2**32 - 1),
+    ):
+        if not low <= values[name] <= high:
+            raise Refused(f"{name}: expected {low} to {high}, found {values[name]}")
+    sampling = Sampling(float(values["temperature"]), int(values["top_k"]) or None, int(values["seed"]))
+    return int(values["max_new_tokens"]), sampling
+
+
+def continuations(
+    model: GPTModel, tokenizer: Encoding, prompts: Sequence[str], max_new_tokens: int, sampling: Sampling
+) -> list[str]:
+    """Return the text that the model writes after every prompt.
+
+    A continuation depends on its prompt and the parameters alone: each row begins with the same seed.
 
     Raises:
         Refused: when a prompt is longer than the model's context.
@@ -107,13 +95,5 @@ def continuations(model: GPTModel, tokenizer: Encoding, prompts: Sequence[str], 
     for row, one in enumerate(ids, start=1):
         if len(one) > longest:
             raise Refused(f"row {row}: expected a prompt of at most {longest} tokens, found {len(one)}")
-    end = {"eos_id": tokenizer.eot_token}
-    if sampling.temperature == 0:
-        written = [new for one in ids for new in generate(model, [one], sampling.max_new_tokens, **end)]
-    else:
-        drawn = {"temperature": sampling.temperature, "top_k": sampling.top_k or None}
-        written = []
-        for one in ids:
-            generator = torch.Generator(device=model.device).manual_seed(sampling.seed)
-            written += generate(model, [one], sampling.max_new_tokens, **end, **drawn, generator=generator)
+    written = [generate(model, [one], max_new_tokens, sampling, eos_id=tokenizer.eot_token)[0] for one in ids]
     return [tokenizer.decode(new) for new in written]

@@ -10,7 +10,7 @@ from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
-from gpt_from_scratch.tracking.served.requests import Sampling, continuations, texts
+from gpt_from_scratch.tracking.served.requests import continuations, sampling_of, texts
 from gpt_from_scratch.weights.huggingface import load_model
 
 
@@ -25,10 +25,10 @@ class Writer(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Continue every row; the parameters are those of `Sampling`."""
+        """Continue every row; the parameters are those of `SAMPLING_DEFAULTS`."""
         del context
         prompts = texts(list(model_input["prompt"]), "prompt")
-        written = continuations(self._model, self._tokenizer, prompts, Sampling.of(params))
+        written = continuations(self._model, self._tokenizer, prompts, *sampling_of(params))
         return pd.DataFrame({"text": [prompt + new for prompt, new in zip(prompts, written, strict=True)]})
 
 
