@@ -20,7 +20,7 @@ from gpt_from_scratch.data.fetch.raw import named_file
 from gpt_from_scratch.data.instructions.entries import read_entries, split_entries
 from gpt_from_scratch.data.instructions.prompts import style_of
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.evaluation.instructions import answers
+from gpt_from_scratch.generation.answering import answers
 from gpt_from_scratch.params.sections import BOOK_INSTRUCTIONS, Params, load_params
 from gpt_from_scratch.pipeline.stage import Stage
 from gpt_from_scratch.pipeline.training_stage import TrainingStage

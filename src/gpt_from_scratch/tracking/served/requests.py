@@ -1,35 +1,36 @@
-"""What may be asked of a served model, and the continuing of texts as it is asked for.
+"""Requests to the served models, checked: limits, parameters, and refusals.
 
-What is refused ends as HTTP status 400 with one sentence that names the row or the parameter.
+A refusal is HTTP status 400 with one sentence that names the row or the parameter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
-from tiktoken import Encoding
 
-from gpt_from_scratch.generation import generate
+from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.model import GPTModel
+
+T = TypeVar("T")
 
 MOST_ROWS = 1000
 LONGEST_TEXT = 10_000
-"""Letters of one text: what does not fit any of the models anyway is not tokenised first."""
+"""Characters of one text: a longer one fits no model, and is refused before it is tokenised."""
 
 MOST_NEW_TOKENS = 1024
 HIGHEST_TEMPERATURE = 100.0
 SAMPLING_DEFAULTS: dict[str, int | float] = {"max_new_tokens": 60, "temperature": 0.0, "top_k": 0, "seed": 123}
-"""Greedy, as the book's examples are. `top_k` 0 draws among all tokens."""
+"""Greedy, as the book's examples. `top_k` 0 draws among all tokens."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How texts are continued; the names are those of the served models' parameters."""
+    """The sampling parameters of a request, under the names of the served models' parameters."""
 
     max_new_tokens: int
     temperature: float
@@ -38,7 +39,7 @@ class Sampling:
 
     @classmethod
     def of(cls, params: Mapping[str, Any] | None) -> Sampling:
-        """Read the parameters of a request; what it lacks has its default.
+        """Read the parameters of a request; those left out have their defaults.
 
         Raises:
             Refused: when one is out of range.
@@ -56,11 +57,16 @@ class Sampling:
             int(values["max_new_tokens"]), float(values["temperature"]), int(values["top_k"]), int(values["seed"])
         )
 
+    def options(self, model: GPTModel) -> dict[str, Any]:
+        """Return the arguments of `stream_text`; each call draws from a generator of its own."""
+        generator = torch.Generator(device=model.device).manual_seed(self.seed)
+        return {"temperature": self.temperature, "top_k": self.top_k or None, "generator": generator}
+
 
 class Refused(MlflowException):
-    """What a request that cannot be met is answered with: HTTP status 400, and one sentence.
+    """A request that cannot be met: HTTP status 400, and one sentence.
 
-    MLflow's server writes the whole request before the message of an error, however long it is; here it stays away.
+    MLflow's server puts the whole request in front of an error's message, however long; here it is removed.
     """
 
     def __init__(self, message: str) -> None:
@@ -93,27 +99,16 @@ def texts(column: Sequence[Any], name: str, *, may_be_empty: bool = False) -> li
     return found
 
 
-def continuations(model: GPTModel, tokenizer: Encoding, prompts: Sequence[str], sampling: Sampling) -> list[str]:
-    """Return what the model writes after every prompt.
-
-    A prompt's continuation depends on nothing but itself and the parameters: where tokens are drawn, each row has a
-    generator of its own.
+def in_each_row(function: Callable[..., T], *columns: Sequence[Any]) -> list[T]:
+    """Return a function's results for the rows of columns.
 
     Raises:
-        Refused: when a prompt is longer than the model's context.
+        Refused: naming the row, for an `InputError`.
     """
-    ids = [tokenizer.encode(prompt, disallowed_special=()) for prompt in prompts]
-    longest = model.config.context_length
-    for row, one in enumerate(ids, start=1):
-        if len(one) > longest:
-            raise Refused(f"row {row}: expected a prompt of at most {longest} tokens, found {len(one)}")
-    end = {"eos_id": tokenizer.eot_token}
-    if sampling.temperature == 0:
-        written = [new for one in ids for new in generate(model, [one], sampling.max_new_tokens, **end)]
-    else:
-        drawn = {"temperature": sampling.temperature, "top_k": sampling.top_k or None}
-        written = []
-        for one in ids:
-            generator = torch.Generator(device=model.device).manual_seed(sampling.seed)
-            written += generate(model, [one], sampling.max_new_tokens, **end, **drawn, generator=generator)
-    return [tokenizer.decode(new) for new in written]
+    results = []
+    for row, values in enumerate(zip(*columns, strict=True), start=1):
+        try:
+            results.append(function(*values))
+        except InputError as error:
+            raise Refused(f"row {row}, {error}") from None
+    return results

@@ -1,4 +1,4 @@
-"""The pretrained model (chapter 5) as MLflow serves it: the beginnings of texts in, their continuations out."""
+"""The pretrained model (chapter 5) as MLflow serves it: prompts in, their continuations out."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
+from gpt_from_scratch.generation.stream import stream_text
+from gpt_from_scratch.generation.text import check_room, encode
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
-from gpt_from_scratch.tracking.served.requests import Sampling, continuations, texts
+from gpt_from_scratch.tracking.served.requests import Sampling, in_each_row, texts
 from gpt_from_scratch.weights.huggingface import load_model
 
 
 class Writer(PythonModel):
-    """Answers a column `prompt` with `text`: the prompt and what follows it."""
+    """Returns for a column `prompt` the column `text`: the prompt and its continuation."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the weights that lie beside this file."""
@@ -25,11 +27,23 @@ class Writer(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Continue every row; the parameters are those of `Sampling`."""
+        """Continue every row; the parameters are those of `Sampling`. No row depends on another."""
         del context
+        model, sampling = self._model, Sampling.of(params)
         prompts = texts(list(model_input["prompt"]), "prompt")
-        written = continuations(self._model, self._tokenizer, prompts, Sampling.of(params))
-        return pd.DataFrame({"text": [prompt + new for prompt, new in zip(prompts, written, strict=True)]})
+        encoded = [encode(self._tokenizer, prompt) for prompt in prompts]
+        in_each_row(lambda ids: check_room(ids, sampling.max_new_tokens, model.config.context_length), encoded)
+        return pd.DataFrame(
+            {
+                "text": [
+                    prompt
+                    + "".join(
+                        stream_text(model, self._tokenizer, ids, sampling.max_new_tokens, **sampling.options(model))
+                    )
+                    for prompt, ids in zip(prompts, encoded, strict=True)
+                ]
+            }
+        )
 
 
 set_model(Writer())
