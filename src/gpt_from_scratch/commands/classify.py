@@ -87,7 +87,7 @@ def read_texts(name: str, column: str | None) -> list[str]:
     """Return the texts of a file: its lines, or a column of a CSV.
 
     Raises:
-        InputError: when there is none, or no such column.
+        InputError: when there is none, or no such column, or one is empty.
     """
     if column is None:
         texts = models.read_lines(name)
@@ -104,6 +104,9 @@ def read_texts(name: str, column: str | None) -> list[str]:
             raise InputError(f"{name}, line {reader.line_num}: not valid CSV: {reason(error)}") from None
     if not texts:
         raise InputError(f"{name}: expected texts, found none")
+    for number, text in enumerate(texts, start=1):
+        if not text.strip():
+            raise InputError(f"{name}, text {number}: expected a text, found an empty one")
     return texts
 
 

@@ -29,7 +29,8 @@ _LOAD_TEXT = """from transformers import AutoTokenizer, GPT2LMHeadModel
 tokenizer = AutoTokenizer.from_pretrained("{folder}")
 model = GPT2LMHeadModel.from_pretrained("{folder}")
 ids = tokenizer({prompt!r}, return_tensors="pt").input_ids
-print(tokenizer.decode(model.generate(ids, max_new_tokens=40, do_sample=False)[0]))"""
+room = model.config.n_positions - ids.shape[1]
+print(tokenizer.decode(model.generate(ids, max_new_tokens=min(40, room), do_sample=False)[0]))"""
 _LOAD_CLASSIFIER = """import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, GPT2Model
