@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from benchmarks.instructing import Work
 from benchmarks.pretraining import CPU, largest_difference
 from benchmarks.row import Row, in_turn
-from gpt_from_scratch.data.batching import message_loaders
+from gpt_from_scratch.data.messages.loaders import message_loaders
 from gpt_from_scratch.model import GPT2_SIZES, GPTConfig, GPTModel
 from gpt_from_scratch.model.heads import set_classification_head, train_only
 from gpt_from_scratch.training import Classification, build_optimizer

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.pretraining import CPU, SHAPE, largest_difference
 from benchmarks.row import Row, in_turn
-from gpt_from_scratch.data.batching import instruction_loaders
+from gpt_from_scratch.data.instructions.loaders import instruction_loaders
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.training import LanguageModelling, build_optimizer
 from gpt_from_scratch.training.tasks import mean_loss

@@ -34,8 +34,8 @@ from matplotlib.ticker import MaxNLocator
 from torch import nn
 
 from gpt_from_scratch.book.ch02 import GPTDatasetV1, SimpleTokenizerV1, SimpleTokenizerV2
-from gpt_from_scratch.data.batching import text_loaders
 from gpt_from_scratch.data.text.corpus import TokenWindows
+from gpt_from_scratch.data.text.loaders import text_loaders
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.pipeline.project import find_project
 from gpt_from_scratch.tokenizer.bpe import END_OF_TEXT, PATTERN, byte_symbols, find_gpt2_tokenizer, load_tokenizer

@@ -41,7 +41,6 @@ from gpt_from_scratch.book.ch04 import (
     TransformerBlock,
     generate_text_simple,
 )
-from gpt_from_scratch.data.batching import instruction_loaders, message_loaders, text_loaders
 from gpt_from_scratch.data.instructions.entries import (
     IGNORE_INDEX,
     Instructions,
@@ -51,9 +50,12 @@ from gpt_from_scratch.data.instructions.entries import (
     read_entries,
     split_entries,
 )
+from gpt_from_scratch.data.instructions.loaders import instruction_loaders
 from gpt_from_scratch.data.instructions.prompts import response_header
+from gpt_from_scratch.data.messages.loaders import message_loaders
 from gpt_from_scratch.data.messages.messages import Messages
 from gpt_from_scratch.data.messages.spam import read_messages, split_messages
+from gpt_from_scratch.data.text.loaders import text_loaders
 from gpt_from_scratch.evaluation.language import perplexity
 from gpt_from_scratch.generation import decode, generate, next_token
 from gpt_from_scratch.generation.sampling import keep_top_k

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from gpt_from_scratch.data.batching import SimilarLengths, instruction_loaders
+from gpt_from_scratch.data.batches.similar_lengths import SimilarLengths
+from gpt_from_scratch.data.instructions.loaders import instruction_loaders
 
 
 @pytest.fixture

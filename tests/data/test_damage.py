@@ -11,8 +11,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from gpt_from_scratch.data.fetch.download import fetch
-from gpt_from_scratch.data.fetch.sources import Source
 from gpt_from_scratch.data.messages.spam import fold, read_messages
+from gpt_from_scratch.data.raw.sources import Source
 from gpt_from_scratch.errors import InputError
 
 CONTENT = b"every effort moves you " * 50

@@ -15,10 +15,10 @@ from llms_from_scratch.ch07 import InstructionDataset, custom_collate_fn
 from llms_from_scratch.ch07 import format_input as reference_prompt
 from torch.utils.data import DataLoader
 
-from gpt_from_scratch.data.batching import text_loaders
 from gpt_from_scratch.data.instructions.entries import Instructions, collate, format_prompt, read_entries, split_entries
 from gpt_from_scratch.data.messages.messages import Messages, read_split
 from gpt_from_scratch.data.text.corpus import TokenWindows, read_text, split_text
+from gpt_from_scratch.data.text.loaders import text_loaders
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 

@@ -14,8 +14,8 @@ import pytest
 from faulty_server import CONTENT, always, honest, serving, status
 
 from gpt_from_scratch.data.fetch import download
-from gpt_from_scratch.data.fetch.download import download_all, fetch
-from gpt_from_scratch.data.fetch.sources import UPSTREAM, Source, gpt2_checkpoint, gpt2_huggingface
+from gpt_from_scratch.data.fetch.download import Downloads, fetch
+from gpt_from_scratch.data.raw.sources import UPSTREAM, Source, gpt2_checkpoint, gpt2_huggingface
 from gpt_from_scratch.errors import InputError
 
 SIZE = len(CONTENT)
@@ -226,9 +226,9 @@ def test_a_download_that_was_interrupted_is_kept_while_offline(server, destinati
 def test_all_files_of_a_folder(server, tmp_path):
     server.script("/other", honest(b"other"))
     sources = [Source("one", (server.url + "/right",)), Source("two", (server.url + "/other",))]
-    download_all(sources, tmp_path / "all")
+    Downloads(tmp_path).fetch_all(sources, tmp_path / "all")
     server.script("/right", status(500))
-    assert download_all(sources, tmp_path / "all", offline=True) == tmp_path / "all"
+    assert Downloads(tmp_path, offline=True).fetch_all(sources, tmp_path / "all") == tmp_path / "all"
     assert (tmp_path / "all/one").read_bytes() == CONTENT
     assert (tmp_path / "all/two").read_bytes() == b"other"
 
@@ -238,7 +238,7 @@ def test_the_real_mirror_has_what_is_pinned(mirror, tmp_path, no_sockets):
         fetch(wanted, tmp_path / place, str(mirror), offline=True)
         assert download.complaint(wanted, tmp_path / place) is None
     wanted = [file for file in gpt2_checkpoint("124M") if "data-" not in file.name]
-    folder = download_all(wanted, tmp_path / "124M", str(mirror), offline=True)
+    folder = Downloads(tmp_path, str(mirror), offline=True).fetch_all(wanted, tmp_path / "124M")
     assert {file.name for file in wanted} <= {path.name for path in folder.iterdir()}
 
 

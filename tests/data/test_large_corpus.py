@@ -16,10 +16,10 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gpt_from_scratch.data.batching import text_loaders
 from gpt_from_scratch.data.text.chunks import cut, shards
 from gpt_from_scratch.data.text.documents import Document, find_files, read_documents
 from gpt_from_scratch.data.text.large_corpus import open_corpus
+from gpt_from_scratch.data.text.loaders import text_loaders
 from gpt_from_scratch.data.text.shards import piece_ids, shard_files, write_shards
 from gpt_from_scratch.data.text.token_map import TokenMap
 from gpt_from_scratch.errors import InputError

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from llms_from_scratch.ch07 import custom_collate_fn
 from llms_from_scratch.ch07 import format_input as reference_prompt
 
-from gpt_from_scratch.data.batching import instruction_loaders
-from gpt_from_scratch.data.fetch.raw import named_file
 from gpt_from_scratch.data.instructions.entries import Instructions, format_response, read_entries
+from gpt_from_scratch.data.instructions.loaders import instruction_loaders
 from gpt_from_scratch.data.instructions.preferences import Preferences, collate_pairs, read_preferences
 from gpt_from_scratch.data.instructions.prompts import format_prompt, response_header, settled, style_of, without_header
+from gpt_from_scratch.data.raw.files import named_file
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import shutil
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 
-from gpt_from_scratch.data.fetch import raw as raw_module
-from gpt_from_scratch.data.fetch.raw import raw_file
-from gpt_from_scratch.data.fetch.sources import SAMPLE, UPSTREAM
+from gpt_from_scratch.data.fetch import raw_data
+from gpt_from_scratch.data.fetch.download import Downloads
+from gpt_from_scratch.data.fetch.raw_data import fetch_raw_data
+from gpt_from_scratch.data.raw import files as raw_files
+from gpt_from_scratch.data.raw.files import raw_file
+from gpt_from_scratch.data.raw.sources import SAMPLE, UPSTREAM
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files.writing import sha256
 
 
 @pytest.fixture
-def stage_script(root):
-    spec = importlib.util.spec_from_file_location("fetch_data_script", root / "stages/fetch_data.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def fetched(root, tmp_path, monkeypatch, stage_script):
+def fetched(root, tmp_path, monkeypatch):
     """The sample as the stage fetches it from a mirror's folder, as if its files were the book's and pinned."""
     sources = {}
     for place, name in SAMPLE.items():
@@ -37,18 +30,10 @@ def fetched(root, tmp_path, monkeypatch, stage_script):
         kept.write_bytes(content)
         known = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         sources[place] = replace(UPSTREAM[place], path=place, urls=(), member=None, **known)
-    monkeypatch.setattr(stage_script, "UPSTREAM", sources)
-    monkeypatch.setattr(raw_module, "UPSTREAM", sources)
-    stage = SimpleNamespace(
-        params=SimpleNamespace(fetch_data=SimpleNamespace(source="upstream"), runtime=SimpleNamespace(offline=True)),
-        run=SimpleNamespace(dataset=lambda *_: None, tags=lambda _: None),
-        root=root,
-        raw=tmp_path / "raw",
-        downloads=tmp_path / "downloads",
-        mirror=str(tmp_path / "mirror"),
-    )
-    stage_script.fetch_data(stage)
-    return stage
+    monkeypatch.setattr(raw_data, "UPSTREAM", sources)
+    monkeypatch.setattr(raw_files, "UPSTREAM", sources)
+    fetch_raw_data("upstream", tmp_path, Downloads(tmp_path / "downloads", str(tmp_path / "mirror"), offline=True))
+    return tmp_path / "data/raw"
 
 
 def files(folder):
@@ -56,22 +41,21 @@ def files(folder):
 
 
 def test_the_stage_puts_nothing_else_there(fetched):
-    assert files(fetched.raw) == {*SAMPLE, "sources.json"}
-    notes = json.loads((fetched.raw / "sources.json").read_text())
-    assert notes == {"data": "upstream", "sha256": {place: sha256(fetched.raw / place) for place in SAMPLE}}
+    assert files(fetched) == {*SAMPLE, "sources.json"}
+    notes = json.loads((fetched / "sources.json").read_text())
+    assert notes == {"data": "upstream", "sha256": {place: sha256(fetched / place) for place in SAMPLE}}
 
 
-def test_the_stage_runs_again_without_mirror_and_connection(fetched, stage_script, tmp_path):
-    shutil.rmtree(fetched.raw)
+def test_the_stage_runs_again_without_mirror_and_connection(fetched, tmp_path):
+    shutil.rmtree(fetched)
     shutil.rmtree(tmp_path / "mirror")
-    fetched.mirror = None
-    stage_script.fetch_data(fetched)
-    assert files(fetched.raw) == {*SAMPLE, "sources.json"}
+    fetch_raw_data("upstream", tmp_path, Downloads(tmp_path / "downloads", offline=True))
+    assert files(fetched) == {*SAMPLE, "sources.json"}
 
 
 @pytest.mark.parametrize("name", [*SAMPLE, "bpe"])
 def test_what_was_fetched_is_read(fetched, name):
-    assert raw_file(fetched.raw, name) == fetched.raw / name
+    assert raw_file(fetched, name) == fetched / name
 
 
 @pytest.mark.parametrize("data", ["sample", "upstream"])
@@ -79,45 +63,45 @@ def test_what_was_fetched_is_read(fetched, name):
     ("name", "place"), [("text.txt", "text.txt"), ("bpe", "bpe/encoder.json"), ("bpe", "bpe/vocab.bpe")]
 )
 def test_a_changed_file_is_refused(fetched, name, place, data):
-    path = fetched.raw / place
-    notes = json.loads((fetched.raw / "sources.json").read_text())
-    (fetched.raw / "sources.json").write_text(json.dumps(notes | {"data": data}))
-    raw_file(fetched.raw, name)
+    path = fetched / place
+    notes = json.loads((fetched / "sources.json").read_text())
+    (fetched / "sources.json").write_text(json.dumps(notes | {"data": data}))
+    raw_file(fetched, name)
     path.write_bytes(path.read_bytes() + b" ")
     with pytest.raises(InputError) as caught:
-        raw_file(fetched.raw, name)
+        raw_file(fetched, name)
     assert str(caught.value) == (
-        f"{path}: expected sha256 {notes['sha256'][place]} ({fetched.raw / 'sources.json'}), found {sha256(path)}; "
+        f"{path}: expected sha256 {notes['sha256'][place]} ({fetched / 'sources.json'}), found {sha256(path)}; "
         "dvc repro -f fetch_data brings it back"
     )
     path.unlink()
     with pytest.raises(InputError, match=f"{path}: file not found; dvc repro -f fetch_data"):
-        raw_file(fetched.raw, name)
+        raw_file(fetched, name)
 
 
 def test_upstream_data_are_held_to_what_is_pinned_too(fetched):
-    path = fetched.raw / "text.txt"
+    path = fetched / "text.txt"
     path.write_text("another text")
-    notes = json.loads((fetched.raw / "sources.json").read_text())
+    notes = json.loads((fetched / "sources.json").read_text())
     notes["sha256"]["text.txt"] = sha256(path)
-    (fetched.raw / "sources.json").write_text(json.dumps(notes))
-    with pytest.raises(InputError, match=f"expected sha256 {raw_module.UPSTREAM['text.txt'].sha256} .the pinned one."):
-        raw_file(fetched.raw, "text.txt")
-    (fetched.raw / "sources.json").write_text(json.dumps(notes | {"data": "sample"}))
-    raw_file(fetched.raw, "text.txt")
+    (fetched / "sources.json").write_text(json.dumps(notes))
+    with pytest.raises(InputError, match=f"expected sha256 {raw_files.UPSTREAM['text.txt'].sha256} .the pinned one."):
+        raw_file(fetched, "text.txt")
+    (fetched / "sources.json").write_text(json.dumps(notes | {"data": "sample"}))
+    raw_file(fetched, "text.txt")
 
 
 @pytest.mark.parametrize(
     "notes", [[], {}, {"data": "sample"}, {"data": "sample", "sha256": {}}, {"data": 1, "sha256": 2}]
 )
 def test_notes_that_say_nothing(fetched, notes):
-    (fetched.raw / "sources.json").write_text(json.dumps(notes))
+    (fetched / "sources.json").write_text(json.dumps(notes))
     with pytest.raises(
         InputError, match=r"sources\.json: expected data: sample or upstream, and the sha256 of text\.txt"
     ):
-        raw_file(fetched.raw, "text.txt")
+        raw_file(fetched, "text.txt")
 
 
 def test_a_name_that_is_never_fetched(fetched):
     with pytest.raises(KeyError):
-        raw_file(fetched.raw, "../params.yaml")
+        raw_file(fetched, "../params.yaml")

@@ -8,7 +8,7 @@ import pytest
 from faulty_server import CONTENT, TAG, honest
 
 from gpt_from_scratch.data.fetch.download import fetch
-from gpt_from_scratch.data.fetch.sources import Source
+from gpt_from_scratch.data.raw.sources import Source
 from gpt_from_scratch.errors import InputError
 
 SIZE = len(CONTENT)

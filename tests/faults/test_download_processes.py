@@ -24,7 +24,7 @@ import os, sys
 from pathlib import Path
 from gpt_from_scratch.data.fetch import partial_download as part
 from gpt_from_scratch.data.fetch.download import fetch
-from gpt_from_scratch.data.fetch.sources import Source
+from gpt_from_scratch.data.raw.sources import Source
 from gpt_from_scratch.pipeline.signals import listen
 
 url, size, sha256, destination, started, number = sys.argv[1:]

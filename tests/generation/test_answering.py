@@ -10,8 +10,6 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from gpt_from_scratch.recipes.evaluate import evaluate_instructions
-from gpt_from_scratch.recipes.workspace import Workspace
 
 from gpt_from_scratch.app import instruct
 from gpt_from_scratch.app.shelf import Shelf
@@ -21,7 +19,9 @@ from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.generation.answering import answers, prompt_ids, stream_answer
 from gpt_from_scratch.generation.stream import stream_text
 from gpt_from_scratch.params.sections import load_params
+from gpt_from_scratch.recipes.evaluate import evaluate_instructions
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
+from gpt_from_scratch.training.workspace import Workspace
 from gpt_from_scratch.weights.export import export_model
 from gpt_from_scratch.weights.huggingface import load_facts, load_model
 

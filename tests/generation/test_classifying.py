@@ -14,8 +14,6 @@ import pandas as pd
 import pytest
 import tiktoken
 import torch
-from gpt_from_scratch.recipes import evaluate
-from gpt_from_scratch.recipes.workspace import Workspace
 
 from gpt_from_scratch.app import classify as page
 from gpt_from_scratch.app.shelf import Shelf
@@ -25,9 +23,11 @@ from gpt_from_scratch.generation.classifying import classify, padded_ids, probab
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.model.heads import set_causal, set_classification_head
 from gpt_from_scratch.params.sections import load_params
+from gpt_from_scratch.recipes import evaluate
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.training import Classification
 from gpt_from_scratch.training.tasks import accuracy
+from gpt_from_scratch.training.workspace import Workspace
 from gpt_from_scratch.weights.classifier import ClassifierInfo, load_classifier, save_classifier
 
 TEXTS = [
@@ -106,13 +106,13 @@ def by_command(gpt: Any, project: Path) -> tuple[list[str], np.ndarray]:
         csv.writer(file).writerows([["Text"], *([text] for text in TEXTS)])
     result = gpt(project, "classify", "--file", "texts.csv", "--column", "Text", "--format", "jsonl", "--threads", 1)
     rows = [json.loads(line) for line in result.stdout.splitlines()]
-    assert f"note: 1 text of {len(TEXTS)} cut to {MAX_LENGTH} tokens" in result.stderr
+    assert f"note: 1 of {len(TEXTS)} texts cut to {MAX_LENGTH} tokens" in result.stderr
     return [row["label"] for row in rows], np.array([list(row["probabilities"].values()) for row in rows])
 
 
 def by_page(project: Path) -> tuple[list[str], np.ndarray]:
     shown, content = page.classified(Shelf(project / "models"), TEXTS)
-    assert f"1 message of {len(TEXTS)} cut to {MAX_LENGTH} tokens" in shown
+    assert f"1 of {len(TEXTS)} messages cut to {MAX_LENGTH} tokens" in shown
     rows = list(csv.DictReader(io.StringIO(content)))
     return [row["Label"] for row in rows], np.array([float(row["Probability"]) for row in rows])
 
@@ -184,7 +184,7 @@ def test_a_blank_text_is_refused_by_its_number(tokenizer, text) -> None:
 
 def test_what_was_cut_is_said(tokenizer) -> None:
     found = classify(classifier(), info("last_real", 5), tokenizer, ["a", "b " * 9, "c " * 9])
-    assert found.cut_note("text") == "2 texts of 3 cut to 5 tokens, the most that the classifier reads"
+    assert found.cut_note("texts") == "2 of 3 texts cut to 5 tokens, the most that the classifier reads"
     assert padded_ids(info("last", 5), tokenizer, "a") == ([*tokenizer.encode("a"), 0, 0, 0, 0], 1)
     assert padded_ids(info("last_real", 5), tokenizer, "a") == (tokenizer.encode("a"), 1)
     assert padded_ids(info("last_real", 5), tokenizer, "b " * 9)[1] == 5

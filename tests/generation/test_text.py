@@ -37,5 +37,5 @@ def test_a_prompt_beyond_the_models_context_is_refused(model, tokenizer, tokens,
 
 def test_an_answer_has_to_fit_too():
     check_room([1] * 5, 3, 8, answer=True)
-    with pytest.raises(InputError, match="at most 8 tokens with the answer, .* found 5 and 4 to generate; do this"):
+    with pytest.raises(InputError, match=r"at most 8 tokens with the answer, .* found 5 and 4 to generate; do this"):
         check_room([1] * 5, 4, 8, answer=True, cure="do this")

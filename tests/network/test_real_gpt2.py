@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from gpt_from_scratch.data.fetch.download import download_all
-from gpt_from_scratch.data.fetch.sources import gpt2_checkpoint
+from gpt_from_scratch.data.fetch.download import Downloads
+from gpt_from_scratch.data.raw.sources import gpt2_checkpoint
 from gpt_from_scratch.generation import generate
 from gpt_from_scratch.generation.text import continue_text
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
@@ -18,7 +18,8 @@ pytestmark = [pytest.mark.network, pytest.mark.timeout(3600)]
 
 @pytest.fixture(scope="module")
 def folder(root):
-    return download_all(gpt2_checkpoint("124M"), root / ".cache/downloads/124M-openai", os.environ.get("GPT_MIRROR"))
+    kept = root / ".cache/downloads"
+    return Downloads(kept, os.environ.get("GPT_MIRROR")).fetch_all(gpt2_checkpoint("124M"), kept / "124M-openai")
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import torch
 
-from gpt_from_scratch.data.batching import instruction_loaders, message_loaders, text_loaders
 from gpt_from_scratch.data.instructions.entries import Instructions, read_entries, split_entries
+from gpt_from_scratch.data.instructions.loaders import instruction_loaders
+from gpt_from_scratch.data.messages.loaders import message_loaders
 from gpt_from_scratch.data.messages.messages import Messages
 from gpt_from_scratch.data.messages.spam import LABELS, read_messages, split_messages
 from gpt_from_scratch.data.text.corpus import read_text, split_text
+from gpt_from_scratch.data.text.loaders import text_loaders
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.model.heads import set_classification_head, train_only
 from gpt_from_scratch.params.sections import Params, Training, load_params

@@ -1,28 +1,30 @@
-"""Which modules of the package a script really uses: what dvc.yaml has to list as deps."""
+"""The modules of the package that a module imports, directly or through others, when it runs."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = "gpt_from_scratch"
 
 
-def import_closure(script: Path, source: Path) -> list[Path]:
-    """Return the package's files that a script imports, directly or through others, at the top or inside functions."""
+def import_closure(start: Path, source: Path) -> list[Path]:
+    """Return the package's files that a file imports, at the top or inside functions; not those for types alone."""
     found: set[Path] = set()
-    waiting = [script]
+    waiting = [start]
     while waiting:
-        for file in _imported(waiting.pop(), source):
+        for file in imported_files(waiting.pop(), source):
             if file not in found:
                 found.add(file)
                 waiting.append(file)
     return sorted(found)
 
 
-def _imported(path: Path, source: Path) -> set[Path]:
+def imported_files(path: Path, source: Path) -> set[Path]:
+    """Return the package's files that a file imports itself, with those of the packages that they lie in."""
     files: set[Path] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in _running(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -34,6 +36,14 @@ def _imported(path: Path, source: Path) -> set[Path]:
             if name.split(".")[0] == PACKAGE:
                 files |= _files(name, source)
     return files
+
+
+def _running(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield a tree's nodes, but for the blocks under `if TYPE_CHECKING`."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield from _running(child)
 
 
 def _files(module: str, source: Path) -> set[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -12,15 +13,17 @@ from import_closure import import_closure
 
 from gpt_from_scratch.params.sections import load_params
 
-STAGES = [
-    "fetch_data",
-    "split_spam",
-    "download_gpt2",
-    "pretrain",
-    "finetune_classify",
-    "finetune_instruct",
-    "evaluate",
-]
+STARTS = {
+    "fetch_data": "data/fetch/raw_data.py",
+    "split_spam": "data/messages/split.py",
+    "download_gpt2": "weights/bases.py",
+    "pretrain": "recipes/pretrain.py",
+    "finetune_classify": "recipes/classify.py",
+    "finetune_instruct": "recipes/instruct.py",
+    "evaluate": "recipes/evaluate.py",
+}
+"""The seven stages, each with the module of the core that does its work."""
+STAGES = list(STARTS)
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +39,25 @@ def test_the_seven_stages(pipeline):
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_deps_are_the_modules_that_a_stage_uses(pipeline, root, name):
-    listed = [dep for dep in pipeline["stages"][name]["deps"] if dep.startswith(("src/", "stages/"))]
-    used = [str(file.relative_to(root)) for file in import_closure(root / "stages" / f"{name}.py", root / "src")]
-    assert listed == [f"stages/{name}.py", *used], "write this list into dvc.yaml"
+def test_deps_are_the_recipe_and_the_folders_that_it_uses(pipeline, root, name):
+    deps = [dep for dep in pipeline["stages"][name]["deps"] if dep.startswith(("src/", "stages/"))]
+    package = root / "src/gpt_from_scratch"
+    start = package / STARTS[name]
+    used = {start, *(file for file in import_closure(start, root / "src") if file.name != "__init__.py")}
+    inner = {str(file.relative_to(root)) for file in used if file.parent.name != "pipeline"}
+    covering = {dep: {name for name in inner if name == dep or name.startswith(f"{dep}/")} for dep in deps}
+    assert deps[0] == f"stages/{name}.py"
+    assert not inner - set().union(*covering.values()), "used, but no dep"
+    unused = {dep for dep in deps[1:] if not covering[dep]} - {"src/gpt_from_scratch/data/fetch"}  # handed in
+    assert not unused, "a dep, but not used"
+    assert all((root / dep).is_dir() for dep in deps[1:] if not dep.endswith(("errors.py", STARTS[name])))
+
+
+def test_the_init_files_that_no_dep_holds_are_docstrings(root):
+    package = root / "src/gpt_from_scratch"
+    for file in (package / "__init__.py", package / "data/__init__.py", package / "recipes/__init__.py"):
+        body = ast.parse(file.read_text(encoding="utf-8")).body
+        assert all(isinstance(node, ast.Expr | ast.Assign) for node in body), file
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -20,10 +19,12 @@ from gpt_from_scratch.evaluation.results import results_table
 from gpt_from_scratch.files.writing import sha256, write_json
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.params.sections import Params, load_params
-from gpt_from_scratch.pipeline.training_stage import TrainingStage
+from gpt_from_scratch.recipes.evaluate import evaluate, evaluate_instructions
+from gpt_from_scratch.recipes.instruct import instruct
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.training.checkpoint import Checkpoints
 from gpt_from_scratch.training.resuming import Saver
+from gpt_from_scratch.training.workspace import Workspace
 from gpt_from_scratch.weights.huggingface import load_facts, load_model, save_model
 
 CPU = torch.device("cpu")
@@ -54,8 +55,8 @@ def project(root, tmp_path_factory):
 
 
 @pytest.fixture
-def stage_with(root, project, tmp_path):
-    """Makes a stage of the project, with parameters of the section `instruct` changed."""
+def work_with(root, project, tmp_path):
+    """Makes a workspace of the project, with parameters of the section `instruct` changed."""
 
     def make(evaluate=(), **changes):
         values = load_params(root / "profiles/quick.yaml").model_dump()
@@ -64,35 +65,25 @@ def stage_with(root, project, tmp_path):
         values["evaluate"] |= {"response_tokens": 3, **dict(evaluate)}
         shutil.rmtree(project / "metrics", ignore_errors=True)
         saver = Saver(Checkpoints(tmp_path / "checkpoints"), 1e9)
-        return TrainingStage("finetune_instruct", project, Params.model_validate(values), MagicMock(), saver)
+        return Workspace(project, Params.model_validate(values), MagicMock(), saver=saver)
 
     return make
-
-
-@pytest.fixture(scope="module")
-def finetune(root):
-    return runpy.run_path(str(root / "stages/finetune_instruct.py"), run_name="not_main")["finetune_instruct"]
-
-
-@pytest.fixture(scope="module")
-def evaluate(root):
-    return runpy.run_path(str(root / "stages/evaluate.py"), run_name="not_main")["evaluate_instructions"]
 
 
 def metrics_of(project):
     return json.loads((project / "metrics/finetune_instruct.json").read_text())
 
 
-def test_the_books_way_leaves_no_other_facts_than_before(project, stage_with, finetune):
-    finetune(stage_with())
+def test_the_books_way_leaves_no_other_facts_than_before(project, work_with):
+    instruct(work_with())
     assert load_facts(project / "models/instruct") == {"base": "tiny", "data": "sample", "pretrained": "synthetic"}
     found = {"base", "cut", "data", "final", "initial", "pretrained", "seen", "steps"}
     assert set(metrics_of(project)) == found
 
 
-def test_style_masking_and_data(project, stage_with, finetune, evaluate):
-    stage = stage_with(prompt_style="phi3", data="data/own.json")
-    finetune(stage)
+def test_style_masking_and_data(project, work_with):
+    work = work_with(prompt_style="phi3", data="data/own.json")
+    instruct(work)
     plain = metrics_of(project)
     assert plain["steps"] == 34 // 8
     facts = load_facts(project / "models/instruct")
@@ -101,7 +92,7 @@ def test_style_masking_and_data(project, stage_with, finetune, evaluate):
     assert sample["text"].startswith("<|user|>\n")
     model, tokenizer = load_model(project / "models/instruct"), load_tokenizer(project / "models/instruct")
     test = split_entries(read_entries(project / "data/own.json"), 0.85, 0.1)[1]
-    found = evaluate(stage, CPU)
+    found = evaluate_instructions(work, CPU)
     assert found["entries"] == len(test) == 4
     assert found["response_loss"] == pytest.approx(response_loss(model, tokenizer, test, 160, 16, "phi3"))
     assert found["response_loss"] != pytest.approx(response_loss(model, tokenizer, test, 160, 16, "alpaca"))
@@ -109,15 +100,15 @@ def test_style_masking_and_data(project, stage_with, finetune, evaluate):
     assert [response["instruction"] for response in responses] == [entry["instruction"] for entry in test]
     assert all("scores" not in response for response in responses)
 
-    finetune(stage_with(prompt_style="phi3", data="data/own.json", mask_instruction=True))
+    instruct(work_with(prompt_style="phi3", data="data/own.json", mask_instruction=True))
     masked = metrics_of(project)
     assert masked["initial"]["train_loss"] != plain["initial"]["train_loss"]
     assert masked["seen"] == plain["seen"]
 
 
-def test_preferences(project, stage_with, finetune, evaluate):
-    stage = stage_with(objective="preferences", epochs=2)
-    finetune(stage)
+def test_preferences(project, work_with):
+    work = work_with(objective="preferences", epochs=2)
+    instruct(work)
     facts = load_facts(project / "models/instruct")
     assert (facts["objective"], facts["preferences"]) == ("preferences", "data/sample/preference-data.json")
     found = metrics_of(project)
@@ -126,30 +117,30 @@ def test_preferences(project, stage_with, finetune, evaluate):
     assert found["final"]["train_loss"] < 0.6931
     assert [row["epoch"] for row in found["epochs"]] == [1, 2]
     assert found["last_epoch"]["train_reward_margin"] > 0
-    named = {name for call in stage.run.metrics.call_args_list for name in call.args[0]}
+    named = {name for call in work.tracker.metrics.call_args_list for name in call.args[0]}
     assert {"initial_train_reward_accuracy", "initial_validation_reward_margin"} < named
-    logged = {call.args[0].name for call in stage.run.log.call_args_list}
+    logged = {call.args[0].name for call in work.tracker.log.call_args_list}
     assert {"train_reward_accuracy", "validation_reward_margin", "train_chosen_reward"} < logged
     assert sorted(path.name for path in (project / "metrics/plots").iterdir()) == ["finetune_instruct.csv"]
-    assert evaluate(stage, CPU)["entries"] == 3
+    assert evaluate_instructions(work, CPU)["entries"] == 3
 
 
-def test_a_base_that_was_taught_otherwise_leaves_none_of_that_in_the_facts(project, stage_with, finetune):
+def test_a_base_that_was_taught_otherwise_leaves_none_of_that_in_the_facts(project, work_with):
     config = project / "models/gpt2/tiny/config.json"
     before = config.read_text()
     content = json.loads(before)
     content["gpt_from_scratch"] |= {"prompt_style": "phi3", "objective": "preferences"}
     config.write_text(json.dumps(content))
     try:
-        finetune(stage_with())
+        instruct(work_with())
     finally:
         config.write_text(before)
     assert load_facts(project / "models/instruct") == {"base": "tiny", "data": "sample", "pretrained": "synthetic"}
 
 
-def test_a_file_that_is_not_there(stage_with, finetune):
+def test_a_file_that_is_not_there(work_with):
     with pytest.raises(InputError, match=r"data/none\.json: file not found"):
-        finetune(stage_with(data="data/none.json"))
+        instruct(work_with(data="data/none.json"))
 
 
 @pytest.fixture
@@ -178,11 +169,11 @@ def endpoint():
     server.server_close()
 
 
-def test_judges_score_the_answers(project, stage_with, finetune, evaluate, endpoint):
-    finetune(stage_with())
+def test_judges_score_the_answers(project, work_with, finetune, evaluate, endpoint):
+    instruct(work_with())
     judges = [{"name": name, "url": endpoint, "model": "llama3", "seed": seed} for name, seed in (("a", 40), ("b", 70))]
-    stage = stage_with({"judges": judges})
-    found = evaluate(stage, CPU, [Judge(settings) for settings in stage.params.evaluate.judges])
+    work = work_with({"judges": judges})
+    found = evaluate_instructions(work, CPU, [Judge(settings) for settings in work.params.evaluate.judges])
     assert found["judges"] == {
         "a": {"mean": 40.0, "scored": 2, "unparsable": 1},
         "b": {"mean": 70.0, "scored": 3, "unparsable": 0},
@@ -194,15 +185,14 @@ def test_judges_score_the_answers(project, stage_with, finetune, evaluate, endpo
         {"a": None, "b": 70},
         {"a": 40, "b": 70},
     ]
-    named = {name for call in stage.run.metrics.call_args_list for name in call.args[0]}
+    named = {name for call in work.tracker.metrics.call_args_list for name in call.args[0]}
     assert "instructions/a/mean" in named
 
 
-def test_an_evaluation_whose_judge_is_away_ends_before_it_begins(root, stage_with):
+def test_an_evaluation_whose_judge_is_away_ends_before_it_begins(work_with):
     judge = {"name": "a", "url": "http://127.0.0.1:9/v1", "model": "llama3", "seed": 1}
-    whole = runpy.run_path(str(root / "stages/evaluate.py"), run_name="not_main")["evaluate"]
     with pytest.raises(InputError, match=r"judge a: http://127\.0\.0\.1:9/v1/chat/completions: expected an answer"):
-        whole(stage_with({"judges": [judge]}))  # there is nothing to evaluate yet either, and that comes later
+        evaluate(work_with({"judges": [judge]}))  # there is nothing to evaluate yet either, and that comes later
 
 
 def test_the_table_shows_the_judges(tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import runpy
 import shutil
 from unittest.mock import MagicMock
 
@@ -17,9 +16,11 @@ from sklearn import metrics
 
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.params.sections import load_params
-from gpt_from_scratch.pipeline.stage import Stage, read_declared
-from gpt_from_scratch.pipeline.training_stage import TrainingStage
-from gpt_from_scratch.training.process_group import ALONE
+from gpt_from_scratch.pipeline.data_stages import split_messages
+from gpt_from_scratch.pipeline.stage import read_declared
+from gpt_from_scratch.recipes.classify import classify
+from gpt_from_scratch.recipes.evaluate import evaluate_classifier
+from gpt_from_scratch.training.workspace import Workspace
 from gpt_from_scratch.weights.huggingface import save_model
 
 WORDS = {"sports": "goal team match win", "weather": "rain sun wind cloud", "who else?": "vote law party state"}
@@ -68,20 +69,15 @@ def project(root, tmp_path_factory):
     return folder
 
 
-def make(kind, project, name, **more):
-    return kind(name=name, root=project, params=load_params(project / "params.yaml"), run=MagicMock(), **more)
-
-
-def work(project, name, function=None):
-    return runpy.run_path(str(project / f"stages/{name}.py"), run_name="not_main")[function or name]
+def workspace(project):
+    return Workspace(project, load_params(project / "params.yaml"), MagicMock())
 
 
 @pytest.fixture(scope="module")
 def trained(project):
     """The project after the split and the training."""
-    work(project, "split_spam")(make(Stage, project, "split_spam"))
-    stage = make(TrainingStage, project, "finetune_classify", saver=None, group=ALONE)
-    work(project, "finetune_classify")(stage)
+    split_messages(workspace(project))
+    classify(workspace(project))
     return project
 
 
@@ -109,8 +105,7 @@ def test_the_classifier_learns_them(trained):
 
 
 def test_the_evaluation_measures_them(trained):
-    stage = make(Stage, trained, "evaluate")
-    results = work(trained, "evaluate", "evaluate_classifier")(stage, torch.device("cpu"))
+    results = evaluate_classifier(workspace(trained), torch.device("cpu"))
     rows = pd.read_csv(trained / "metrics/plots/confusion.csv")
     actual, predicted = (rows[name].replace("who_else_", "who else?") for name in ("actual", "predicted"))
     matrix = metrics.confusion_matrix(actual, predicted, labels=sorted(WORDS))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import runpy
-from types import SimpleNamespace
-from unittest.mock import MagicMock, Mock
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -23,8 +21,11 @@ from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files.writing import sha256
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.params.sections import Params
-from gpt_from_scratch.pipeline.training_stage import TrainingStage
+from gpt_from_scratch.recipes.classify import classify
+from gpt_from_scratch.recipes.evaluate import evaluate_classifier
+from gpt_from_scratch.recipes.instruct import instruct
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
+from gpt_from_scratch.training.workspace import Workspace
 from gpt_from_scratch.weights.classifier import load_classifier
 from gpt_from_scratch.weights.huggingface import load_model, save_model
 
@@ -67,11 +68,6 @@ def params(root, **sections):
     return Params.model_validate(values)
 
 
-def run(root, project, stage, settings):
-    body = runpy.run_path(str(root / f"stages/{stage}.py"))[stage]
-    body(TrainingStage(stage, project, settings, Mock(), None))
-
-
 @pytest.mark.parametrize(
     "variant",
     [
@@ -84,7 +80,7 @@ def run(root, project, stage, settings):
 def test_a_classifier_is_measured_as_it_was_trained(root, project, variant):
     """The reference's model with the written weights gives the figures that `evaluate` gives."""
     settings = params(root, classify=SHORT | variant | {"optimizer": {"lr": 0.02, "weight_decay": 0.1}})
-    run(root, project, "finetune_classify", settings)
+    classify(Workspace(project, settings, MagicMock()))
     folder = project / "models/classifier"
     ours, info = load_classifier(folder)
     causal, deciding = variant.get("causal", True), variant["deciding_token"]
@@ -105,16 +101,7 @@ def test_a_classifier_is_measured_as_it_was_trained(root, project, variant):
     with torch.no_grad():
         logits = theirs(padded)
     logits = {"mean": logits.mean(1), "first": logits[:, 0], "last": logits[:, -1]}[deciding]
-    stage = SimpleNamespace(
-        params=settings,
-        models=project / "models",
-        root=project,
-        metrics=project / "metrics",
-        run=MagicMock(),
-        say_cut=MagicMock(),
-    )
-    evaluate = runpy.run_path(str(root / "stages/evaluate.py"), run_name="not_main")
-    found = evaluate["evaluate_classifier"](stage, torch.device("cpu"))["test"]
+    found = evaluate_classifier(Workspace(project, settings), torch.device("cpu"))["test"]
     assert found["accuracy"] == (logits.argmax(1).numpy() == test["Label"]).mean()
     assert found["roc_auc"] == pytest.approx(roc_auc_score(test["Label"], (logits[:, 1] - logits[:, 0]).numpy()))
 
@@ -131,12 +118,8 @@ def test_a_classifier_is_measured_as_it_was_trained(root, project, variant):
 
 def test_an_instruction_model_of_low_rank_updates(root, project):
     changes = {"trainable": "lora", "lora": {"rank": 2, "alpha": 4.0}, "max_length": CONTEXT, "sample_tokens": 3}
-    run(
-        root,
-        project,
-        "finetune_instruct",
-        params(root, instruct=SHORT | changes | {"optimizer": {"lr": 0.02, "weight_decay": 0.1}}),
-    )
+    settings = params(root, instruct=SHORT | changes | {"optimizer": {"lr": 0.02, "weight_decay": 0.1}})
+    instruct(Workspace(project, settings))
     base, folder = project / "models/pretrain", project / "models/instruct"
     ids = torch.randint(1536, (2, CONTEXT), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -155,4 +138,4 @@ def test_messages_longer_than_the_models_context_are_refused(root, project):
     settings = params(root, classify=SHORT | {"max_length": CONTEXT + 1})
     message = rf"classify\.max_length: expected at most the context of models/pretrain, {CONTEXT} tokens, found 41"
     with pytest.raises(InputError, match=message):
-        run(root, project, "finetune_classify", settings)
+        classify(Workspace(project, settings))

@@ -11,7 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from gpt_from_scratch import cli
-from gpt_from_scratch.data.fetch.sources import SAMPLE
+from gpt_from_scratch.data.raw.sources import SAMPLE
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files.writing import sha256
 from gpt_from_scratch.tools.profiling import profile_stage

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.utils.data import Subset
 
-from gpt_from_scratch.data.batching import message_loaders
+from gpt_from_scratch.data.messages.loaders import message_loaders
 from gpt_from_scratch.data.messages.messages import Messages
 from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.model.heads import set_classification_head, train_only

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from gpt_from_scratch.data.batching import preference_loaders
+from gpt_from_scratch.data.instructions.loaders import preference_loaders
 from gpt_from_scratch.data.instructions.preferences import Pair, collate_pairs
 from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.params.sections import load_params

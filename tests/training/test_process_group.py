@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from gpt_from_scratch.data.batching import instruction_loaders, message_loaders, preference_loaders
+from gpt_from_scratch.data.instructions.loaders import instruction_loaders, preference_loaders
 from gpt_from_scratch.data.instructions.preferences import Pair, collate_pairs
+from gpt_from_scratch.data.messages.loaders import message_loaders
 from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.model.heads import set_classification_head, train_only
 from gpt_from_scratch.model.lora import train_lora

@@ -13,10 +13,12 @@ from llms_from_scratch import ch05 as reference_5
 from llms_from_scratch import ch06 as reference_6
 from llms_from_scratch.ch04 import GPTModel as ReferenceModel
 
-from gpt_from_scratch.data.batching import instruction_loaders, message_loaders, text_loaders
 from gpt_from_scratch.data.instructions.entries import Instructions, read_entries
+from gpt_from_scratch.data.instructions.loaders import instruction_loaders
+from gpt_from_scratch.data.messages.loaders import message_loaders
 from gpt_from_scratch.data.messages.messages import Messages
 from gpt_from_scratch.data.messages.spam import read_messages, split_messages
+from gpt_from_scratch.data.text.loaders import text_loaders
 from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.model.heads import set_classification_head, train_only
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer

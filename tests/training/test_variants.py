@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from gpt_from_scratch.data.batching import message_loaders
+from gpt_from_scratch.data.messages.loaders import message_loaders
 from gpt_from_scratch.generation.classifying import probabilities
 from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.model.heads import set_causal, set_classification_head, train_only

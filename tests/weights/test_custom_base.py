@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-import runpy
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
+from gpt_from_scratch.data.fetch.download import Downloads
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files.writing import sha256
 from gpt_from_scratch.params.sections import Params, load_params
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
+from gpt_from_scratch.weights.bases import provide_bases
 from gpt_from_scratch.weights.huggingface import load_facts, load_model
 
 
@@ -45,19 +45,17 @@ def theirs() -> Callable[..., GPT2LMHeadModel]:
 @pytest.fixture
 def provide(root, tmp_path) -> Callable[[Path], Path]:
     """Runs the stage's own function with a base folder; returns the model folder that it made."""
-    shutil.copytree(root / "data/sample/bpe", tmp_path / "raw/bpe")
-    hashes = {f"bpe/{name}": sha256(tmp_path / "raw/bpe" / name) for name in ("encoder.json", "vocab.bpe")}
-    (tmp_path / "raw/sources.json").write_text(json.dumps({"data": "sample", "sha256": hashes}))
+    raw = tmp_path / "data/raw"
+    shutil.copytree(root / "data/sample/bpe", raw / "bpe")
+    hashes = {f"bpe/{name}": sha256(raw / "bpe" / name) for name in ("encoder.json", "vocab.bpe")}
+    (raw / "sources.json").write_text(json.dumps({"data": "sample", "sha256": hashes}))
     values = load_params(root / "profiles/quick.yaml").model_dump()
     for section in ("classify", "instruct"):
         values[section]["base"] = "gpt2/custom"
     values["download_gpt2"] |= {"source": "path", "path": "data/bases/mine", "sizes": ["custom"]}
-    stage = runpy.run_path(str(root / "stages/download_gpt2.py"), run_name="not_main")
 
     def run() -> Path:
-        params = Params.model_validate(values)
-        places = {"root": tmp_path, "raw": tmp_path / "raw", "models": tmp_path / "models"}
-        stage["download_gpt2"](SimpleNamespace(params=params, **places))
+        provide_bases(Params.model_validate(values), tmp_path, Downloads(tmp_path))
         return tmp_path / "models/gpt2/custom"
 
     return run

@@ -92,7 +92,7 @@ def explained(shelf: Shelf, message: str) -> tuple[str, str]:
 
 
 def _cut_note(found: Classified) -> str:
-    return f'<p class="note">{found.cut_note("message")}.</p>' if found.cut.any() else ""
+    return f'<p class="note">{found.cut_note("messages")}.</p>' if found.cut.any() else ""
 
 
 def _mattered(loaded: Loaded, message: str, label: int) -> str:

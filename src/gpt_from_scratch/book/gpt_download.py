@@ -31,13 +31,13 @@ def download_and_load_gpt2(model_size: str, models_dir: str | Path) -> tuple[dic
         ValueError: for a size other than 124M, 355M, 774M and 1558M.
         InputError: when a file cannot be had.
     """
-    from gpt_from_scratch.data.fetch.download import download_all
-    from gpt_from_scratch.data.fetch.sources import gpt2_checkpoint
+    from gpt_from_scratch.data.fetch.download import Downloads
+    from gpt_from_scratch.data.raw.sources import gpt2_checkpoint
 
     if model_size not in GPT2_SIZES:
         raise ValueError(f"model_size: expected one of {', '.join(GPT2_SIZES)}, found {model_size!r}")
     folder = Path(models_dir) / model_size
-    download_all(gpt2_checkpoint(model_size), folder, os.environ.get("GPT_MIRROR"))
+    Downloads(folder, os.environ.get("GPT_MIRROR")).fetch_all(gpt2_checkpoint(model_size), folder)
     read_hparams(folder)  # refuses what is no shape of a model
     settings = read_json(folder / "hparams.json")
     return settings, load_gpt2_params_from_tf_ckpt(folder / "model.ckpt", settings)

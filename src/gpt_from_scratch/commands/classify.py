@@ -76,7 +76,7 @@ def classify(
         weights = "bf16" if precision == "bf16" else "fp32"
         found = classify_texts(classifier, info, load_tokenizer(folder), texts, precision=weights, progress=bar.update)
     if found.cut.any():
-        typer.echo(f"note: {found.cut_note('text')}", err=True)
+        typer.echo(f"note: {found.cut_note('texts')}", err=True)
     if file is None:
         typer.echo(f"{found.labels[0]}  {found.probabilities.max():.4f}")
     else:

@@ -1,1 +1,1 @@
-"""Fetching, reading, splitting and batching the data."""
+"""The data sets: fetched files, texts, messages, instructions, and their loaders."""

@@ -67,10 +67,9 @@ class Classified:
         return self.lengths > self.max_length
 
     def cut_note(self, what: str) -> str:
-        """Return a sentence on the texts that were cut; `what` is what one is called."""
+        """Return a sentence on the texts that were cut; `what` is what they are called."""
         number, total = int(self.cut.sum()), len(self.cut)
-        several = f"{what}s" if number > 1 else what
-        return f"{number} {several} of {total} cut to {self.max_length} tokens, the most that the classifier reads"
+        return f"{number} of {total} {what} cut to {self.max_length} tokens, the most that the classifier reads"
 
 
 def classify(

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from gpt_from_scratch.errors import shown
 from gpt_from_scratch.params.types import (
+    BOOK_INSTRUCTIONS,
     BOOK_MESSAGES,
     BOOK_TEXT,
     Base,
@@ -251,6 +252,11 @@ class Instruct(Finetune):
         strict=True, description="make training batches of about equally long sequences: faster, other batches"
     )
     sample_tokens: Count = Field(description="most tokens of the answer written after every epoch")
+
+    @property
+    def is_book(self) -> bool:
+        """Whether `data` names the book's instructions."""
+        return self.data == BOOK_INSTRUCTIONS
 
     @model_validator(mode="after")
     def _leaves_a_validation_set(self) -> Instruct:

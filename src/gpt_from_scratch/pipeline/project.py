@@ -1,11 +1,15 @@
-"""Where the project is, for a copy of it too."""
+"""The project's folder, for a copy of it too, and what it keeps beside the pipeline's outputs."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gpt_from_scratch.errors import InputError
+
+if TYPE_CHECKING:
+    from gpt_from_scratch.data.fetch.download import Downloads
 
 
 def project_home(root: Path) -> Path:
@@ -14,6 +18,25 @@ def project_home(root: Path) -> Path:
     What outlives a run of the pipeline is kept there: runs, downloads, checkpoints.
     """
     return Path(os.environ.get("DVC_ROOT") or root).resolve()
+
+
+def corpora_folder(root: Path) -> Path:
+    """Return the folder that keeps large corpora as token ids from one run of a stage to the next."""
+    return project_home(root) / ".cache" / "corpora"
+
+
+def downloads(root: Path, *, offline: bool) -> Downloads:
+    """Return the folder that keeps files as they came from their hosts, and where they are fetched from.
+
+    `GPT_MIRROR` names a mirror; a relative folder counts from the project's folder.
+    """
+    from gpt_from_scratch.data.fetch.download import Downloads
+
+    home = project_home(root)
+    mirror = os.environ.get("GPT_MIRROR") or None
+    if mirror and not mirror.startswith(("http://", "https://")):
+        mirror = str(home / mirror)
+    return Downloads(home / ".cache" / "downloads", mirror, offline)
 
 
 def find_project() -> Path:

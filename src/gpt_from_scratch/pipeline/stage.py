@@ -1,4 +1,4 @@
-"""What the seven stage scripts share: parameters, the run that is tracked, and how errors end."""
+"""The frame of every stage: parameters, the tracked run, and errors in one line."""
 
 from __future__ import annotations
 
@@ -16,86 +16,18 @@ from typing import Any
 import yaml
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.files.writing import read_json, sha256
 from gpt_from_scratch.params.sections import Params, load_params
 from gpt_from_scratch.pipeline.launcher import Place
-from gpt_from_scratch.pipeline.project import project_home
+from gpt_from_scratch.pipeline.project import corpora_folder
 from gpt_from_scratch.pipeline.signals import listen
 from gpt_from_scratch.pipeline.watchdog import end_with_parent
 from gpt_from_scratch.tracking.facts import state_of
-from gpt_from_scratch.tracking.run import StageRun, track_stage
+from gpt_from_scratch.tracking.run import track_stage
+from gpt_from_scratch.training.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
 _TEMPLATE = re.compile(r"\$\{([\w.]+)\}")
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A stage at work.
-
-    Attributes:
-        name: as in dvc.yaml.
-        root: the project's folder, or the copy of it that `dvc exp run --temp` works in.
-        params: all parameters.
-        run: takes losses, samples and files for MLflow.
-    """
-
-    name: str
-    root: Path
-    params: Params
-    run: StageRun
-
-    @property
-    def raw(self) -> Path:
-        """The fetched data."""
-        return self.root / "data" / "raw"
-
-    @property
-    def models(self) -> Path:
-        """The model folders."""
-        return self.root / "models"
-
-    @property
-    def metrics(self) -> Path:
-        """The small results that git holds."""
-        return self.root / "metrics"
-
-    @property
-    def downloads(self) -> Path:
-        """Files as they came from their hosts, kept from one run of a stage to the next; no output of any stage."""
-        return project_home(self.root) / ".cache" / "downloads"
-
-    @property
-    def corpora(self) -> Path:
-        """Large corpora as token ids, kept like the downloads."""
-        return project_home(self.root) / ".cache" / "corpora"
-
-    @property
-    def mirror(self) -> str | None:
-        """What `GPT_MIRROR` names; a relative folder counts from the project's folder."""
-        mirror = os.environ.get("GPT_MIRROR")
-        if not mirror or mirror.startswith(("http://", "https://")):
-            return mirror or None
-        return str(project_home(self.root) / mirror)
-
-    def data_facts(self) -> dict[str, str]:
-        """Return which data are used, as every result says it: `{"data": "sample"}` or `upstream`."""
-        return {"data": read_json(self.raw / "sources.json")["data"]}
-
-    def message_facts(self) -> dict[str, str]:
-        """Return the same for the labelled messages: the path of the file, where it is the user's own."""
-        data = self.params.classify.data
-        return self.data_facts() if data.is_book else {"data": data.path}
-
-    def use_dataset(self, path: Path, context: str) -> None:
-        """Note a file as an input of the run, by its hash."""
-        self.run.dataset(path.name, path.relative_to(self.root), sha256(path), context)
-
-    def say_cut(self, number: int, what: str) -> None:
-        """Warn that sequences were cut, if any were."""
-        if number:
-            log.warning("%d %s longer than allowed: cut", number, what)
 
 
 @dataclass(frozen=True)
@@ -113,7 +45,7 @@ class Declared:
     deps: list[Path]
 
 
-def run_stage(name: str, root: Path, body: Callable[[Stage], None]) -> None:
+def run_stage(name: str, root: Path, body: Callable[[Workspace], object]) -> None:
     """Run a stage without a training and end the process with 0, or with 1 and one line that says what is wrong.
 
     Args:
@@ -127,7 +59,7 @@ def run_stage(name: str, root: Path, body: Callable[[Stage], None]) -> None:
         declared = read_declared(root, name)
         state = state_of(declared.keys, declared.deps)
         with track_stage(root, name, declared.keys, declared.params.profile, state=state) as run:
-            body(Stage(name, root, declared.params, run))
+            body(Workspace(root, declared.params, run, corpora_folder(root)))
 
 
 @contextmanager

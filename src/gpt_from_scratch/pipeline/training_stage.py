@@ -1,4 +1,4 @@
-"""What the three training stages share: going on after an interruption, and what is written beside the model."""
+"""The frame of a training stage: a stage that resumes where an earlier process of the same work was interrupted."""
 
 from __future__ import annotations
 
@@ -8,54 +8,37 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.files.writing import write_csv, write_json
 from gpt_from_scratch.params.sections import Runtime
 from gpt_from_scratch.pipeline.fingerprint import environment_tags, fingerprint
 from gpt_from_scratch.pipeline.interrupted import alone, checkpoint_folder
 from gpt_from_scratch.pipeline.launcher import Place, started
-from gpt_from_scratch.pipeline.stage import Declared, Stage, read_declared, stage_process
+from gpt_from_scratch.pipeline.progress import TrainingProgress
+from gpt_from_scratch.pipeline.project import corpora_folder
+from gpt_from_scratch.pipeline.stage import Declared, read_declared, stage_process
 from gpt_from_scratch.tracking.facts import state_of
 from gpt_from_scratch.tracking.run import Untracked, track_stage
 from gpt_from_scratch.training.checkpoint import Checkpoints
-from gpt_from_scratch.training.fit import Fit
-from gpt_from_scratch.training.process_group import ALONE, Group, joined
+from gpt_from_scratch.training.process_group import Group, joined
 from gpt_from_scratch.training.resuming import Saver
+from gpt_from_scratch.training.workspace import Workspace
 
 log = logging.getLogger(__name__)
-
-SAMPLES = "samples.json"
 
 LIBRARIES = ("numpy", "safetensors", "tiktoken", "torch")
 
 
-@dataclass(frozen=True)
-class TrainingStage(Stage):
-    """A stage with a training.
-
-    Attributes:
-        saver: saves the training, and knows where an earlier process ended.
-        group: the processes that do the training together. After it only the first one has something to do.
-    """
-
-    saver: Saver
-    group: Group = ALONE
-
-    def keep_sample(self, row: dict[str, Any]) -> None:
-        """Put what the model wrote after an epoch into MLflow's table, while the training goes on."""
-        self.run.table([row], SAMPLES)
-
-
-def run_training(name: str, root: Path, body: Callable[[TrainingStage], None], counts: str = "tokens") -> None:
-    """Run a stage with a training: `run_stage`, and it goes on where an earlier process of the same work was ended.
+def run_training(name: str, root: Path, recipe: Callable[[Workspace], None], unit: str = "tokens") -> None:
+    """Run a stage with a training, like `run_stage`; resume it where an earlier process of the same work was ended.
 
     Args:
-        counts: what the training's records count.
+        recipe: the training, a function of `recipes`.
+        unit: tokens or examples, what the records count.
     """
     with stage_process(name, root):
         declared = read_declared(root, name)
@@ -70,13 +53,13 @@ def run_training(name: str, root: Path, body: Callable[[TrainingStage], None], c
                 _compare(saver, circumstances)
             earlier = saver.found.state["carried"] if saver.found else None
             run: Any = Untracked()
+            progress = partial(TrainingProgress, shown=group.first)
             if group.first:
-                run = track_stage(
-                    root, name, declared.keys, params.profile, state=state, counts=counts, earlier=earlier
-                )
+                run = track_stage(root, name, declared.keys, params.profile, state=state, counts=unit, earlier=earlier)
                 saver.carried = run.carried
             with run, _saved_on_request(saver):
-                body(TrainingStage(name, root, params, run, saver, group))
+                recipe(Workspace(root, params, run, corpora_folder(root), saver, group, progress))
+                run.tags(environment_tags(root))
             if group.first:
                 checkpoints.remove()
 
@@ -90,29 +73,6 @@ def work_key(declared: Declared) -> str:
     libraries = {name: version(name) for name in LIBRARIES}
     content = json.dumps([state_of(params, declared.deps), libraries], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
-
-
-def write_training(stage: Stage, fit: Fit, facts: dict[str, Any], *, scores_curve: bool = True) -> None:
-    """Write a training's metrics, curves and samples, and hand the same to MLflow.
-
-    Args:
-        facts: what else belongs to the metrics, such as `{"data": "sample", "pretrained": "synthetic"}`.
-        scores_curve: write the scores of the epochs as a curve too, if the task has any.
-    """
-    metrics, curves = stage.metrics / f"{stage.name}.json", stage.metrics / "plots" / f"{stage.name}.csv"
-    write_json(metrics, {**facts, **fit.metrics()})
-    write_csv(curves, fit.journal.rows)
-    if fit.journal.scores and scores_curve:
-        write_csv(stage.metrics / "plots" / f"{stage.name}_accuracy.csv", fit.journal.scores)
-    if fit.samples:
-        write_json(stage.metrics / "samples" / f"{stage.name}.json", fit.samples)
-        stage.run.table(fit.samples, SAMPLES)
-        stage.run.text("\n\n".join(f"epoch {row['epoch']}: {row['text']}" for row in fit.samples), "samples.txt")
-    stage.run.tags({key: facts[key] for key in ("data", "pretrained") if key in facts})
-    stage.run.metrics({f"initial_{name}": value for name, value in fit.initial.items()})
-    stage.run.tags(environment_tags(stage.root))
-    stage.run.artifact(metrics)
-    stage.run.artifact(curves, "plots")
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from gpt_from_scratch.data.fetch.sources import UPSTREAM, gpt2_checkpoint, gpt2_huggingface
+from gpt_from_scratch.data.raw.sources import UPSTREAM, gpt2_checkpoint, gpt2_huggingface
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.params.pins import has_effect
 from gpt_from_scratch.params.profiles import profiles

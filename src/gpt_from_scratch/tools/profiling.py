@@ -1,14 +1,12 @@
 """Where a stage's time goes: PyTorch's profiler over a few updates of a training, or over the writing of answers.
 
-The stage's own code runs on its own parameters and inputs, and is stopped before it writes anything.
+The stage's own recipe runs on its own parameters and inputs, and is stopped before it writes anything.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import tempfile
+import contextlib
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,23 +14,28 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from gpt_from_scratch.data.fetch.raw import named_file
 from gpt_from_scratch.data.instructions.entries import read_entries, split_entries
 from gpt_from_scratch.data.instructions.prompts import style_of
+from gpt_from_scratch.data.raw.files import named_file
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.generation.answering import answers
-from gpt_from_scratch.params.sections import BOOK_INSTRUCTIONS, Params, load_params
-from gpt_from_scratch.pipeline.stage import Stage
-from gpt_from_scratch.pipeline.training_stage import TrainingStage
+from gpt_from_scratch.params.sections import Params, load_params
+from gpt_from_scratch.recipes.classify import classify
+from gpt_from_scratch.recipes.instruct import instruct
+from gpt_from_scratch.recipes.pretrain import pretrain
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
-from gpt_from_scratch.training.checkpoint import Checkpoints
 from gpt_from_scratch.training.environment import prepare
 from gpt_from_scratch.training.loop import Record
-from gpt_from_scratch.training.resuming import Saver
+from gpt_from_scratch.training.tracker import Tracker
+from gpt_from_scratch.training.workspace import Workspace
 from gpt_from_scratch.weights.huggingface import load_facts, load_model
 
-TRAININGS = {"pretrain": "pretrain", "finetune_classify": "classify", "finetune_instruct": "instruct"}
-"""The stages with a training, and the sections of their parameters."""
+TRAININGS = {
+    "pretrain": ("pretrain", pretrain),
+    "finetune_classify": ("classify", classify),
+    "finetune_instruct": ("instruct", instruct),
+}
+"""The stages with a training: the section of their parameters, and the recipe."""
 
 WARM_UP = 2
 """Updates before the profiler looks: the first ones allocate, and compile where that is asked for."""
@@ -92,7 +95,7 @@ class _Enough(Exception):
     """The profile has what it needs."""
 
 
-class _Watch:
+class _Watch(Tracker):
     """In the place of a training's tracked run: starts and stops the profiler, and the training with it."""
 
     def __init__(self, steps: int) -> None:
@@ -117,9 +120,6 @@ class _Watch:
             self.stop()
             raise _Enough
 
-    def dataset(self, *what: Any) -> None:
-        """Inputs are not noted."""
-
     def until_epoch(self, last: int) -> Any:
         """Stop at the end of this epoch at the latest, before the stage goes on to write its model."""
         self._last_epoch = last
@@ -137,35 +137,21 @@ class _Watch:
 
 
 def _train(root: Path, name: str, params: Params, watch: _Watch) -> None:
-    section = getattr(params, TRAININGS[name])
+    key, recipe = TRAININGS[name]
+    section = getattr(params, key)
     # What is to be seen are updates, not the evaluations between them.
     seldom = {"eval_every": 2**31 - 1, "eval_batches": 1}
-    params = params.model_copy(update={TRAININGS[name]: section.model_copy(update=seldom)})
-    with tempfile.TemporaryDirectory() as folder:
-        saver = Saver(Checkpoints(Path(folder)), every_seconds=float("inf"))
-        try:
-            _body(root, name)(TrainingStage(name, root, params, watch.until_epoch(section.epochs), saver))
-        except _Enough:
-            return
-
-
-def _body(root: Path, name: str) -> Callable[[Stage], None]:
-    """Return the function of a stage's script that does its work."""
-    script = root / "stages" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"stages.{name}", script)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return getattr(module, name)
+    params = params.model_copy(update={key: section.model_copy(update=seldom)})
+    with contextlib.suppress(_Enough):
+        recipe(Workspace(root, params, watch.until_epoch(section.epochs)))
 
 
 def _write_answers(root: Path, params: Params, watch: _Watch) -> None:
     device = prepare(params.runtime)
     folder = root / "models" / "instruct"
     model, tokenizer, style = load_model(folder, device=device), load_tokenizer(folder), style_of(load_facts(folder))
-    data = params.instruct.data
-    entries = read_entries(named_file(root / "data" / "raw", data), empty_answers=data != BOOK_INSTRUCTIONS)
+    source = named_file(root / "data" / "raw", params.instruct.data)
+    entries = read_entries(source, empty_answers=not params.instruct.is_book)
     test = split_entries(entries, params.instruct.train_fraction, params.instruct.test_fraction)[1]
     batch = test[: params.evaluate.batch_size]
     answers(model, tokenizer, batch, WARM_UP, len(batch), style=style)

@@ -21,6 +21,7 @@ from gpt_from_scratch.tracking.server import Tracking, check_server, connect, is
 from gpt_from_scratch.tracking.server import without_password as shown
 from gpt_from_scratch.tracking.system import Machine
 from gpt_from_scratch.tracking.thinning import Speed, Thinner
+from gpt_from_scratch.training.tracker import Tracker
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ def track_stage(
     return StageRun(root, run_name(stage, profile, edited), values, {**own, **(tags or {})}, counts, earlier)
 
 
-class StageRun:
+class StageRun(Tracker):
     """A run: everything logged is buffered, sent now and then, and kept in a file if it cannot be sent at all."""
 
     def __init__(
@@ -316,20 +317,14 @@ class StageRun:
             log.warning("MLflow: could not mend what earlier stages left: %s", one_line(error))
 
 
-class Untracked:
-    """In the place of a run, in the processes of a training that leave the tracking to the first."""
+class Untracked(Tracker):
+    """A run that notes nothing, for the ranks of a training that leave the tracking to rank 0."""
 
     def __enter__(self) -> Untracked:
         return self
 
     def __exit__(self, *error: object) -> None:
         return None
-
-    def log(self, record: Record) -> None:
-        """Note nothing."""
-
-    def dataset(self, name: str, path: Path | str, sha256: str, context: str) -> None:
-        """Note nothing."""
 
 
 def _status(error: BaseException | None) -> str:

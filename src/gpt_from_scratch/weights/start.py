@@ -28,18 +28,18 @@ def starting_model(
     return model, {"base": folder.name, "pretrained": "none"}
 
 
-def check_length(model: GPTModel, key: str, length: int, base: str) -> None:
-    """Hold a length that a parameter asks for against the model's context.
+def check_length(key: str, length: int, context_length: int, base: str) -> None:
+    """Check that a length that a parameter asks for fits into the base model's context.
 
     Args:
         key: the parameter's name.
+        length, context_length: in tokens.
         base: the model's folder, under `models/`.
 
     Raises:
         InputError: when the sequences would be longer than the model takes.
     """
-    if length > model.config.context_length:
+    if length > context_length:
         raise InputError(
-            f"{key}: expected at most the context of models/{base}, {model.config.context_length} tokens, "
-            f"found {length}"
+            f"{key}: expected at most the context of models/{base}, {context_length} tokens, found {length}"
         )

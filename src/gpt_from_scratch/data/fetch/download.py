@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pooch
@@ -14,9 +15,9 @@ import requests
 from filelock import FileLock, Timeout
 
 from gpt_from_scratch.data.fetch.partial_download import Part
-from gpt_from_scratch.data.fetch.sources import Source
 from gpt_from_scratch.data.fetch.transfer import Refused, Transfer
 from gpt_from_scratch.data.fetch.verify import complaint, hash_note, note_hash, pinned, unpacked
+from gpt_from_scratch.data.raw.sources import Source
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files.writing import sync
 
@@ -25,11 +26,29 @@ log = logging.getLogger(__name__)
 RETRIES = 2
 
 
-def download_all(sources: Iterable[Source], folder: Path, mirror: str | None = None, *, offline: bool = False) -> Path:
-    """Fetch every source into `folder` under its own name and return the folder; see `fetch`."""
-    for source in sources:
-        fetch(source, folder / source.name, mirror, offline=offline)
-    return folder
+@dataclass(frozen=True)
+class Downloads:
+    """The folder that downloads are kept in, and how they are fetched; see `fetch`.
+
+    Attributes:
+        folder: keeps files as they came from their hosts.
+        mirror: a folder or an address that is tried before the hosts.
+        offline: open no connection.
+    """
+
+    folder: Path
+    mirror: str | None = None
+    offline: bool = False
+
+    def fetch(self, source: Source, destination: Path) -> None:
+        """Put a source's content at `destination`."""
+        fetch(source, destination, self.mirror, offline=self.offline)
+
+    def fetch_all(self, sources: Iterable[Source], folder: Path) -> Path:
+        """Fetch every source into `folder` under its own name, and return the folder."""
+        for source in sources:
+            self.fetch(source, folder / source.name)
+        return folder
 
 
 def fetch(source: Source, destination: Path, mirror: str | None = None, *, offline: bool = False) -> None:

@@ -15,8 +15,8 @@ import urllib3
 from tqdm import tqdm
 
 from gpt_from_scratch.data.fetch.partial_download import Note, Part
-from gpt_from_scratch.data.fetch.sources import Source
 from gpt_from_scratch.data.fetch.verify import complaint, unpacked
+from gpt_from_scratch.data.raw.sources import Source
 
 log = logging.getLogger(__name__)
 

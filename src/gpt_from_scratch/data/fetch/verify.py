@@ -8,7 +8,7 @@ import zlib
 from dataclasses import replace
 from pathlib import Path
 
-from gpt_from_scratch.data.fetch.sources import Source
+from gpt_from_scratch.data.raw.sources import Source
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files.writing import sha256, write_text
 

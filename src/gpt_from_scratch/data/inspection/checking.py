@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gpt_from_scratch.data.fetch.raw import named_file, raw_file
 from gpt_from_scratch.data.inspection.statistics import instruction_statistics, message_statistics, text_statistics
 from gpt_from_scratch.data.instructions.entries import read_entries
 from gpt_from_scratch.data.messages.labelled import class_names, read_table
 from gpt_from_scratch.data.messages.spam import LABELS, read_messages
+from gpt_from_scratch.data.raw.files import named_file, raw_file
 from gpt_from_scratch.data.text.documents import find_files, read_documents
 from gpt_from_scratch.errors import InputError, named, shown
 from gpt_from_scratch.params.sections import BOOK_INSTRUCTIONS, Params

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gpt_from_scratch.data.fetch.sources import UPSTREAM
+from gpt_from_scratch.data.raw.sources import UPSTREAM
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files.writing import read_json, sha256
 

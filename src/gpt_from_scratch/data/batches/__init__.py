@@ -1,0 +1,1 @@
+"""Loaders for training and validation, and batches of similar lengths."""

@@ -1,0 +1,24 @@
+"""The stage `evaluate`: the evaluation, and everything that MLflow shows of it."""
+
+from __future__ import annotations
+
+import logging
+
+from gpt_from_scratch.pipeline.fingerprint import environment_tags
+from gpt_from_scratch.recipes.evaluate import evaluate
+from gpt_from_scratch.report.evaluation_plots import draw_plots
+from gpt_from_scratch.tracking.registering import register_models
+from gpt_from_scratch.tracking.summary import write_summary
+from gpt_from_scratch.training.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+
+def evaluate_and_publish(work: Workspace) -> None:
+    """Evaluate the three models; draw the plots, write the summary run and register the models."""
+    evaluate(work)
+    work.tracker.tags(environment_tags(work.root))
+    draw_plots(work)
+    write_summary(work.root)
+    for line in register_models(work.root):
+        log.info(line)

@@ -1,0 +1,236 @@
+"""Evaluation: the losses, accuracies and answers of the three models (chapters 5 to 7) → `metrics/evaluation.json`."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from torch.utils.data import DataLoader, Subset
+from tqdm import tqdm
+
+from gpt_from_scratch.data.instructions.entries import Entry, Instructions, read_entries, split_entries
+from gpt_from_scratch.data.instructions.prompts import style_of
+from gpt_from_scratch.data.messages.labelled import as_words
+from gpt_from_scratch.data.messages.messages import read_split
+from gpt_from_scratch.data.messages.spam import fold
+from gpt_from_scratch.data.raw.files import named_file
+from gpt_from_scratch.data.text.corpus import TokenWindows
+from gpt_from_scratch.data.text.pretraining import read_pretraining_text
+from gpt_from_scratch.evaluation.classification import (
+    baseline,
+    classification_metrics,
+    reliability_points,
+    roc_points,
+)
+from gpt_from_scratch.evaluation.instructions import answer_metrics, fitting_entries, response_loss
+from gpt_from_scratch.evaluation.judge import Judge, judged, scores_of
+from gpt_from_scratch.evaluation.language import language_metrics, perplexity, samples
+from gpt_from_scratch.evaluation.published import by_step, compare
+from gpt_from_scratch.files.writing import read_json, write_csv, write_json
+from gpt_from_scratch.generation.answering import answers
+from gpt_from_scratch.generation.classifying import classify
+from gpt_from_scratch.generation.text import check_room, encode
+from gpt_from_scratch.model import GPTModel
+from gpt_from_scratch.model.int8 import to_int8
+from gpt_from_scratch.tokenizer.bpe import load_tokenizer
+from gpt_from_scratch.training.environment import prepare
+from gpt_from_scratch.training.workspace import Workspace, warn_cut
+from gpt_from_scratch.weights.classifier import load_classifier
+from gpt_from_scratch.weights.huggingface import load_config, load_facts, load_model
+
+log = logging.getLogger(__name__)
+
+MOST_WINDOWS = 2000
+"""Windows of each part of a large corpus that the language model is measured on, at equal distances."""
+
+TRAININGS = {"pretrain": "pretrain", "classify": "finetune_classify", "instruct": "finetune_instruct"}
+
+
+def evaluate(work: Workspace) -> None:
+    """Measure language model, classifier and instruction model, and write what all results say together."""
+    judges = [Judge(settings) for settings in work.params.evaluate.judges]
+    for judge in judges:
+        judge.check()  # now, and not after minutes of other work
+    check_prompts(work)
+    device = prepare(work.params.runtime)
+    trainings = {name: read_json(work.metrics / f"{file}.json") for name, file in TRAININGS.items()}
+    language = evaluate_language(work, device)
+    classifier = evaluate_classifier(work, device)
+    instructions = evaluate_instructions(work, device, judges)
+    facts = {
+        **work.data_facts(),
+        "pretrained": "; ".join(f"{name}: {trainings[name]['pretrained']}" for name in ("classify", "instruct")),
+    }
+    settings = {
+        **facts,
+        "pretrain": work.params.pretrain.model_dump(),
+        "classify": {
+            **work.params.classify.model_dump(),
+            "recipe": work.params.split_spam.recipe,
+            "base": trainings["classify"]["base"],
+            "pretrained": trainings["classify"]["pretrained"],
+        },
+        "instruct": {
+            **work.params.instruct.model_dump(),
+            **{key: trainings["instruct"][key] for key in ("base", "pretrained")},
+        },
+    }
+    curves = {}
+    for name in ("pretrain", "instruct"):
+        with (work.metrics / "plots" / f"{TRAININGS[name]}.csv").open(encoding="utf-8") as file:
+            curves[name] = by_step(csv.DictReader(file))
+    results = {
+        **facts,
+        "language_model": language,
+        "classifier": classifier,
+        "instructions": instructions,
+        "published": compare(
+            {**trainings, "classifier": classifier, "curves": curves, "instructions": instructions},
+            {**settings, "judges": [judge.model_dump() for judge in work.params.evaluate.judges]},
+        ),
+    }
+    write_json(work.metrics / "evaluation.json", results)
+    work.tracker.tags(facts)
+    work.tracker.table(results["published"], "published.json")
+    work.tracker.artifact(work.metrics / "evaluation.json")
+
+
+def check_prompts(work: Workspace) -> None:
+    """Refuse prompts that do not fit their model's context, before anything is computed.
+
+    Raises:
+        InputError: for a sample's prompt, and when no test instruction fits.
+    """
+    params, folder = work.params.evaluate, work.models / "pretrain"
+    tokenizer, context = load_tokenizer(folder), load_config(folder).context_length
+    for prompt in params.sample_prompts:
+        check_room(encode(tokenizer, prompt), params.sample_tokens, context, name="evaluate.sample_prompts")
+    folder = work.models / "instruct"
+    tokenizer, style, context = load_tokenizer(folder), style_of(load_facts(folder)), load_config(folder).context_length
+    fitting_entries(read_test_entries(work), tokenizer, style, context, params.response_tokens)
+
+
+def read_test_entries(work: Workspace) -> list[Entry]:
+    """Return the instructions of the test split."""
+    params = work.params.instruct
+    entries = read_entries(named_file(work.raw, params.data), empty_answers=not params.is_book)
+    return split_entries(entries, params.train_fraction, params.test_fraction)[1]
+
+
+def load_for_evaluation(work: Workspace, name: str, device: Any) -> GPTModel:
+    """Load a model with the weights that `evaluate.weights` asks for."""
+    model = load_model(work.models / name, device=device)
+    return to_int8(model) if work.params.evaluate.weights == "int8" else model
+
+
+def evaluate_language(work: Workspace, device: Any) -> dict[str, Any]:
+    """Measure the pretrained model on its text and let it write."""
+    params, model = work.params.evaluate, load_for_evaluation(work, "pretrain", device)
+    tokenizer = load_tokenizer(work.models / "pretrain")
+    text = read_pretraining_text(
+        work.params.pretrain, work.root, work.corpora_folder, tokenizer, work.models / "pretrain"
+    )
+    context = model.config.context_length
+    windows = [TokenWindows(ids, context, context) for ids in (text.train, text.validation)]
+    if not work.params.pretrain.corpus.is_book:
+        windows = [Subset(part, range(0, len(part), -(-len(part) // MOST_WINDOWS))) for part in windows]
+    metrics = language_metrics(model, *(DataLoader(part, batch_size=params.batch_size) for part in windows))
+    written = samples(
+        model,
+        tokenizer,
+        params.sample_prompts,
+        params.sample_tokens,
+        params.temperature,
+        params.top_k,
+        params.seed,
+    )
+    with (work.metrics / "plots" / "pretrain.csv").open(encoding="utf-8") as file:
+        rows = [
+            {
+                "step": row["step"],
+                "train_perplexity": perplexity(float(row["train_loss"])),
+                "validation_perplexity": perplexity(float(row["validation_loss"])),
+            }
+            for row in csv.DictReader(file)
+        ]
+    write_csv(work.metrics / "plots" / "perplexity.csv", rows)
+    work.tracker.metrics({f"language_model/{name}": value for name, value in metrics.items()})
+    work.tracker.table(written, "samples.json")
+    return {**metrics, "samples": written}
+
+
+def evaluate_classifier(work: Workspace, device: Any) -> dict[str, Any]:
+    """Measure the classifier on every set, on the test messages unlike any trained on, and the baseline beside it."""
+    model, info = load_classifier(work.models / "classifier", device=device)
+    tokenizer = load_tokenizer(work.models / "classifier")
+    labels = info.labels
+    files = sorted((work.messages).glob("*.csv"))
+    frames = {path.stem: read_split(path, len(labels)) for path in files}
+    seen = set(frames["train"]["Text"].map(fold))
+    results: dict[str, Any] = {}
+    for name in ("train", "validation", "test", "test_natural"):
+        if name not in frames:
+            continue
+        frame = frames[name]
+        classified = classify(model, info, tokenizer, frame["Text"], batch_size=work.params.evaluate.batch_size)
+        warn_cut(int(classified.cut.sum()), len(frame), f"messages of {name}", info.max_length)
+        found = classified.probabilities
+        results[name] = classification_metrics(frame["Label"], found, labels)
+        if name == "test":
+            unseen = ~frame["Text"].map(fold).isin(seen).to_numpy()
+            results["test_unseen"] = classification_metrics(frame["Label"][unseen], found[unseen], labels)
+            words, pairs = as_words(labels), zip(frame["Label"], classified.best, strict=True)
+            rows = [{"actual": words[actual], "predicted": words[predicted]} for actual, predicted in pairs]
+            write_csv(work.metrics / "plots" / "confusion.csv", rows)
+            write_csv(work.metrics / "plots" / "roc.csv", roc_points(frame["Label"], found))
+            write_csv(work.metrics / "plots" / "reliability.csv", reliability_points(frame["Label"], found))
+    texts = {name: (frame["Text"], frame["Label"]) for name, frame in frames.items()}
+    results["baseline"] = baseline(texts.pop("train"), texts, labels)
+    work.tracker.metrics(
+        {f"classifier/{name}/accuracy": results[name]["accuracy"] for name in results if name in frames}
+    )
+    return results
+
+
+def evaluate_instructions(work: Workspace, device: Any, judges: Sequence[Judge] = ()) -> dict[str, Any]:
+    """Let the instruction model answer the test entries, and compare with the reference answers, or have it judged.
+
+    Entries whose prompt does not fit the model's context with an answer are named and left out of the answers; the loss
+    on the responses is over all.
+    """
+    params, model = work.params.evaluate, load_for_evaluation(work, "instruct", device)
+    folder = work.models / "instruct"
+    tokenizer, style = load_tokenizer(folder), style_of(load_facts(folder))
+    every = read_test_entries(work)
+    test, left_out = fitting_entries(every, tokenizer, style, model.config.context_length, params.response_tokens)
+    for note in left_out:
+        log.warning("left out of the answers: %s", note)
+    with tqdm(total=len(test), desc="answers", unit="entry", mininterval=2) as bar:
+        texts = answers(model, tokenizer, test, params.response_tokens, params.answers_at_once, bar.update, style)
+    longest = work.params.instruct.max_length
+    cut = Instructions(every, tokenizer, longest, style).cut
+    warn_cut(cut, len(every), "test instructions with their answers", longest)
+    loss = response_loss(model, tokenizer, every, longest, params.batch_size, style)
+    metrics = {"response_loss": loss, "prompts_too_long": len(left_out), **answer_metrics(test, texts)}
+    responses = [{**entry, "model_response": text} for entry, text in zip(test, texts, strict=True)]
+    verdicts = {}
+    if judges:
+        scores = {judge.name: ask(judge, test, texts) for judge in judges}
+        for response, *given in zip(responses, *scores.values(), strict=True):
+            response["scores"] = dict(zip(scores, given, strict=True))
+        verdicts = judged(scores)
+    write_json(work.metrics / "responses.json", responses)
+    work.tracker.table(responses, "responses.json")
+    work.tracker.metrics({f"instructions/{name}": value for name, value in metrics.items()})
+    for name, verdict in verdicts.get("judges", {}).items():
+        figures = {f"instructions/{name}/{figure}": value for figure, value in verdict.items() if value is not None}
+        work.tracker.metrics(figures)
+    return {**metrics, **verdicts}
+
+
+def ask(judge: Judge, entries: Sequence[Entry], texts: Sequence[str]) -> list[int | None]:
+    """Return a judge's scores of the answers."""
+    with tqdm(total=len(entries), desc=f"judge {judge.name}", unit="answer", mininterval=2) as bar:
+        return scores_of(judge, entries, texts, bar.update)

@@ -1,0 +1,65 @@
+"""Pretraining: a GPT from random weights learns to predict a text's next token (chapter 5)."""
+
+from __future__ import annotations
+
+import torch
+
+from gpt_from_scratch.data.raw.files import raw_file
+from gpt_from_scratch.data.text.loaders import text_loaders
+from gpt_from_scratch.data.text.pretraining import read_pretraining_text
+from gpt_from_scratch.files.writing import new_folder
+from gpt_from_scratch.generation.text import check_room, continue_text, encode
+from gpt_from_scratch.model import GPTConfig, GPTModel
+from gpt_from_scratch.tokenizer.bpe import load_tokenizer
+from gpt_from_scratch.training import LanguageModelling
+from gpt_from_scratch.training.environment import prepare
+from gpt_from_scratch.training.fit import fit, total_steps
+from gpt_from_scratch.training.outputs import SAMPLES, write_training
+from gpt_from_scratch.training.workspace import Workspace
+from gpt_from_scratch.weights.huggingface import save_model
+
+NAME = "pretrain"
+
+
+def pretrain(work: Workspace) -> None:
+    """Train a model, write a sample after every epoch, and save model, metrics and curves.
+
+    Raises:
+        InputError: when data or parameters do not fit, as the parts that are called here say.
+    """
+    params = work.params.pretrain
+    device = prepare(work.params.runtime, work.group.local_size)
+
+    bpe = raw_file(work.raw, "bpe")
+    tokenizer = load_tokenizer(bpe)
+    sample = params.sample
+    prompt = encode(tokenizer, sample.prompt)
+    check_room(prompt, sample.tokens, params.model.context_length, name="pretrain.sample.prompt")
+    text = read_pretraining_text(params, work.root, work.corpora_folder, tokenizer, bpe)
+    work.tracker.dataset(text.path.name, text.path, text.sha256, "pretraining")
+    loaders = text_loaders(text.train, text.validation, params.model.context_length, params.stride, params.batch_size)
+
+    torch.manual_seed(params.seed)
+    model = GPTModel(GPTConfig(vocab_size=tokenizer.n_vocab, **params.model.model_dump())).to(device)
+    with work.progress(NAME, total_steps(loaders[0], params)) as progress:
+        result = fit(
+            model,
+            LanguageModelling(),
+            loaders,
+            params,
+            device,
+            [work.tracker, progress],
+            initial_batches=None,
+            saver=work.saver,
+            group=work.group,
+            write_sample=lambda: continue_text(model, tokenizer, sample.prompt, sample.tokens),
+            keep_sample=lambda row: work.tracker.table([row], SAMPLES),
+        )
+    if not work.group.first:
+        return
+
+    facts = {**work.data_facts(), "pretrained": "none", **text.facts}
+    with new_folder(work.models / "pretrain") as folder:
+        save_model(model, folder, bpe, facts)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    write_training(work, NAME, result, {**facts, "parameters": parameters})

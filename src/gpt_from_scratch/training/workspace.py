@@ -1,0 +1,92 @@
+"""A project's folder with its parameters, and everything that a recipe is handed from outside the core."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gpt_from_scratch.files.writing import read_json, sha256
+from gpt_from_scratch.training.process_group import ALONE, Group
+from gpt_from_scratch.training.tracker import Tracker
+
+if TYPE_CHECKING:
+    from gpt_from_scratch.params.sections import Params
+    from gpt_from_scratch.training.resuming import Saver
+
+log = logging.getLogger(__name__)
+
+
+def _no_progress(name: str, total_steps: int, unit: str = "tokens") -> AbstractContextManager[Tracker]:
+    return nullcontext(Tracker())
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """What a recipe works on and reports to. With `root` and `params` alone it runs in a notebook.
+
+    Attributes:
+        root: the project's folder, or a copy of it.
+        params: all parameters.
+        tracker: takes losses, samples and files.
+        corpora: folder that keeps large corpora as token ids; `.cache/corpora` of the project if None.
+        saver: saves a training and resumes it; None: nothing is saved.
+        group: the processes that train together.
+        progress: returns a context manager with a `log` method, which shows a training's progress; it is called with a
+            name, the number of updates and the unit of what is counted.
+    """
+
+    root: Path
+    params: Params
+    tracker: Tracker = field(default_factory=Tracker)
+    corpora: Path | None = None
+    saver: Saver | None = None
+    group: Group = ALONE
+    progress: Callable[..., AbstractContextManager[Any]] = _no_progress
+
+    @property
+    def raw(self) -> Path:
+        """Folder of the fetched data."""
+        return self.root / "data" / "raw"
+
+    @property
+    def messages(self) -> Path:
+        """Folder of the labelled messages' splits."""
+        return self.root / "data" / "spam"
+
+    @property
+    def models(self) -> Path:
+        """Folder of the model folders."""
+        return self.root / "models"
+
+    @property
+    def metrics(self) -> Path:
+        """Folder of the metrics files."""
+        return self.root / "metrics"
+
+    @property
+    def corpora_folder(self) -> Path:
+        """Folder that keeps large corpora as token ids."""
+        return self.corpora or self.root / ".cache" / "corpora"
+
+    def data_facts(self) -> dict[str, str]:
+        """Return which data are used, as the results say it: `{"data": "sample"}` or `upstream`."""
+        return {"data": read_json(self.raw / "sources.json")["data"]}
+
+    def message_facts(self) -> dict[str, str]:
+        """Return the same for the labelled messages: the file's path where it is the user's own."""
+        data = self.params.classify.data
+        return self.data_facts() if data.is_book else {"data": data.path}
+
+    def use_dataset(self, path: Path, context: str) -> None:
+        """Note a file as an input of the run, by its hash."""
+        self.tracker.dataset(path.name, path.relative_to(self.root), sha256(path), context)
+
+
+def warn_cut(number: int, total: int, what: str, length: int) -> None:
+    """Warn that `number` of `total` sequences were cut to `length` tokens, if any were."""
+    if number:
+        log.warning("%d of %d %s cut to %d tokens", number, total, what, length)
