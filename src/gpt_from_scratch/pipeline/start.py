@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_OLD_OUTPUTS = "DVC has removed this stage's outputs; dvc checkout brings the last ones back"
+_CURE = (
+    "activate the project's environment (source .venv/bin/activate) or run make repro; "
+    "dvc checkout brings back the outputs that DVC removed"
+)
 
 
 @contextmanager
@@ -18,9 +21,10 @@ def start(name: str, root: Path) -> Iterator[None]:
         name: the stage's, as in dvc.yaml.
         root: the project's folder.
     """
+    if sys.version_info < (3, 11):  # noqa: UP036 - the Python that is found need not be the one that was asked for
+        found = ".".join(map(str, sys.version_info[:3]))
+        sys.exit(f"{name}: error: expected Python 3.11 or later, found {found} ({sys.executable}): {_CURE}")
     try:
-        if not sys.version_info[:2] >= (3, 11):
-            raise ModuleNotFoundError(name="Python 3.11")
         from gpt_from_scratch.params.pins import pin_instructions
 
         pin_instructions(root)
@@ -28,9 +32,6 @@ def start(name: str, root: Path) -> Iterator[None]:
     except ModuleNotFoundError as error:
         if str(error.name).startswith("gpt_from_scratch"):
             raise
-        sys.exit(
-            f"{name}: error: {error.name} is not installed for {sys.executable}: activate the project's environment "
-            f"(source .venv/bin/activate) or run make repro. {_OLD_OUTPUTS}"
-        )
+        sys.exit(f"{name}: error: the package {error.name} is not installed for {sys.executable}: {_CURE}")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
@@ -25,7 +25,6 @@ from gpt_from_scratch.evaluation.classification import (
     roc_points,
 )
 from gpt_from_scratch.evaluation.instructions import answer_metrics, fitting_entries, response_loss
-from gpt_from_scratch.evaluation.judge import Judge, judged, scores_of
 from gpt_from_scratch.evaluation.language import language_metrics, perplexity, samples
 from gpt_from_scratch.evaluation.published import by_step, compare
 from gpt_from_scratch.files.writing import read_json, write_csv, write_json
@@ -40,6 +39,9 @@ from gpt_from_scratch.training.workspace import Workspace, warn_cut
 from gpt_from_scratch.weights.classifier import load_classifier
 from gpt_from_scratch.weights.huggingface import load_config, load_facts, load_model
 
+if TYPE_CHECKING:
+    from gpt_from_scratch.evaluation.judge import Judge
+
 log = logging.getLogger(__name__)
 
 MOST_WINDOWS = 2000
@@ -50,9 +52,7 @@ TRAININGS = {"pretrain": "pretrain", "classify": "finetune_classify", "instruct"
 
 def evaluate(work: Workspace) -> None:
     """Measure language model, classifier and instruction model, and write what all results say together."""
-    judges = [Judge(settings) for settings in work.params.evaluate.judges]
-    for judge in judges:
-        judge.check()  # now, and not after minutes of other work
+    judges = ready_judges(work)
     check_prompts(work)
     device = prepare(work.params.runtime)
     trainings = {name: read_json(work.metrics / f"{file}.json") for name, file in TRAININGS.items()}
@@ -217,6 +217,8 @@ def evaluate_instructions(work: Workspace, device: Any, judges: Sequence[Judge] 
     responses = [{**entry, "model_response": text} for entry, text in zip(test, texts, strict=True)]
     verdicts = {}
     if judges:
+        from gpt_from_scratch.evaluation.judge import judged
+
         scores = {judge.name: ask(judge, test, texts) for judge in judges}
         for response, *given in zip(responses, *scores.values(), strict=True):
             response["scores"] = dict(zip(scores, given, strict=True))
@@ -230,7 +232,25 @@ def evaluate_instructions(work: Workspace, device: Any, judges: Sequence[Judge] 
     return {**metrics, **verdicts}
 
 
+def ready_judges(work: Workspace) -> list[Judge]:
+    """Return the judges that the parameters ask for, each of which has just answered a first question.
+
+    Raises:
+        InputError: when one does not answer: now, and not after minutes of other work.
+    """
+    if not work.params.evaluate.judges:
+        return []  # without judges no HTTP library is needed
+    from gpt_from_scratch.evaluation.judge import Judge
+
+    judges = [Judge(settings) for settings in work.params.evaluate.judges]
+    for judge in judges:
+        judge.check()
+    return judges
+
+
 def ask(judge: Judge, entries: Sequence[Entry], texts: Sequence[str]) -> list[int | None]:
     """Return a judge's scores of the answers."""
+    from gpt_from_scratch.evaluation.judge import scores_of
+
     with tqdm(total=len(entries), desc=f"judge {judge.name}", unit="answer", mininterval=2) as bar:
         return scores_of(judge, entries, texts, bar.update)
