@@ -15,7 +15,7 @@ from gpt_from_scratch.app import instruct
 from gpt_from_scratch.app.shelf import Shelf
 from gpt_from_scratch.data.instructions.entries import format_prompt, split_entries
 from gpt_from_scratch.data.instructions.prompts import response_header, style_of
-from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.errors import InputError, shown
 from gpt_from_scratch.generation.answering import answers, prompt_ids, stream_answer
 from gpt_from_scratch.generation.stream import stream_text
 from gpt_from_scratch.params.sections import load_params
@@ -142,16 +142,18 @@ def test_the_evaluation_names_what_does_not_fit_and_answers_the_rest(root, taugh
     project, test = taught["phi3"], split_entries(entries, 0.1, 0.8)[1]
     _, tokenizer = loaded(project)
     lengths = [len(prompt_ids(tokenizer, entry, "phi3")) for entry in test]
-    longest = lengths.index(max(lengths))
-    tokens = 160 - sorted(lengths)[-2]
+    longest = [number for number, length in enumerate(lengths) if length == max(lengths)]
+    tokens = 161 - max(lengths)
     figures, responses = evaluated(root, project, response_tokens=tokens)
-    assert (figures["entries"], figures["prompts_too_long"]) == (len(test) - 1, 1)
+    assert (figures["entries"], figures["prompts_too_long"]) == (len(test) - len(longest), len(longest))
     assert [row["instruction"] for row in responses] == [
-        entry["instruction"] for number, entry in enumerate(test) if number != longest
+        entry["instruction"] for number, entry in enumerate(test) if number not in longest
     ]
-    (said,) = (text for text in caplog.messages if "left out" in text)
-    assert f"entry {longest + 1} of {len(test)}, {test[longest]['instruction'][:40]!r}" in said
-    assert f"prompt of {max(lengths)} tokens, limit {160 - tokens}" in said
+    assert [text for text in caplog.messages if "left out" in text] == [
+        f"left out of the answers: entry {number + 1} of {len(test)}, {shown(test[number]['instruction'][:40])}: "
+        f"prompt of {max(lengths)} tokens, limit {max(lengths) - 1}"
+        for number in longest
+    ]
     assert figures["response_loss"] == evaluated(root, project)[0]["response_loss"], "no room is needed for that"
     with pytest.raises(InputError, match=r"evaluate\.response_tokens: expected room"):
         evaluated(root, project, response_tokens=160)

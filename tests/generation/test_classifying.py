@@ -64,6 +64,9 @@ def project(root, tmp_path, request) -> Path:
     folder.mkdir(parents=True)
     about = {"labels": ("ham", "spam"), "max_length": MAX_LENGTH, "pad_id": 1535, "deciding_token": deciding}
     save_classifier(model, folder, root / "data/sample/bpe", **about)
+    ham, spam = one_by_one(folder).T
+    model.out_head.bias.data[0] += float(np.median(np.log(spam / ham))) + 1e-3  # some are called ham, some spam
+    save_classifier(model, folder, root / "data/sample/bpe", **about)
     (tmp_path / "dvc.yaml").write_text("stages: {}\n")
     (tmp_path / "data/spam").mkdir(parents=True)
     frame = pd.DataFrame({"Label": [number % 2 for number in range(len(TEXTS))], "Text": TEXTS})
@@ -164,10 +167,12 @@ def test_probabilities_do_not_depend_on_the_batch_size(token_ids, batch_size) ->
 
 
 def test_the_accuracy_is_the_trainings_own(token_ids) -> None:
-    labels = torch.arange(23) % 2
-    found = probabilities(classifier(), info(), token_ids.tolist(), batch_size=6)
+    labels, model = torch.arange(23) % 2, classifier()
+    ham, spam = probabilities(model, info(), token_ids.tolist()).T
+    model.out_head.bias.data[0] += float(np.median(np.log(spam / ham)))
+    found = probabilities(model, info(), token_ids.tolist(), batch_size=6)
     assert 0 < (found[:, 1] > 0.5).sum() < 23
-    expected = accuracy(Classification(), classifier(), [(token_ids, labels)], torch.device("cpu"))
+    expected = accuracy(Classification(), model, [(token_ids, labels)], torch.device("cpu"))
     assert classification_metrics(labels.numpy(), found, ("ham", "spam"))["accuracy"] == pytest.approx(expected)
 
 
