@@ -16,19 +16,21 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from benchmarks.row import Row, wait
+from benchmarks.row import Row
 from gpt_from_scratch.data.instructions.loaders import instruction_loaders
 from gpt_from_scratch.data.messages.loaders import message_loaders
 from gpt_from_scratch.data.text.corpus import TokenWindows
 from gpt_from_scratch.data.text.loaders import text_loaders
 from gpt_from_scratch.evaluation.language import language_metrics, token_loss
+from gpt_from_scratch.experiments.timing import wait
 from gpt_from_scratch.generation import generate
 from gpt_from_scratch.generation.classifying import probabilities
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.model.config import GPT2_SIZES
 from gpt_from_scratch.model.heads import set_classification_head, train_only
-from gpt_from_scratch.training import Classification, LanguageModelling
 from gpt_from_scratch.training.fit import fit
+from gpt_from_scratch.training.journal import Samples
+from gpt_from_scratch.training.tasks import Classification, LanguageModelling
 from gpt_from_scratch.weights.classifier import ClassifierInfo
 
 TRAININGS: dict[str, dict[str, Any]] = {
@@ -41,7 +43,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class BookSizes:
-    """How much there is to do.
+    """The sizes of the book's data and models.
 
     Attributes:
         pretrained: the model that is trained from scratch.
@@ -98,11 +100,6 @@ class _Sequences(Dataset[list[int]]):
 def _tokens(cfg: GPTConfig, *shape: int) -> Tensor:
     """Return random token ids of a small vocabulary, so that there is something to learn, and not the padding's."""
     return torch.randint(min(1000, cfg.vocab_size - 1), shape)
-
-
-class _Unheard:
-    def log(self, record: Any) -> None:
-        """Nobody listens."""
 
 
 class BookRun:
@@ -196,8 +193,6 @@ class BookRun:
             optimizer=SimpleNamespace(lr=own["lr"], weight_decay=0.1),
             schedule=SimpleNamespace(kind="constant", max_grad_norm=None),
         )
-        write_sample = (lambda: str(generate(model, [[1, 2, 3, 4]], sample))) if sample else None
-        result = fit(
-            model, task, loaders, params, self._device, [_Unheard()], initial_batches=5, write_sample=write_sample
-        )
-        return result.metrics()["final"]["train_loss"]
+        samples = [Samples(lambda: str(generate(model, [[1, 2, 3, 4]], sample)))] if sample else []
+        journal = fit(model, task, loaders, params, samples, initial_batches=5)
+        return journal.metrics()["final"]["train_loss"]

@@ -14,13 +14,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.instructing import Work
 from benchmarks.pretraining import CPU, largest_difference
-from benchmarks.row import Row, in_turn
+from benchmarks.row import Row
 from gpt_from_scratch.data.messages.loaders import message_loaders
+from gpt_from_scratch.experiments.timing import in_turn
 from gpt_from_scratch.model import GPT2_SIZES, GPTConfig, GPTModel
 from gpt_from_scratch.model.heads import set_classification_head, train_only
-from gpt_from_scratch.training import Classification, build_optimizer
 from gpt_from_scratch.training.frozen_prefix import keep_frozen_prefix
-from gpt_from_scratch.training.tasks import mean_loss
+from gpt_from_scratch.training.optimizer import build_optimizer
+from gpt_from_scratch.training.process_group import Evaluator
+from gpt_from_scratch.training.tasks import Classification, mean_loss
 
 SHAPE = replace(GPT2_SIZES["124M"], kernels="fused")
 TRAINING, VALIDATION = 1045, 149
@@ -83,7 +85,7 @@ class Ours:
             loaders[0],
             build_optimizer(model, LR, WEIGHT_DECAY),
             lambda *batch: task.loss(model, batch, CPU),
-            lambda: [mean_loss(task, model, loader, CPU, EVAL_BATCHES) for loader in loaders],
+            lambda: [mean_loss(task, model, loader, Evaluator(CPU, EVAL_BATCHES)) for loader in loaders],
             MEASURED,
         )
 

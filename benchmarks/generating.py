@@ -12,21 +12,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.row import Row, in_turn, matrix_product_flops
+from benchmarks.peers import transformers_gpt2
+from benchmarks.row import Row, matrix_product_flops
+from gpt_from_scratch.experiments.decoding import same_tokens
+from gpt_from_scratch.experiments.timing import in_turn
 from gpt_from_scratch.generation import generate, generate_each
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.model.int8 import to_int8
-from gpt_from_scratch.weights.layout import gpt2_tensors, named_parameters
 
 REFERENCE = "llms_from_scratch"
 TRANSFORMERS = "transformers"
-ROUNDING = 1e-4
-"""Largest difference between two logits that counts as a tie, as a share of the spread of all of them."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How large the work is.
+    """The sizes of the work.
 
     Attributes:
         cfg: the model.
@@ -64,7 +64,7 @@ def rows(scale: Scale = FULL) -> Iterator[Row]:
     """Yield the rows for many prompts, for a single one, and for a single one with 8-bit weights."""
     torch.manual_seed(123)
     model = GPTModel(scale.cfg).eval()
-    theirs = transformers_model(model)
+    theirs = transformers_gpt2(model).eval()
     yield from _many(scale, model, theirs)
     yield from _single(scale, model, theirs)
 
@@ -86,10 +86,10 @@ def _many(scale: Scale, model: GPTModel, theirs: nn.Module) -> Iterator[Row]:
     for work in (ours, transformers):
         work(2)
     times = in_turn({"ours": ours, _named(TRANSFORMERS): transformers}, repeats=2, warmup=0)
-    same = sum(_same_tokens(model, *row) for row in zip(prompts, found["ours"], found[TRANSFORMERS], strict=True))
+    same = sum(same_tokens(model, *row) for row in zip(prompts, found["ours"], found[TRANSFORMERS], strict=True))
     # The reference takes one prompt at a time, and computes all of it anew for every token.
     alone, first = reference_without_cache(model, prompts[len(prompts) // 2], scale.answer_tokens)
-    _same_tokens(model, prompts[len(prompts) // 2], found["ours"][len(prompts) // 2][:2], first)
+    same_tokens(model, prompts[len(prompts) // 2], found["ours"][len(prompts) // 2][:2], first)
     cfg = scale.cfg
     read = sum(lengths) + len(prompts) * (scale.answer_tokens - 1)
     products = 24 * cfg.n_layers * cfg.emb_dim**2 * read
@@ -146,7 +146,7 @@ def _single(scale: Scale, model: GPTModel, theirs: nn.Module) -> Iterator[Row]:
     asked = {cached_name: 1.3, _named(TRANSFORMERS): 1.2}
     prompt_work = f"one prompt, {scale.prompt_tokens} + {count} tokens, greedy, {_size(cfg)}"
     for name, seconds in times.items():
-        equal = _same_tokens(model, prompt, found["ours"], found[name])
+        equal = same_tokens(model, prompt, found["ours"], found[name])
         yield Row(
             prompt_work,
             ours,
@@ -156,7 +156,7 @@ def _single(scale: Scale, model: GPTModel, theirs: nn.Module) -> Iterator[Row]:
             bound=read / bandwidth,
             figures={"tokens per second": count / ours},
         )
-    _same_tokens(model, prompt, found["ours"][:2], first)
+    same_tokens(model, prompt, found["ours"][:2], first)
     yield Row(
         f"{prompt_work}; the reference's time is that of 8 tokens at 4 lengths, scaled",
         ours,
@@ -184,34 +184,6 @@ def _single(scale: Scale, model: GPTModel, theirs: nn.Module) -> Iterator[Row]:
         bound=read / 4 / bandwidth,
         figures={"tokens per second": count / int8},
     )
-
-
-def transformers_model(model: GPTModel) -> nn.Module:
-    """Return the GPT-2 of `transformers` with our weights, which ends no text by itself."""
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    cfg = model.config
-    theirs = GPT2LMHeadModel(
-        GPT2Config(
-            vocab_size=cfg.vocab_size,
-            n_positions=cfg.context_length,
-            n_embd=cfg.emb_dim,
-            n_layer=cfg.n_layers,
-            n_head=cfg.n_heads,
-            tie_word_embeddings=False,
-            bos_token_id=None,
-            eos_token_id=None,
-        )
-    ).eval()
-    ours, parameters = named_parameters(model), dict(theirs.transformer.named_parameters())
-    with torch.no_grad():
-        for tensor in gpt2_tensors(cfg):
-            if tensor.huggingface in parameters:
-                parameters[tensor.huggingface].copy_(tensor.from_parameters(ours))
-        theirs.lm_head.weight.copy_(model.out_head.weight)
-    theirs.generation_config.eos_token_id = None
-    theirs.generation_config.pad_token_id = 0
-    return theirs
 
 
 def transformers_generate(theirs: nn.Module, prompts: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
@@ -292,23 +264,6 @@ def memory_bytes_per_second(size: int = 2**27) -> float:
     """Return how many bytes a second this machine reads from memory."""
     numbers = torch.ones(size)
     return 4 * size / in_turn({"sum": numbers.sum}, repeats=5)["sum"]
-
-
-@torch.inference_mode()
-def _same_tokens(model: GPTModel, prompt: list[int], ours: list[int], theirs: list[int]) -> bool:
-    """Return whether two answers are equal.
-
-    Raises:
-        ValueError: when they differ first at a place where the two logits do not tie.
-    """
-    if ours == theirs:
-        return True
-    place = next(place for place, pair in enumerate(zip(ours, theirs, strict=True)) if pair[0] != pair[1])
-    logits = model(torch.tensor([prompt + ours[:place]]))[0, -1]
-    gap = abs(logits[ours[place]] - logits[theirs[place]]) / logits.std()
-    if gap > ROUNDING:
-        raise ValueError(f"expected equal tokens, found {ours} and {theirs}: at {place} their logits differ by {gap}")
-    return False
 
 
 def _size(cfg: GPTConfig) -> str:

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.book_run import BOOK, BookRun, BookSizes
-from benchmarks.row import LeftOut, Row, in_turn, matrix_product_flops, wait
+from benchmarks.peers import transformers_gpt2
+from benchmarks.row import LeftOut, Row, matrix_product_flops
 from benchmarks.updates import OurUpdates, random_model, training_flops
+from gpt_from_scratch.experiments.timing import in_turn, wait
 from gpt_from_scratch.generation import generate
 from gpt_from_scratch.model import GPTConfig
 from gpt_from_scratch.model.config import GPT2_SIZES
-from gpt_from_scratch.weights.layout import gpt2_tensors, named_parameters
 
 TRANSFORMERS = "transformers"
 BF16_TOLERANCE = 0.01
@@ -30,7 +31,7 @@ BF16_TOLERANCE = 0.01
 
 @dataclass(frozen=True)
 class Scale:
-    """How large the work is.
+    """The sizes of the work.
 
     Attributes:
         sizes: models to train, by name, each with the sequences of a batch and the tokens per second we mean to reach.
@@ -145,7 +146,7 @@ def _others(
     """Return the updates of those whom we compare with, on our initial weights where they have the same."""
     works: dict[str, Callable[[], float]] = {}
     if importlib.util.find_spec(TRANSFORMERS):
-        theirs = _transformers(cfg).to(device)
+        theirs = transformers_gpt2(random_model(cfg), use_cache=False).to(device)
         works[TRANSFORMERS] = _update(theirs, lambda inputs: theirs(inputs).logits, batch, device, compiled)
     if importlib.util.find_spec("llms_from_scratch"):
         with suppress(ImportError):
@@ -155,29 +156,6 @@ def _others(
             fast = GPTModelFast({key: getattr(cfg, key) for key in shape}).to(device)
             works["llms-from-scratch (fast, untied)"] = _update(fast, fast, batch, device, compiled)
     return works
-
-
-def _transformers(cfg: GPTConfig) -> nn.Module:
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    parameters = named_parameters(random_model(cfg))
-    model = GPT2LMHeadModel(
-        GPT2Config(
-            vocab_size=cfg.vocab_size,
-            n_positions=cfg.context_length,
-            n_embd=cfg.emb_dim,
-            n_layer=cfg.n_layers,
-            n_head=cfg.n_heads,
-            resid_pdrop=0.0,
-            embd_pdrop=0.0,
-            attn_pdrop=0.0,
-            use_cache=False,
-        )
-    )
-    tensors = {f"transformer.{tensor.huggingface}": tensor.from_parameters(parameters) for tensor in gpt2_tensors(cfg)}
-    missing = model.load_state_dict(tensors, strict=False)
-    assert not missing.unexpected_keys, missing
-    return model
 
 
 def _update(
@@ -218,7 +196,7 @@ def _decoding(scale: Scale, name: str, cfg: GPTConfig, device: torch.device) -> 
     model.to(torch.bfloat16)
     works: dict[str, Callable[[], object]] = {"ours": lambda: generate(model, [prompt], scale.new_tokens)}
     if importlib.util.find_spec(TRANSFORMERS):
-        theirs = _transformers(cfg).to(device, torch.bfloat16).eval()
+        theirs = transformers_gpt2(random_model(cfg)).to(device, torch.bfloat16).eval()
         ids = torch.tensor([prompt], device=device)
         options = {"do_sample": False, "use_cache": True, "pad_token_id": 0, "eos_token_id": None}
         works[TRANSFORMERS] = lambda: theirs.generate(ids, max_new_tokens=scale.new_tokens, **options).tolist()

@@ -1,4 +1,4 @@
-"""How the cost of a training grows with model, context, batch and corpus: `python -m benchmarks.growth`.
+"""Growth of a training's cost with model, context, batch and corpus: `python -m benchmarks.growth`.
 
 Every point is measured in a process of its own, for its peak memory. Writes benchmarks/results/growth.json and
 docs/images/growth.png; some minutes on two cores.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ import torch
 from benchmarks.machine import in_words, machine_facts
 from benchmarks.row import matrix_product_flops
 from benchmarks.updates import OurUpdates, training_flops
+from gpt_from_scratch.experiments.timing import in_turn
 from gpt_from_scratch.model import GPTConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,15 +48,10 @@ def measure_update(n_batch: int, shape: dict[str, int], updates: int = 3) -> Poi
     cfg = replace(MIDDLE, **shape)
     ids = torch.randint(cfg.vocab_size, (n_batch, cfg.context_length + 1))
     update = OurUpdates(cfg, (ids[:, :-1].contiguous(), ids[:, 1:].contiguous()), torch.device("cpu"))
-    update()
-    times = []
-    for _ in range(updates):
-        began = time.perf_counter()
-        update()
-        times.append(time.perf_counter() - began)
+    seconds = in_turn({"update": update}, updates)["update"]
     tokens = n_batch * cfg.context_length
     return {
-        "seconds": statistics.median(times),
+        "seconds": seconds,
         "tokens": tokens,
         "parameters": 12 * cfg.n_layers * cfg.emb_dim**2 + 2 * cfg.vocab_size * cfg.emb_dim,
         "flops": tokens * training_flops(cfg),
@@ -139,12 +134,16 @@ def measure_corpus(megabytes: int) -> Point:
     """Time the way from a text of a size to the tokens that training windows are read from."""
     from benchmarks.tokenising import SAMPLE, write_text
     from gpt_from_scratch.data.text.large_corpus import open_corpus
+    from gpt_from_scratch.data.text.shards import Workers
+    from gpt_from_scratch.training.environment import usable_cores
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_text(folder / "text.txt", megabytes)
         began = time.perf_counter()
-        corpus = open_corpus(folder / "text.txt", ["*.txt"], False, SAMPLE / "bpe", folder / "kept")
+        corpus = open_corpus(
+            folder / "text.txt", ["*.txt"], False, SAMPLE / "bpe", folder / "kept", Workers(usable_cores())
+        )
         return {"seconds": time.perf_counter() - began, "tokens": len(corpus.tokens)}
 
 

@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.pretraining import CPU, SHAPE, largest_difference
-from benchmarks.row import Row, in_turn
+from benchmarks.row import Row
 from gpt_from_scratch.data.instructions.loaders import instruction_loaders
+from gpt_from_scratch.experiments.timing import in_turn
 from gpt_from_scratch.model import GPTConfig, GPTModel
-from gpt_from_scratch.training import LanguageModelling, build_optimizer
-from gpt_from_scratch.training.tasks import mean_loss
+from gpt_from_scratch.training.optimizer import build_optimizer
+from gpt_from_scratch.training.process_group import Evaluator
+from gpt_from_scratch.training.tasks import LanguageModelling, mean_loss
 
 TRAINING, VALIDATION = 935, 55
 """Entries in the book's training and validation sets."""
@@ -92,7 +94,7 @@ def ours(model: GPTModel, loaders: tuple[DataLoader, DataLoader]) -> Work:
 
     def evaluate() -> list[float]:
         model.eval()
-        losses = [mean_loss(task, model, loader, CPU, EVAL_BATCHES) for loader in loaders]
+        losses = [mean_loss(task, model, loader, Evaluator(CPU, EVAL_BATCHES)) for loader in loaders]
         model.train()
         return losses
 

@@ -1,4 +1,4 @@
-"""What a measurement was made on: without it no figure means anything."""
+"""The machine and the libraries that a benchmark was measured with."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LIBRARIES = ("torch", "numpy", "tiktoken", "safetensors", "llms-from-scratch", "
 
 
 def machine_facts() -> dict[str, str | int]:
-    """Return processor, cores, threads, memory, GPU and versions by name; what cannot be found out is left out."""
+    """Return processor, cores, threads, memory, GPU and versions by name; unknown ones are left out."""
     facts: dict[str, str | int] = {
         "processor": _processor(),
         "cores": usable_cores(),

@@ -12,11 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.row import Row, in_turn
+from benchmarks.peers import transformers_gpt2
+from benchmarks.row import Row
+from gpt_from_scratch.experiments.timing import in_turn
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.model.linear import Linear
-from gpt_from_scratch.training import LanguageModelling, build_optimizer
-from gpt_from_scratch.weights.layout import gpt2_tensors, named_parameters
+from gpt_from_scratch.training.optimizer import build_optimizer
+from gpt_from_scratch.training.tasks import LanguageModelling
 
 BATCH, TOKENS = 2, 256
 SQUARE = 2048
@@ -102,27 +104,8 @@ def reference_peers(model: GPTModel) -> Iterator[tuple[str, nn.Module]]:
 
 def transformers_peers(model: GPTModel) -> Iterator[tuple[str, nn.Module]]:
     """Yield the GPT-2 of `transformers` with our weights, and compiled where that is possible."""
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    cfg = model.config
-    config = GPT2Config(
-        vocab_size=cfg.vocab_size,
-        n_positions=cfg.context_length,
-        n_embd=cfg.emb_dim,
-        n_layer=cfg.n_layers,
-        n_head=cfg.n_heads,
-        resid_pdrop=0.0,
-        embd_pdrop=0.0,
-        attn_pdrop=0.0,
-        use_cache=False,
-    )
-    ours = named_parameters(model)
     for compiled in (False, True) if can_compile() else (False,):
-        peer = GPT2LMHeadModel(config)
-        theirs = dict(peer.transformer.named_parameters())
-        with torch.no_grad():
-            for tensor in gpt2_tensors(cfg):
-                theirs[tensor.huggingface].copy_(tensor.from_parameters(ours))
+        peer = transformers_gpt2(model, use_cache=False)
         name = f"transformers {version('transformers')} GPT2LMHeadModel{', compiled' if compiled else ''}"
         yield name, torch.compile(peer) if compiled else peer
 

@@ -1,13 +1,13 @@
-"""A line of the benchmark's table, and how its times are taken: in turn, in one run, medians."""
+"""A line of the benchmark's table, and the machine's ceiling for matrix products."""
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
+
+from gpt_from_scratch.experiments.timing import in_turn, wait
 
 
 class LeftOut(Exception):
@@ -41,34 +41,16 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """How many times faster than the fastest peer we are."""
+        """The fastest peer's time over ours."""
         return min(self.peers.values()) / self.ours
 
     @property
     def reached(self) -> bool | None:
-        """Whether what we mean to be was reached; None where nothing was set out to be."""
+        """True if the row's aims were reached; None where it has none."""
         aims = [] if self.at_least is None else [self.ratio >= self.at_least]
         if self.at_most is not None:
             aims.append(self.ours <= self.at_most)
         return all(aims) if aims else None
-
-
-def in_turn(works: Mapping[str, Callable[[], object]], repeats: int = 3, warmup: int = 1) -> dict[str, float]:
-    """Run every work `warmup` times unmeasured, then all of them in turn, `repeats` times.
-
-    Returns:
-        The median time of each in seconds, by name. A slow moment of the machine falls on all alike.
-    """
-    for work in works.values():
-        for _ in range(warmup):
-            work()
-    times: dict[str, list[float]] = {name: [] for name in works}
-    for _ in range(repeats):
-        for name, work in works.items():
-            start = time.perf_counter()
-            work()
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(measured) for name, measured in times.items()}
 
 
 def matrix_product_flops(
@@ -82,9 +64,3 @@ def matrix_product_flops(
         wait(device)
 
     return 2 * size**3 / in_turn({"product": product}, repeats, warmup=3)["product"]
-
-
-def wait(device: torch.device | str) -> None:
-    """Let a GPU finish what it was given; a CPU is done when a function returns."""
-    if torch.device(device).type == "cuda":
-        torch.cuda.synchronize()

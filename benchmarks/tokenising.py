@@ -21,9 +21,12 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.row import Row, in_turn
+from benchmarks.row import Row
 from gpt_from_scratch.data.text.large_corpus import LargeCorpus, open_corpus
+from gpt_from_scratch.data.text.shards import Workers
+from gpt_from_scratch.experiments.timing import in_turn
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
+from gpt_from_scratch.training.environment import usable_cores
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample"
 MEGABYTES = 100
@@ -57,7 +60,7 @@ def rows() -> Iterator[Row]:
 
         def ours() -> None:
             shutil.rmtree(kept, ignore_errors=True)
-            found[:] = [open_corpus(source, ["*.txt"], False, SAMPLE / "bpe", kept)]
+            found[:] = [open_corpus(source, ["*.txt"], False, SAMPLE / "bpe", kept, Workers(usable_cores()))]
 
         def as_a_list() -> None:
             ids = encoding.encode_ordinary(source.read_text(encoding="utf-8"))
@@ -91,7 +94,10 @@ def memory() -> Iterator[tuple[int, float, float]]:
     """
     code = (
         "import sys; from pathlib import Path; from gpt_from_scratch.data.text.large_corpus import open_corpus; "
-        "open_corpus(Path(sys.argv[1]), ['*.txt'], False, Path(sys.argv[2]), Path(sys.argv[3]))"
+        "from gpt_from_scratch.data.text.shards import Workers; "
+        "from gpt_from_scratch.training.environment import usable_cores; "
+        "workers = Workers(usable_cores()); "
+        "open_corpus(Path(sys.argv[1]), ['*.txt'], False, Path(sys.argv[2]), Path(sys.argv[3]), workers)"
     )
     for megabytes in SIZES:
         with tempfile.TemporaryDirectory() as name:

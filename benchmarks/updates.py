@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from gpt_from_scratch.model import GPTConfig, GPTModel
-from gpt_from_scratch.training import LanguageModelling
-from gpt_from_scratch.training.loop import train
+from gpt_from_scratch.training.loop import LoopSettings, train
 from gpt_from_scratch.training.optimizer import build_optimizer
 from gpt_from_scratch.training.precision import Precision, accelerated
+from gpt_from_scratch.training.tasks import LanguageModelling
 
 
 class OurUpdates:
@@ -29,13 +29,9 @@ class OurUpdates:
         self._records = train(
             model,
             accelerated(LanguageModelling(), precision, compiled),
-            loader,
-            loader,
+            (loader, loader),
             build_optimizer(model, 1e-4, 0.1),
-            device,
-            epochs=2**31,
-            eval_every=2**31,
-            eval_batches=1,
+            LoopSettings(epochs=2**31, eval_every=2**31, eval_batches=1),
         )
 
     def __call__(self) -> float:

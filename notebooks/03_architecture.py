@@ -57,7 +57,7 @@ from gpt_from_scratch.data.messages.messages import Messages
 from gpt_from_scratch.data.messages.spam import read_messages, split_messages
 from gpt_from_scratch.data.text.loaders import text_loaders
 from gpt_from_scratch.evaluation.language import perplexity
-from gpt_from_scratch.generation import decode, generate, next_token
+from gpt_from_scratch.generation import Sampling, decode, generate, next_token
 from gpt_from_scratch.generation.sampling import keep_top_k
 from gpt_from_scratch.generation.text import continue_text
 from gpt_from_scratch.model import GPT2_SIZES, GPTConfig
@@ -65,9 +65,11 @@ from gpt_from_scratch.model.heads import set_classification_head, train_only
 from gpt_from_scratch.model.lora import replace_linear_with_lora
 from gpt_from_scratch.pipeline.project import find_project
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
-from gpt_from_scratch.training import Classification, LanguageModelling, Schedule, Task, build_optimizer, train
 from gpt_from_scratch.training.journal import Journal
-from gpt_from_scratch.training.tasks import accuracy, mean_loss
+from gpt_from_scratch.training.loop import LoopSettings, train
+from gpt_from_scratch.training.optimizer import Schedule, build_optimizer
+from gpt_from_scratch.training.process_group import Evaluator
+from gpt_from_scratch.training.tasks import Classification, LanguageModelling, Task, accuracy, mean_loss
 from gpt_from_scratch.weights.huggingface import load_facts, load_model, save_model
 from gpt_from_scratch.weights.layout import empty_model, fill_model, gpt2_tensors
 from gpt_from_scratch.weights.synthetic import synthetic_tensors
@@ -359,10 +361,8 @@ def fit(net: nn.Module, task: Task, loaders: tuple, epochs: int, lr: float) -> J
     schedule = Schedule(lr, initial_lr=lr / 20, min_lr=lr / 20, warmup_steps=steps // 10, total_steps=steps)
     journal = Journal()
     optimizer = build_optimizer(net, lr, weight_decay=0.1)
-    settings = {"epochs": epochs, "eval_every": max(1, steps // 12), "eval_batches": 4}
-    for _ in journal.follow(
-        train(net, task, *loaders, optimizer, CPU, **settings, schedule=schedule, max_grad_norm=1.0)
-    ):
+    settings = LoopSettings(epochs, max(1, steps // 12), 4, schedule, max_grad_norm=1.0)
+    for _ in train(net, task, loaders, optimizer, settings, callbacks=[journal]):
         pass
     net.eval()
     return journal
@@ -420,16 +420,14 @@ figure.tight_layout()
 plt.show()
 assert (limited > 0).sum() == 4
 
-generator = torch.Generator().manual_seed(123)
-drawn = next_token(logits.repeat(4000, 1), temperature=1.0, top_k=4, generator=generator)
+drawn = next_token(logits.repeat(4000, 1), Sampling(temperature=1.0, top_k=4, seed=123))
 shares = (drawn[:, None] == best[:4]).float().mean(dim=0)
 print("4,000 draws:", {name: round(share, 3) for name, share in zip(names, shares.tolist(), strict=False)})
 assert torch.allclose(shares, limited[best[:4]], atol=0.03)
-assert next_token(logits, temperature=0.0).item() == best[0]
+assert next_token(logits).item() == best[0]
 
 for settings in ({}, {"temperature": 0.7, "top_k": 10}, {"temperature": 1.4, "top_k": 25}, {"temperature": 3.0}):
-    generator = torch.Generator().manual_seed(1)
-    (new,) = generate(base, prompt, 25, generator=generator, **settings)
+    (new,) = generate(base, prompt, 25, Sampling(**settings, seed=1))
     print(f"{settings or 'greedy'!s:36} {tokenizer.decode(new)!r}")
 
 with_cache, without = (list(decode(base, prompt, 30, use_cache=cache)) for cache in (True, False))
@@ -537,9 +535,9 @@ torch.manual_seed(123)
 classifier = copy_of(base)
 set_classification_head(classifier, num_classes=2)
 test_loader = message_loaders(test_set, test_set, 16)[1]
-before = accuracy(Classification(), classifier.eval(), test_loader, CPU)
+before = accuracy(Classification(), classifier.eval(), test_loader, Evaluator(CPU))
 journal = fit(classifier, Classification(), message_loaders(train_set, val_set, 16), epochs=3, lr=1e-3)
-after = accuracy(Classification(), classifier, test_loader, CPU)
+after = accuracy(Classification(), classifier, test_loader, Evaluator(CPU))
 curves(journal, "Learning to tell spam")
 print(f"test accuracy: {before:.1%} before, {after:.1%} after")
 assert after > 0.8
@@ -592,7 +590,7 @@ curves(journal, "Learning to answer")
 assert journal.rows[-1]["validation_loss"] < journal.rows[0]["validation_loss"] / 2
 
 for name, net in (("before", base), ("after", assistant)):
-    print(f"\n{name}: validation loss {mean_loss(LanguageModelling(), net, loaders[1], CPU):.2f}")
+    print(f"\n{name}: validation loss {mean_loss(LanguageModelling(), net, loaders[1], Evaluator(CPU)):.2f}")
     for entry in test_entries[:5]:
         prompt_ids = tokenizer.encode(format_prompt(entry) + response_header())
         (answer,) = generate(net, [prompt_ids], 24, eos_id=tokenizer.eot_token)

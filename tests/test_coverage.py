@@ -140,25 +140,26 @@ def complaint(root: Path, command: str) -> str | None:
             group = group.commands[word]
         return "a subcommand is missing" if hasattr(group, "commands") else None
     if "=" in command:
-        return wrong_parameter(root, *command.split("="))
+        return wrong_parameter(root, dict(change.split("=") for change in command.split()))
     return "neither make, dvc, python, gpt nor a parameter"
 
 
-def wrong_parameter(root: Path, key: str, value: str) -> str | None:
-    """Return what the typed parameters say to a value; `…` stands for one of the reader's."""
+def wrong_parameter(root: Path, changes: dict[str, str]) -> str | None:
+    """Return what the typed parameters say to values; `…` stands for one of the reader's."""
     content = yaml.safe_load((root / "profiles/book.yaml").read_text(encoding="utf-8"))
-    *parents, last = key.split(".")
-    section = content
-    for name in parents:
-        section = section.get(name, {})
-    if last not in section:
-        return f"no parameter {key}"
-    if value != "…":
-        section[last] = yaml.safe_load(value)
-        try:
-            Params.model_validate(content)
-        except ValueError as error:
-            return str(error)
+    for key, value in changes.items():
+        *parents, last = key.split(".")
+        section = content
+        for name in parents:
+            section = section.get(name, {})
+        if last not in section:
+            return f"no parameter {key}"
+        if value != "…":
+            section[last] = yaml.safe_load(value)
+    try:
+        Params.model_validate(content)
+    except ValueError as error:
+        return str(error)
     return None
 
 

@@ -67,9 +67,9 @@ app.command()(compare)
 @app.command()
 def results() -> None:
     """Print the results of the last evaluation, those of the book beside them."""
-    from gpt_from_scratch.evaluation.results import results_table
+    from gpt_from_scratch.report.results import results_table
 
-    typer.echo(results_table(find_project() / "metrics"))
+    typer.echo(results_table(find_project()))
 
 
 @app.command()

@@ -15,7 +15,7 @@ import torch
 from gpt_from_scratch.app import classify, inspect, instruct, limits, write
 from gpt_from_scratch.app.shelf import Shelf
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.generation import generate
+from gpt_from_scratch.generation import Sampling, generate
 from gpt_from_scratch.generation.answering import answers
 
 EVIL = "<script>alert(1)</script> <img src=x onerror=alert(2)> ${alert(3)} {{alert(4)}}"
@@ -34,8 +34,7 @@ def test_writing_is_token_by_token_and_the_engines(shelf: Shelf) -> None:
     steps = list(write.continuations(shelf, "The keeper", "pretrain", 1.0, 40, 12, 7))
     loaded = shelf.language_model("pretrain")
     ids = loaded.tokenizer.encode("The keeper")
-    generator = torch.Generator().manual_seed(7)
-    (new,) = generate(loaded.model, [ids], 12, temperature=1.0, top_k=40, generator=generator)
+    (new,) = generate(loaded.model, [ids], 12, Sampling(temperature=1.0, top_k=40, seed=7))
     assert len(steps) == 12
     assert [text_of(pane).startswith("The keeper") for pane, _ in steps] == [True] * 12
     expected = "The keeper" + loaded.tokenizer.decode(new)

@@ -50,7 +50,7 @@ def test_other_tokens_are_an_error_and_ties_are_not():
     model = GPTModel(TINY.cfg).eval()
     prompt = [1, 2, 3]
     best, second = model(torch.tensor([prompt]))[0, -1].topk(2).indices.tolist()
-    with pytest.raises(ValueError, match="expected equal tokens"):
-        generating._same_tokens(model, prompt, [best], [second])
+    with pytest.raises(ValueError, match="expected the same tokens"):
+        generating.same_tokens(model, prompt, [best], [second])
     model.out_head.weight.data[second] = model.out_head.weight.data[best]
-    assert not generating._same_tokens(model, prompt, [best], [second])
+    assert not generating.same_tokens(model, prompt, [best], [second])

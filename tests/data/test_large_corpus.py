@@ -20,7 +20,7 @@ from gpt_from_scratch.data.text.chunks import cut, shards
 from gpt_from_scratch.data.text.documents import Document, find_files, read_documents
 from gpt_from_scratch.data.text.large_corpus import open_corpus
 from gpt_from_scratch.data.text.loaders import text_loaders
-from gpt_from_scratch.data.text.shards import piece_ids, shard_files, write_shards
+from gpt_from_scratch.data.text.shards import Workers, piece_ids, shard_files, write_shards
 from gpt_from_scratch.data.text.token_map import TokenMap
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
@@ -157,7 +157,7 @@ def ids_of(folder) -> list[int]:
 
 def test_what_is_missing_or_damaged_is_made_again_and_nothing_else(work):
     groups, bpe, folder, expected = work
-    write_shards(groups, bpe, folder)
+    write_shards(groups, bpe, folder, Workers(2))
     assert ids_of(folder) == expected
     files = shard_files(folder)
     before = {path: path.stat().st_mtime_ns for path in files.values()}
@@ -180,7 +180,7 @@ def test_a_text_that_changes_meanwhile(work):
 
 def test_two_machines_share_the_work(work):
     groups, bpe, folder, expected = work
-    write_shards(groups, bpe, folder, node=1, nodes=2)
+    write_shards(groups, bpe, folder, Workers(2), node=1, nodes=2)
     second = set(shard_files(folder))
     assert 0 < len(second) < len(groups)
     write_shards(groups, bpe, folder, node=0, nodes=2)
@@ -192,6 +192,8 @@ KILLED = """
 import sys, time
 from pathlib import Path
 from gpt_from_scratch.pipeline.signals import listen
+from gpt_from_scratch.pipeline.watchdog import end_with_parent
+from gpt_from_scratch.training.environment import usable_cores
 from gpt_from_scratch.data.text import large_corpus
 from gpt_from_scratch.data.text import shards
 from gpt_from_scratch.data.text.chunks import cut, shards as group
@@ -202,7 +204,8 @@ if sys.argv[4] == "slow":
     write, shards.piece_ids = shards.piece_ids, lambda *some: time.sleep(0.5) or write(*some)
 path, bpe, kept = map(Path, sys.argv[1:4])
 listen()
-corpus = large_corpus.open_corpus(path, ["**/*.txt"], False, bpe, kept)
+workers = shards.Workers(usable_cores(), end_with_parent)
+corpus = large_corpus.open_corpus(path, ["**/*.txt"], False, bpe, kept, workers)
 print(sum(corpus.tokens[:].tolist()))
 """
 

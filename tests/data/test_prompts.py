@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -16,6 +17,7 @@ from gpt_from_scratch.data.instructions.entries import Instructions, format_resp
 from gpt_from_scratch.data.instructions.loaders import instruction_loaders
 from gpt_from_scratch.data.instructions.preferences import Preferences, collate_pairs, read_preferences
 from gpt_from_scratch.data.instructions.prompts import format_prompt, response_header, settled, style_of, without_header
+from gpt_from_scratch.data.instructions.reading import read_instructions
 from gpt_from_scratch.data.raw.files import named_file
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
@@ -209,5 +211,41 @@ def test_cut_pairs_are_counted(tokenizer, preferences):
 def test_unusable_preferences(tmp_path, content, complaint):
     path = tmp_path / "data.json"
     path.write_text(json.dumps(content))
+    for read in (read_preferences, partial(read_instructions, objective="preferences")):
+        with pytest.raises(InputError, match=complaint):
+            read(path)
+
+
+def test_the_chosen_answer_of_a_pair_is_the_reference(root, preferences):
+    path = root / "data/sample/preference-data.json"
+    assert read_instructions(path, "preferences") == [{**pair, "output": pair["chosen"]} for pair in preferences]
+
+
+def test_a_file_that_holds_both_fits_both_objectives(tmp_path):
+    entry = {"instruction": "a", "input": "", "output": "b", "chosen": "c", "rejected": "d"}
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps([entry]))
+    assert read_instructions(path, "answers") == [entry]
+    assert read_instructions(path, "preferences") == [{**entry, "output": "c"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "objective", "complaint"),
+    [
+        (
+            "preference-data",
+            "answers",
+            r"expected output in each entry \(instruct.objective is answers\), found chosen and rejected: "
+            r"set instruct.data to another file, or instruct.objective to preferences",
+        ),
+        (
+            "instruction-data",
+            "preferences",
+            r"expected chosen and rejected in each entry \(instruct.objective is preferences\), found output: "
+            r"set instruct.data to another file, or instruct.objective to answers",
+        ),
+    ],
+)
+def test_a_file_of_the_other_objective_is_refused(root, name, objective, complaint):
     with pytest.raises(InputError, match=complaint):
-        read_preferences(path)
+        read_instructions(root / f"data/sample/{name}.json", objective)

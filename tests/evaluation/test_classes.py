@@ -9,7 +9,6 @@ import pytest
 from sklearn import metrics
 
 from gpt_from_scratch.evaluation.classification import baseline, classification_metrics, roc_points
-from gpt_from_scratch.evaluation.figures import confusion_figure
 
 NAMES = ("sports", "world news", "$pend_as_$ave", "weather")
 
@@ -88,11 +87,3 @@ def test_the_baseline_tells_several_classes_apart():
     found = baseline((train, labels), {"test": (["team match", "law", "cloud"], [0, 2, 1])}, NAMES[:3])
     assert found["test"]["accuracy"] == found["test"]["roc_auc"] == 1
     assert set(found["test"]["per_class"]) == set(NAMES[:3])
-
-
-def test_the_figure_takes_any_labels(tmp_path, scored):
-    found = classification_metrics(*scored, NAMES)
-    confusion_figure(found["confusion"], NAMES, tmp_path / "a.png", "title")
-    found["confusion"][NAMES[2]][NAMES[3]] += 30
-    confusion_figure(found["confusion"], NAMES, tmp_path / "b.png", "title")
-    assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()

@@ -51,7 +51,7 @@ class Endpoint:
         self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
 
     def judge(self, **options):
-        settings = sections.Judge(name="llama", url=self.url, model="llama3", seed=123)
+        settings = sections.JudgeParams(name="llama", url=self.url, model="llama3", seed=123)
         return Judge(settings, **{"answer_seconds": 20.0, "pause_seconds": 0.01, **options})
 
 
@@ -221,7 +221,7 @@ def test_the_key_is_sent_where_nobody_else_reads_it(monkeypatch, url, sent):
 
     monkeypatch.setattr("requests.adapters.HTTPAdapter.send", send)
     with pytest.raises(ConnectionRefusedError):
-        Judge(sections.Judge(name="a", url=url, model="b", seed=1)).check()
+        Judge(sections.JudgeParams(name="a", url=url, model="b", seed=1)).check()
     assert (asked[0].headers.get("Authorization") == f"Bearer {KEY}") is sent
 
 

@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 from gpt_from_scratch import cli
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.experiments import attention, decoding, speed
-from gpt_from_scratch.experiments.measure import in_turn, measure
+from gpt_from_scratch.experiments.measure import measure
 from gpt_from_scratch.experiments.study import read_study
+from gpt_from_scratch.experiments.timing import in_turn
 from gpt_from_scratch.files.writing import read_json
 from gpt_from_scratch.model.attention import MultiHeadAttention
 
@@ -49,7 +50,7 @@ def test_every_form_of_attention_is_attention(name):
 def test_a_form_that_disagrees_is_refused(monkeypatch):
     sizes = {"batch": 1, "tokens": 8, "emb_dim": 32, "n_heads": 4, "repeats": 1}
     names = [name for name in attention.FORMS if name != "flex"]
-    found = attention.measure_attention(names, sizes, CPU, quiet)
+    found = attention.measure(names, sizes, CPU, quiet)
     assert list(found) == names
     assert all(measured.ours["both"] > 0 for measured in found.values())
 
@@ -60,7 +61,7 @@ def test_a_form_that_disagrees_is_refused(monkeypatch):
 
     monkeypatch.setitem(attention.FORMS, "einsum", wrong)
     with pytest.raises(ValueError, match="einsum"):
-        attention.measure_attention(["explicit", "einsum"], sizes, CPU, quiet)
+        attention.measure(["explicit", "einsum"], sizes, CPU, quiet)
 
 
 def test_the_ladder_on_a_cpu_and_on_a_gpu():
@@ -97,7 +98,7 @@ def test_unequal_losses_are_refused(monkeypatch):
     for together in (True, False):
         monkeypatch.setattr(speed, "fits", lambda *arguments, together=together: together)
         with pytest.raises(ValueError, match="equal losses"):
-            speed.measure_speed(list(results), SHAPE, CPU, quiet)
+            speed.measure(list(results), SHAPE, CPU, quiet)
 
 
 def test_what_the_memory_does_not_hold_comes_one_after_the_other():
@@ -107,12 +108,12 @@ def test_what_the_memory_does_not_hold_comes_one_after_the_other():
 
 def test_all_ways_of_decoding_write_the_tokens_of_the_plain_way(monkeypatch):
     sizes = {**SHAPE, "context_length": 32, "prompt": 4, "new_tokens": 12, "repeats": 1}
-    found = decoding.measure_decoding(["without", "growing", "preallocated", "engine"], sizes, CPU, quiet)
+    found = decoding.measure(["without", "growing", "preallocated", "engine"], sizes, CPU, quiet)
     assert all(measured.ours["tokens"] > 0 for measured in found.values())
     with_cache = decoding.with_cache
     monkeypatch.setattr(decoding, "with_cache", lambda *a: [(token + 1) % 97 for token in with_cache(*a)])
     with pytest.raises(ValueError, match="same tokens"):
-        decoding.measure_decoding(["without", "growing"], sizes, CPU, quiet)
+        decoding.measure(["without", "growing"], sizes, CPU, quiet)
 
 
 def test_times_are_medians_of_turns(monkeypatch):

@@ -27,7 +27,7 @@ def queue(monkeypatch):
     def begin(*states: tuple[str, str]) -> list[list[str]]:
         left = list(states)
 
-        def answer(root: Path, arguments: list[str]) -> str:
+        def answer(root: Path, *arguments: str) -> str:
             asked.append(list(arguments))
             if arguments[1] == "status":
                 one, two = left.pop(0) if len(left) > 1 else left[0]
@@ -37,8 +37,8 @@ def queue(monkeypatch):
                 return STATUS.format(one=one, two=two)
             return "> python stages/pretrain.py\npretrain: error: lr: too large\n" if arguments[1] == "logs" else ""
 
-        monkeypatch.setattr(dvc_queue, "answer", answer)
-        monkeypatch.setattr(dvc_queue, "dvc", lambda root, arguments, log: asked.append(list(arguments)))
+        monkeypatch.setattr(dvc_queue, "dvc_output", answer)
+        monkeypatch.setattr(dvc_queue, "run_dvc", lambda root, arguments, log: asked.append(list(arguments)))
         return asked
 
     return begin

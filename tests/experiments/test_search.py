@@ -8,8 +8,9 @@ import pytest
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.experiments import search as searching
-from gpt_from_scratch.experiments.recorded import git, recorded
+from gpt_from_scratch.experiments.recorded import recorded
 from gpt_from_scratch.experiments.study import read_study
+from gpt_from_scratch.pipeline.git import git_output
 
 
 @pytest.fixture
@@ -28,7 +29,8 @@ def losses(project):
     def read() -> dict[str, float]:
         names = [name for name in recorded(project) if "trial" in name]
         texts = {
-            name: git(project, "show", f"{recorded(project)[name][0].commit}:metrics/pretrain.json") for name in names
+            name: git_output(project, "show", f"{recorded(project)[name][0].commit}:metrics/pretrain.json")
+            for name in names
         }
         return {name: json.loads(text)["final"]["validation_loss"] for name, text in texts.items()}
 

@@ -152,7 +152,7 @@ class StageProject:
                     report.mismatches.append("other outputs")
                 report.finished += 1
                 self.delete_outs(stage)
-            report.resumes += "going on after step" in self.said(stage)
+            report.resumes += "resuming after step" in self.said(stage)
             if (report.kills + report.finished) % 10 == 0:
                 print(f"  {stage}: {report}", flush=True)
             self.delete_outs(stage)

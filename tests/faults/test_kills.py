@@ -38,13 +38,13 @@ def test_killed_asked_and_interrupted(pretraining):
         said = pretraining.said("pretrain")
         assert "Traceback" not in said
         if number != signal.SIGKILL:
-            assert "told to end; run the same command again to go on" in said
-            assert f"going on after step {before}," in said
+            assert "interrupted; run the same command again to resume" in said
+            assert f"resuming after step {before}," in said
         assert not (pretraining.folder / "models/pretrain").exists()
         before = max(int(path.name.removeprefix("step-")) for path in pretraining.checkpoints("pretrain"))
         assert before >= step
     pretraining.run("pretrain")
-    assert f"going on after step {before}," in pretraining.said("pretrain")
+    assert f"resuming after step {before}," in pretraining.said("pretrain")
     assert pretraining.hashes("pretrain") == expected
     assert pretraining.checkpoints("pretrain") == []
     assert not list((pretraining.folder / "models").glob(".*"))
@@ -82,13 +82,13 @@ def test_a_stage_ends_when_its_dvc_is_gone(pretraining):
     dvc.kill()
     dvc.wait()
     ended = time.monotonic() + 30
-    while "told to end" not in pretraining.said("pretrain"):
+    while "interrupted" not in pretraining.said("pretrain"):
         assert time.monotonic() < ended, pretraining.said("pretrain")
         time.sleep(0.1)
-    assert "the process that started this one is gone: ending" in pretraining.said("pretrain")
+    assert "the parent process is gone: ending" in pretraining.said("pretrain")
     again = pretraining.start("pretrain")  # waits for the other's last second, then goes on
     assert again.wait() == 0
-    assert "going on after step" in pretraining.said("pretrain")
+    assert "resuming after step" in pretraining.said("pretrain")
     assert step >= 0
 
 

@@ -55,10 +55,10 @@ def test_told_to_end_and_gone_on_with_in_one(project):
         assert process.wait(30) == 143
         psutil.wait_procs([other], 5)
         assert not other.is_running()
-        assert "told to end; run the same command again to go on" in project.said("pretrain")
+        assert "interrupted; run the same command again to resume" in project.said("pretrain")
         assert "Traceback" not in project.said("pretrain")
     project.run("pretrain")
-    assert "going on after step" in project.said("pretrain")
+    assert "resuming after step" in project.said("pretrain")
     assert "equal bits are no longer promised" in project.said("pretrain")
     assert_same(project, expected)
     assert [status for status, _ in project.runs("pretrain")] == ["FINISHED", "FINISHED"]
@@ -76,7 +76,7 @@ def test_a_process_that_is_shot_ends_the_other_and_both_go_on(project, sharding)
         assert "error: expected 2 processes to the end, found that process 1 was ended by SIGKILL" in said
         assert "Traceback" not in said
         project.run("pretrain")
-        assert "going on after step" in project.said("pretrain")
+        assert "resuming after step" in project.said("pretrain")
     assert_same(project, expected)
 
 

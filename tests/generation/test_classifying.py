@@ -25,8 +25,7 @@ from gpt_from_scratch.model.heads import set_causal, set_classification_head
 from gpt_from_scratch.params.sections import load_params
 from gpt_from_scratch.recipes import evaluate
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
-from gpt_from_scratch.training import Classification
-from gpt_from_scratch.training.tasks import accuracy
+from gpt_from_scratch.training.tasks import Classification, accuracy
 from gpt_from_scratch.training.workspace import Workspace
 from gpt_from_scratch.weights.classifier import ClassifierInfo, load_classifier, save_classifier
 
@@ -172,7 +171,7 @@ def test_the_accuracy_is_the_trainings_own(token_ids) -> None:
     model.out_head.bias.data[0] += float(np.median(np.log(spam / ham)))
     found = probabilities(model, info(), token_ids.tolist(), batch_size=6)
     assert 0 < (found[:, 1] > 0.5).sum() < 23
-    expected = accuracy(Classification(), model, [(token_ids, labels)], torch.device("cpu"))
+    expected = accuracy(Classification(), model, [(token_ids, labels)], Evaluator("cpu"))
     assert classification_metrics(labels.numpy(), found, ("ham", "spam"))["accuracy"] == pytest.approx(expected)
 
 

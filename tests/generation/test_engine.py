@@ -11,7 +11,7 @@ from llms_from_scratch.ch04 import generate_text_simple
 from llms_from_scratch.ch05 import generate as reference_generate
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.generation import decode, generate, generate_each, next_token
+from gpt_from_scratch.generation import Sampling, decode, generate, generate_each, next_token
 from gpt_from_scratch.generation.rows import STEPS_BEFORE_STATIC
 from gpt_from_scratch.generation.sampling import keep_top_k
 from gpt_from_scratch.model import GPTModel
@@ -55,7 +55,7 @@ def test_drawn_tokens_equal_the_reference(model, reference):
     torch.manual_seed(7)
     expected = reference_generate(reference, torch.tensor([PROMPTS[0]]), 12, CONTEXT, temperature=1.3, top_k=7)
     torch.manual_seed(7)
-    (found,) = generate(model, PROMPTS[:1], 12, temperature=1.3, top_k=7)
+    (found,) = generate(model, PROMPTS[:1], 12, Sampling(temperature=1.3, top_k=7))
     assert PROMPTS[0] + found == expected[0].tolist()
 
 
@@ -104,19 +104,21 @@ def test_top_k_never_yields_a_token_outside_the_k(logits, top_k, seed):
     row = torch.tensor([logits])
     kept = int(torch.isfinite(keep_top_k(row, top_k)).sum())
     assert kept == min(top_k, len(logits))
-    token = next_token(row, 1.0, top_k, torch.Generator().manual_seed(seed)).item()
+    token = next_token(row, Sampling(1.0, top_k, seed)).item()
     assert sum(value > logits[token] for value in logits) < top_k
 
 
 def test_temperature_zero_is_greedy_whatever_top_k_says():
     logits = torch.tensor([[0.1, 3.0, 2.0], [5.0, 1.0, 0.0]])
-    assert next_token(logits, 0.0, 2).tolist() == [1, 0]
+    assert next_token(logits, Sampling(top_k=2)).tolist() == [1, 0]
 
 
 def test_a_generator_makes_draws_repeatable():
     logits = torch.zeros(4, 50)
-    draws = [next_token(logits, 1.0, None, torch.Generator().manual_seed(3)).tolist() for _ in range(2)]
-    assert draws[0] == draws[1]
+    draws = [next_token(logits, Sampling(1.0, seed=torch.Generator().manual_seed(3))).tolist() for _ in range(2)]
+    assert draws[0] == draws[1] == next_token(logits, Sampling(1.0, seed=3)).tolist()
+    started = Sampling(1.0, seed=3).started(logits.device)
+    assert next_token(logits, started).tolist() == draws[0] != next_token(logits, started).tolist()
 
 
 @pytest.fixture(params=["growing", "static"])
@@ -146,9 +148,10 @@ def test_static_steps_are_used_and_see_the_whole_capacity(model, monkeypatch):
     seen = []
     hidden_states = model.hidden_states
 
-    def watching(ids, cache=None, positions=None, visible=None):
+    def watching(ids, cache):
+        visible = cache.layers[0].visible
         seen.append(None if visible is None else tuple(visible.shape))
-        return hidden_states(ids, cache, positions, visible)
+        return hidden_states(ids, cache)
 
     monkeypatch.setattr(model, "hidden_states", watching)
     generate(model, PROMPTS[:1], 8)
@@ -183,17 +186,7 @@ def test_only_the_last_place_reaches_the_output_head(model, monkeypatch):
 
 def test_draws_are_repeatable_with_prompts_that_wait(model):
     drawn = [
-        list(
-            generate_each(
-                model,
-                PROMPTS * 3,
-                8,
-                eos_id=5,
-                batch_size=2,
-                temperature=2.0,
-                generator=torch.Generator().manual_seed(seed),
-            )
-        )
+        list(generate_each(model, PROMPTS * 3, 8, Sampling(temperature=2.0, seed=seed), eos_id=5, batch_size=2))
         for seed in (3, 3, 4)
     ]
     assert drawn[0] == drawn[1] != drawn[2]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gpt_from_scratch.generation import next_token
+from gpt_from_scratch.generation import Sampling, next_token
 from gpt_from_scratch.generation.sampling import keep_top_k
 
 SETTINGS = settings(deadline=None, derandomize=True, max_examples=40)
@@ -25,7 +25,7 @@ def logits(draw: st.DrawFn) -> Tensor:
 @SETTINGS
 @given(logits(), st.none() | st.integers(1, 15))
 def test_temperature_zero_takes_the_most_likely(logits, top_k) -> None:
-    chosen = next_token(logits, 0.0, top_k)
+    chosen = next_token(logits, Sampling(top_k=top_k))
     assert torch.equal(chosen, logits.argmax(dim=-1))
     assert torch.equal(logits.gather(1, chosen[:, None]).squeeze(1), logits.amax(dim=-1))
 
@@ -47,20 +47,18 @@ def test_exactly_k_are_kept_and_none_above_them_is_lost(logits, top_k) -> None:
 @given(logits(), st.integers(1, 15), st.floats(0.05, 20), SEEDS)
 def test_no_token_outside_the_k_is_drawn(logits, top_k, temperature, seed) -> None:
     kept = keep_top_k(logits, top_k).isfinite()
-    generator = torch.Generator().manual_seed(seed)
+    sampling = Sampling(temperature, top_k, seed).started(logits.device)
     for _ in range(5):
-        chosen = next_token(logits, temperature, top_k, generator)
+        chosen = next_token(logits, sampling)
         assert kept.gather(1, chosen[:, None]).all()
 
 
 @SETTINGS
 @given(logits(), st.floats(0.05, 20), SEEDS)
 def test_k_of_one_is_greedy_and_k_of_all_is_none(logits, temperature, seed) -> None:
-    best = next_token(logits, temperature, 1, torch.Generator().manual_seed(seed))
+    best = next_token(logits, Sampling(temperature, 1, seed))
     assert torch.equal(logits.gather(1, best[:, None]).squeeze(1), logits.amax(dim=-1))
-    all_of_them, freely = (
-        next_token(logits, temperature, top_k, torch.Generator().manual_seed(seed)) for top_k in (logits.shape[1], None)
-    )
+    all_of_them, freely = (next_token(logits, Sampling(temperature, top_k, seed)) for top_k in (logits.shape[1], None))
     assert torch.equal(all_of_them, freely)
 
 
@@ -71,5 +69,5 @@ def test_what_is_impossible_is_not_drawn(logits, token, seed) -> None:
         return
     token %= logits.shape[1]
     logits[:, token] = -torch.inf
-    assert (next_token(logits, 1.0, None, torch.Generator().manual_seed(seed)) != token).all()
-    assert (next_token(logits, 0.0) != token).all()
+    assert (next_token(logits, Sampling(1.0, seed=seed)) != token).all()
+    assert (next_token(logits) != token).all()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.generation import generate, stream
+from gpt_from_scratch.generation import Sampling, generate, stream
 from gpt_from_scratch.generation.sampling import token_probabilities
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
@@ -65,12 +65,9 @@ def test_a_prompt_that_is_empty_or_too_long(model, tokenizer) -> None:
 @pytest.mark.parametrize("tokens", [1, 8, 40])
 def test_the_steps_are_what_generate_writes(model, tokenizer, seed: int, tokens: int) -> None:
     prompt = tokenizer.encode("Every effort moves you")
-
-    def sampling() -> dict:
-        return {"temperature": 1.5, "top_k": 300, "generator": torch.Generator().manual_seed(seed)}
-
-    steps = list(stream.stream_steps(model, tokenizer, prompt, tokens, **sampling()))
-    (new,) = generate(model, [prompt], tokens, **sampling())
+    sampling = Sampling(temperature=1.5, top_k=300, seed=seed)
+    steps = list(stream.stream_steps(model, tokenizer, prompt, tokens, sampling))
+    (new,) = generate(model, [prompt], tokens, sampling)
     assert [step.token for step in steps] == new
     assert "".join(step.text for step in steps) == stream.text_of(tokenizer, new)
     assert [step.last for step in steps] == [False] * (tokens - 1) + [True]
@@ -97,7 +94,7 @@ def test_the_end_of_text_is_the_last_step(monkeypatch, model, tokenizer) -> None
 @pytest.mark.parametrize(("temperature", "top_k"), [(0.0, None), (0.0, 5), (0.7, None), (0.7, 5)])
 def test_probabilities_of_the_next_token(temperature: float, top_k: int | None) -> None:
     logits = torch.randn(2, 30, generator=torch.Generator().manual_seed(1))
-    found = token_probabilities(logits, temperature, top_k)
+    found = token_probabilities(logits, Sampling(temperature, top_k))
     for row, shares in zip(logits, found, strict=True):
         powers = (row / (temperature or 1.0)).exp()
         if temperature and top_k:

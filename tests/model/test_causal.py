@@ -10,6 +10,7 @@ from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.generation import generate
 from gpt_from_scratch.model import GPTConfig, GPTModel, KVCache
 from gpt_from_scratch.model.fast import GPTModelFast, with_one_projection
+from gpt_from_scratch.model.fast_path import FastPath
 from gpt_from_scratch.model.heads import set_causal
 
 CFG = {
@@ -51,9 +52,9 @@ def model(request, reference):
 def test_logits_are_those_of_the_reference_without_masks(model, reference):
     expected = reference(IDS)
     torch.testing.assert_close(model(IDS), expected, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(model(IDS, last_only=True), expected[:, -1:], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model(IDS, fast=FastPath(last_only=True)), expected[:, -1:], rtol=1e-4, atol=1e-5)
     states = model.run_blocks(model.embed(IDS), range(1))
-    torch.testing.assert_close(model(states, first_block=1), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model(states, fast=FastPath(first_block=1)), expected, rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()

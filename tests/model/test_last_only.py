@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 
 from gpt_from_scratch.model import GPTModel, KVCache
 from gpt_from_scratch.model.fast import GPTModelFast
+from gpt_from_scratch.model.fast_path import FastPath
 from gpt_from_scratch.model.sequences import Sequences, last_tokens
 
 CFG = {
@@ -46,7 +48,7 @@ def assert_same(model, found, other, expected):
 
 def test_of_rows(model, ids):
     plain = copy.deepcopy(model)
-    logits = model(ids, last_only=True)
+    logits = model(ids, fast=FastPath(last_only=True))
     assert logits.shape == (4, 1, 70)
     assert_same(model, logits[:, 0], plain, plain(ids)[:, -1])
 
@@ -55,7 +57,7 @@ def test_of_sequences_of_different_lengths(model, ids):
     plain = copy.deepcopy(model)
     sequences = Sequences.of([row[:length] for row, length in zip(ids, LENGTHS, strict=True)])
     assert (sequences.lengths, sequences.values.shape) == (LENGTHS, (1, 48))
-    logits = model(sequences.values, lengths=sequences.lengths, last_only=True)
+    logits = model(sequences.values, fast=FastPath(sequences.lengths, last_only=True))
     assert logits.shape == (1, 4, 70)
     expected = [plain(row[None, :length])[0, -1] for row, length in zip(ids, LENGTHS, strict=True)]
     assert_same(model, logits[0], plain, torch.stack(expected))
@@ -65,29 +67,40 @@ def test_only_the_last_block_is_spared(model, ids):
     shapes = []
     for block in model.trf_blocks:
         block.ff.register_forward_hook(lambda module, args, out: shapes.append(tuple(out.shape)))
-    model(ids, last_only=True)
+    model(ids, fast=FastPath(last_only=True))
     assert shapes == [(4, 30, 32), (4, 30, 32), (4, 1, 32)]
 
 
 @torch.no_grad()
-def test_with_a_mask_and_with_a_cache(model, ids):
-    visible = torch.ones(30, 30, dtype=torch.bool).tril().expand(4, 1, 30, 30).clone()
-    visible[1, :, 10:, :10] = False
-    expected = model(ids, visible=visible)[:, -1:]
-    assert not torch.allclose(expected, model(ids)[:, -1:], atol=1e-3)
-    torch.testing.assert_close(model(ids, visible=visible, last_only=True), expected, rtol=1e-5, atol=1e-5)
+def test_with_a_cache(model, ids):
     cache = KVCache(model.config, 4, 30, torch.device("cpu"), torch.float32)
-    model(ids[:, :20], cache, last_only=True)
-    torch.testing.assert_close(model(ids[:, 20:], cache, last_only=True), model(ids)[:, -1:], rtol=1e-5, atol=1e-5)
+    last = FastPath(last_only=True)
+    model(ids[:, :20], cache, last)
+    torch.testing.assert_close(model(ids[:, 20:], cache, last), model(ids)[:, -1:], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("last_only", [False, True])
+@torch.no_grad()
+def test_with_a_cache_of_rows_that_differ_in_length(model, ids, last_only):
+    """The cache's mask hides what stands behind a shorter row's tokens, and each token has its row's own position."""
+    cache = KVCache(model.config, 4, 30, torch.device("cpu"), torch.float32)
+    model(ids, cache)
+    places = torch.tensor(LENGTHS) - 1
+    cache.seek(29, places)
+    found = model(ids.gather(1, places[:, None]), cache, FastPath(last_only=last_only))
+    expected = torch.stack([model(row[None, :length])[0, -1:] for row, length in zip(ids, LENGTHS, strict=True)])
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(found, model(ids)[:, -1:], atol=1e-3)
 
 
 @pytest.mark.parametrize("last_only", [False, True])
 @pytest.mark.parametrize("first_block", [1, 2, 3])
 @torch.no_grad()
 def test_a_model_in_two_parts(model, ids, first_block, last_only):
-    states = model.run_blocks(model.embed(ids), range(first_block), last_only=last_only)
-    whole = model(ids, last_only=last_only)
-    assert torch.equal(model(states, last_only=last_only, first_block=first_block), whole)
+    fast = FastPath(last_only=last_only)
+    states = model.run_blocks(model.embed(ids), range(first_block), fast=fast)
+    whole = model(ids, fast=fast)
+    assert torch.equal(model(states, fast=replace(fast, first_block=first_block)), whole)
 
 
 def test_last_tokens():

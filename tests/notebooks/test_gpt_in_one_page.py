@@ -15,7 +15,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from gpt_from_scratch.generation import generate
 from gpt_from_scratch.model import GPTConfig, GPTModel
-from gpt_from_scratch.training import LanguageModelling
+from gpt_from_scratch.training.tasks import LanguageModelling
 
 SHAPE = {"vocab_size": 61, "context_length": 12, "emb_dim": 24, "n_heads": 3, "n_layers": 2, "drop_rate": 0.0}
 VARIANTS = [{"qkv_bias": False, "tie_weights": False}, {"qkv_bias": True, "tie_weights": True}]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
+from functools import reduce
 
 import pytest
 import yaml
@@ -30,7 +32,7 @@ def load(tmp_path):
 
 
 @pytest.mark.parametrize("profile", ["quick", "book"])
-def test_profiles_are_complete(root, profile):
+def test_profiles_are_valid_and_bear_their_names(root, profile):
     assert load_params(root / "profiles" / f"{profile}.yaml").profile == profile
 
 
@@ -87,9 +89,9 @@ def test_numbers_as_people_type_them(root, load, number):
         ("pretrain.precision", "fp16", "pretrain.precision: .*'bf16', found 'fp16'"),
         ("classify.compile", True, "classify.compile: compiled code uses .*runtime.portable"),
         ("classify.deciding_token", "middle", "classify.deciding_token: .*'mean', found 'middle'"),
-        ("classify.max_length", 0, "classify.max_length: .*greater than or equal to 1, found 0"),
+        ("classify.max_length", 0, "classify.max_length: .*equal to 1, or the word longest, found 0"),
         ("classify.causal", "no", "classify.causal: .*boolean, found 'no'"),
-        ("classify.ignore_index", 0.5, "classify.ignore_index: .*integer, found 0.5"),
+        ("classify.ignore_index", -100, "classify.ignore_index: unknown parameter, found -100"),
         ("classify.lora.rank", 0, "classify.lora.rank: .*greater than or equal to 1, found 0"),
         ("instruct.lora.alpha", 0, "instruct.lora.alpha: .*greater than 0, found 0"),
         ("instruct.trainable", "last_block", "instruct.trainable: .*'lora', found 'last_block'"),
@@ -112,7 +114,12 @@ def test_numbers_as_people_type_them(root, load, number):
         ("classify.base", "../../etc", "classify.base: .*found '../../etc'"),
         ("instruct.prompt_style", "chatml", "instruct.prompt_style: .*'phi3', found 'chatml'"),
         ("instruct.data", "/tmp/data.json", "instruct.data: .*found '/tmp/data.json'"),
-        ("instruct.preferences.data", "data/../x", "instruct.preferences.data: .*found 'data/../x'"),
+        ("instruct.data", "data/../x", "instruct.data: .*found 'data/../x'"),
+        (
+            "instruct.preferences.data",
+            "data/x.json",
+            "instruct.preferences.data: unknown parameter, found 'data/x.json'",
+        ),
         ("instruct.preferences.beta", 0, "instruct.preferences.beta: .*greater than 0, found 0"),
         ("evaluate.judges", [JUDGE], "evaluate.judges: judges are asked over a connection; set runtime.offline"),
         ("evaluate.judges", [JUDGE, dict(JUDGE)], "evaluate: judges: expected a name of its own for each, found a, a"),
@@ -163,10 +170,101 @@ def test_updates_of_weights_that_nobody_keeps_are_refused(values, load, section)
         load(values)
 
 
-def test_a_missing_parameter(values, load):
-    del values["pretrain"]["optimizer"]["lr"]
-    with pytest.raises(InputError, match=r"pretrain\.optimizer\.lr: missing parameter"):
+def leaves(content, prefix=()):
+    for name, value in content.items():
+        yield (*prefix, name)
+        if isinstance(value, dict):
+            yield from leaves(value, (*prefix, name))
+
+
+def without(content, key):
+    """Return parameters without one key, or without a whole section."""
+    content = copy.deepcopy(content)
+    *sections, last = key
+    reduce(dict.__getitem__, sections, content).pop(last)
+    return content
+
+
+def test_a_file_may_leave_out_any_key_and_has_the_books_value_then(root, load):
+    book = yaml.safe_load((root / "profiles/book.yaml").read_text(encoding="utf-8"))
+    complete = load(book)
+    assert Params() == complete
+    for key in leaves(book):
+        assert load(without(book, key)) == complete, key
+
+
+def test_a_section_may_be_empty(root, load):
+    book = (root / "profiles/book.yaml").read_text(encoding="utf-8")
+    content = yaml.safe_load(book)
+    for name in (name for name, value in content.items() if isinstance(value, dict)):
+        assert load(yaml.safe_dump({**content, name: {}})) == load(book)
+        assert load(yaml.safe_dump({key: value for key, value in content.items() if key != name}) + f"{name}:\n")
+
+
+def test_what_is_left_out_is_never_called_missing(values, load):
+    refused = []
+    for key in leaves(values):
+        try:
+            load(without(values, key))
+        except InputError as error:
+            refused.append((".".join(key), str(error).partition("params.yaml: ")[2]))
+    # The book's values do not go with all of quick's; what does not fit is said.
+    assert {key for key, _ in refused} == {"download_gpt2", "download_gpt2.source", "pretrain.model.n_heads"}
+    assert all("'tiny' exists as a synthetic model" in text or "divisible" in text for _, text in refused)
+
+
+@pytest.mark.parametrize(
+    ("key", "word", "other"),
+    [
+        ("pretrain.model.drop_rate_emb", "same", 0.2),
+        ("pretrain.model.drop_rate_attn", "same", 0.0),
+        ("pretrain.model.drop_rate_shortcut", "same", 0.5),
+        ("pretrain.schedule.max_grad_norm", "none", 2.0),
+        ("classify.schedule.max_grad_norm", "none", 2.0),
+        ("instruct.schedule.max_grad_norm", "none", 2.0),
+        ("classify.max_length", "longest", 40),
+    ],
+)
+def test_a_word_means_none_and_an_empty_value_is_refused(values, load, key, word, other):
+    *sections, last = key.split(".")
+    place = reduce(dict.__getitem__, sections, values)
+    for value, expected in ((word, None), (other, other)):
+        place[last] = value
+        params = load(values)
+        assert reduce(getattr, key.split("."), params) == expected
+        assert reduce(dict.__getitem__, key.split("."), params.model_dump()) == value
+        assert Params.model_validate(params.model_dump(mode="json")) == params
+    place[last] = None
+    with pytest.raises(InputError, match=rf"{key}: input should be a value, or the word {word}, found None"):
         load(values)
+    place[last] = "mist"
+    with pytest.raises(InputError, match=rf"{key}: input should be .*, or the word {word}, found 'mist'"):
+        load(values)
+
+
+def test_columns_are_named_or_none(values, load):
+    assert load(values).classify.data.text is None
+    values["classify"]["data"] = {"path": "data/reviews.csv", "text": "review", "label": "stars"}
+    assert load(values).classify.data.label == "stars"
+    values["classify"]["data"]["label"] = None
+    with pytest.raises(
+        InputError, match=r"classify\.data\.label: input should be a value, or the word none, found None"
+    ):
+        load(values)
+
+
+def test_preferences_are_not_learnt_from_the_books_answers(values, load):
+    values["instruct"]["objective"] = "preferences"
+    with pytest.raises(InputError, match=r"instruct: objective preferences .* found data .*set instruct\.data too, to"):
+        load(values)
+    values["instruct"]["data"] = "data/sample/preference-data.json"
+    assert load(values)
+
+
+def test_a_file_is_checked_once(root, load, values, monkeypatch):
+    first = load(values)
+    monkeypatch.setattr(Params, "model_validate", None)
+    assert load(values) is first
 
 
 @pytest.mark.parametrize("content", ["", "- 1\n", "just text"])

@@ -15,7 +15,6 @@ from gpt_from_scratch.data.instructions.entries import read_entries, split_entri
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.evaluation.instructions import response_loss
 from gpt_from_scratch.evaluation.judge import Judge
-from gpt_from_scratch.evaluation.results import results_table
 from gpt_from_scratch.files.writing import sha256, write_json
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.params.sections import Params, load_params
@@ -107,7 +106,7 @@ def test_style_masking_and_data(project, work_with):
 
 
 def test_preferences(project, work_with):
-    work = work_with(objective="preferences", epochs=2)
+    work = work_with(objective="preferences", data="data/sample/preference-data.json", epochs=2)
     instruct(work)
     facts = load_facts(project / "models/instruct")
     assert (facts["objective"], facts["preferences"]) == ("preferences", "data/sample/preference-data.json")
@@ -122,7 +121,22 @@ def test_preferences(project, work_with):
     logged = {call.args[0].name for call in work.tracker.log.call_args_list}
     assert {"train_reward_accuracy", "validation_reward_margin", "train_chosen_reward"} < logged
     assert sorted(path.name for path in (project / "metrics/plots").iterdir()) == ["finetune_instruct.csv"]
-    assert evaluate_instructions(work, CPU)["entries"] == 3
+    assert evaluate_instructions(work, CPU)["entries"] == 6
+    pairs = json.loads((project / "data/sample/preference-data.json").read_text(encoding="utf-8"))
+    responses = json.loads((project / "metrics/responses.json").read_text(encoding="utf-8"))
+    assert [(row["instruction"], row["output"]) for row in responses] == [
+        (pair["instruction"], pair["chosen"]) for pair in pairs[51:57]
+    ]
+
+
+@pytest.mark.parametrize("recipe", [instruct, lambda work: evaluate_instructions(work, CPU)])
+@pytest.mark.parametrize(
+    ("objective", "data"), [("answers", "data/sample/preference-data.json"), ("preferences", "data/own.json")]
+)
+def test_data_of_the_other_objective_are_refused(project, work_with, recipe, objective, data):
+    instruct(work_with())
+    with pytest.raises(InputError, match=rf"{data}: expected .*instruct.objective is {objective}.*: set instruct.data"):
+        recipe(work_with(objective=objective, data=data))
 
 
 def test_a_base_that_was_taught_otherwise_leaves_none_of_that_in_the_facts(project, work_with):
@@ -169,7 +183,7 @@ def endpoint():
     server.server_close()
 
 
-def test_judges_score_the_answers(project, work_with, finetune, evaluate, endpoint):
+def test_judges_score_the_answers(project, work_with, endpoint):
     instruct(work_with())
     judges = [{"name": name, "url": endpoint, "model": "llama3", "seed": seed} for name, seed in (("a", 40), ("b", 70))]
     work = work_with({"judges": judges})
@@ -193,25 +207,3 @@ def test_an_evaluation_whose_judge_is_away_ends_before_it_begins(work_with):
     judge = {"name": "a", "url": "http://127.0.0.1:9/v1", "model": "llama3", "seed": 1}
     with pytest.raises(InputError, match=r"judge a: http://127\.0\.0\.1:9/v1/chat/completions: expected an answer"):
         evaluate(work_with({"judges": [judge]}))  # there is nothing to evaluate yet either, and that comes later
-
-
-def test_the_table_shows_the_judges(tmp_path):
-    instructions = {
-        "rouge_l": 0.5,
-        "judges": {"a": {"mean": 49.5, "scored": 108, "unparsable": 2}},
-        "judge_correlations": [{"judges": ["a", "b"], "pearson": 0.9, "spearman": 0.8, "responses": 100}],
-    }
-    write_json(
-        tmp_path / "evaluation.json",
-        {
-            "data": "sample",
-            "pretrained": "none",
-            "language_model": dict.fromkeys(("train_loss", "validation_loss", "validation_perplexity"), 1.0),
-            "classifier": {"baseline": {"test": {"accuracy": 1.0}}},
-            "instructions": instructions,
-            "published": [],
-        },
-    )
-    lines = [" ".join(line.split()) for line in results_table(tmp_path).splitlines()]
-    assert "instructions score by a (108 answers, 2 unparsable) 49.5000" in lines
-    assert "instructions rank correlation of a and b 0.8000" in lines

@@ -22,10 +22,12 @@ def clock(monkeypatch):
 
 @pytest.mark.parametrize("first", [0, 80])
 def test_a_training_that_goes_on_counts_only_its_own_steps(clock, capfd, first):
-    with TrainingProgress("training", 100) as progress:
-        for step in range(first, first + 3):
-            clock[0] += SECONDS
-            progress.log(Record(step, "loss", 1.0, epoch=1, seen=(step + 1) * 120))
+    progress = TrainingProgress("training")
+    progress.begin(100)
+    for step in range(first, first + 3):
+        clock[0] += SECONDS
+        progress.log(Record(step, "loss", 1.0, epoch=1, seen=(step + 1) * 120))
+    progress.close()
     lines = [line for line in capfd.readouterr().err.split("\r") if "loss=" in line]
     for done, line in zip(range(first + 1, first + 4), lines[:3], strict=True):
         assert f" {done}/100 " in line

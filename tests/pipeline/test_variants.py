@@ -72,7 +72,7 @@ def params(root, **sections):
     "variant",
     [
         {"trainable": "lora", "deciding_token": "mean", "max_length": 36, "lora": {"rank": 2, "alpha": 3.0}},
-        {"trainable": "last_block", "deciding_token": "first", "causal": False, "ignore_index": 50256},
+        {"trainable": "last_block", "deciding_token": "first", "causal": False},
         {"trainable": "last_layer", "deciding_token": "last", "causal": False, "drop_rate": 0.0},
     ],
     ids=["low-rank updates, mean", "first of all tokens", "last of all tokens"],

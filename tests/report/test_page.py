@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from gpt_from_scratch.cli import app
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.experiments.published import published_rows
 from gpt_from_scratch.files.writing import write_json
 from gpt_from_scratch.report.changes import metric_changes
 from gpt_from_scratch.report.page import write_report
@@ -45,7 +46,8 @@ class Page(HTMLParser):
 def project(root, tmp_path) -> Path:
     for name in ("dvc.yaml", "params.yaml", "requirements.lock"):
         shutil.copy(root / name, tmp_path)
-    shutil.copytree(root / "metrics", tmp_path / "metrics")
+    for name in ("metrics", "experiments", "profiles"):
+        shutil.copytree(root / name, tmp_path / name)
     return tmp_path
 
 
@@ -62,10 +64,13 @@ def git(folder: Path, *arguments: str) -> None:
 def test_it_shows_every_figure_answer_and_sample(project) -> None:
     page = Page(rendered(project))
     evaluation = json.loads((project / "metrics/evaluation.json").read_text())
-    for value in (evaluation["classifier"]["test"]["accuracy"], evaluation["language_model"]["validation_loss"]):
-        assert f"{value:.4f}" in page.text
-    for row in evaluation["published"]:
-        assert " at step " in row["figure"] or row["figure"] in page.text
+    assert f"{evaluation['classifier']['test']['accuracy']:.1%}".replace("%", " %") in page.text
+    assert f"{evaluation['language_model']['validation_loss']:.3f}" in page.text
+    published = published_rows(project)
+    assert len(published) > 40
+    for row in published:
+        assert row["figure"] in page.text
+        assert row["note"] in page.text
     for entry in json.loads((project / "metrics/responses.json").read_text()):
         assert " ".join(entry["model_response"].split()) in page.text
     for file in (project / "metrics/samples").glob("*.json"):

@@ -25,7 +25,8 @@ def project(root, tmp_path, monkeypatch):
     shutil.copy(root / "profiles/quick.yaml", tmp_path / "params.yaml")
     shutil.copy(root / "requirements.lock", tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.setattr(doctor, "_said", lambda *_: "")
+    for name in ("git_output", "dvc_output"):
+        monkeypatch.setattr(doctor, name, lambda *_, **__: "")
     return tmp_path
 
 
@@ -84,10 +85,17 @@ def test_no_lock_file(project):
 
 
 def test_parameters_that_are_not_valid(project):
-    (project / "params.yaml").write_text("profile: quick\n")
+    (project / "params.yaml").write_text("profile: of my own\n")
     (line,) = lines(project)
     assert line.startswith("✗ ")
     assert "→ mend params.yaml" in line
+
+
+def test_parameters_that_dvc_may_ask_for(project):
+    path = project / "params.yaml"
+    path.write_text("profile: quick\nfetch_data: {source: sample}\nruntime: {offline: true}\n")
+    (line,) = (line for line in lines(project, "differs") if "leaves out" in line)
+    assert "params.yaml leaves out runtime.device, runtime.threads, runtime.processes and more → DVC wants" in line
 
 
 def test_what_makes_results_differ(project):

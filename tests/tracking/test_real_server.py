@@ -11,7 +11,7 @@ import pytest
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.tracking import server
 from gpt_from_scratch.tracking.run import track_stage
-from gpt_from_scratch.training import Record
+from gpt_from_scratch.training.loop import Record
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from gpt_from_scratch.params.sections import load_params
 from gpt_from_scratch.tracking import leftovers, outbox, run, system
 from gpt_from_scratch.tracking.outbox import Outbox
 from gpt_from_scratch.tracking.server import connect, tracking_uri
-from gpt_from_scratch.training import Record
+from gpt_from_scratch.training.loop import Record
 
 
 @pytest.fixture
@@ -255,7 +255,7 @@ def train(stage: run.StageRun, steps: range, *, save_at: int | None = None) -> d
         if step % 50 == 0:
             stage.log(Record(step, "validation_loss", 4.0, 1, 8 * (step + 1)))
         if step == save_at:
-            carried = json.loads(json.dumps(stage.carried()))
+            carried = json.loads(json.dumps(stage.state_dict()))
     return carried
 
 
@@ -295,7 +295,7 @@ def test_a_table_is_not_sent_twice(project, runs) -> None:
     first = run.track_stage(project, "table", {}, "quick").__enter__()
     first.table([{"text": "a"}], "samples.json")
     first._flush()
-    carried = first.carried()
+    carried = first.state_dict()
     with run.track_stage(project, "table", {}, "quick", earlier=carried) as second:
         second.table([{"text": "a"}], "samples.json")
         second.dataset("x", "x.txt", "0" * 64, "training")
@@ -306,7 +306,7 @@ def test_a_table_is_not_sent_twice(project, runs) -> None:
 def test_a_deleted_run_begins_anew(project, runs) -> None:
     with run.track_stage(project, "deleted", {}, "quick") as first:
         train(first, range(10))
-        carried = first.carried()
+        carried = first.state_dict()
     connect(project).client.delete_run(first.run_id)
     with run.track_stage(project, "deleted", {}, "quick", earlier=carried) as second:
         train(second, range(9, 20))
@@ -317,7 +317,7 @@ def test_a_table_grows_in_the_run_that_goes_on_and_holds_no_row_twice(project, r
     rows = [{"epoch": epoch, "text": "it — goes"} for epoch in (1, 2, 3)]
     first = run.track_stage(project, "grown table", {}, "quick").__enter__()
     first.table(rows[:1], "samples.json")
-    carried = first.carried()
+    carried = first.state_dict()
     first.table(rows[1:2], "samples.json")  # after the checkpoint, and sent before the end
     first._flush()
     with run.track_stage(project, "grown table", {}, "quick", earlier=carried) as second:
@@ -335,7 +335,7 @@ def test_what_the_machine_does_is_noted_and_goes_on_in_a_later_process(project, 
     first = run.track_stage(project, "machine", {}, "quick").__enter__()
     for seconds in range(0, 3600):
         first.metrics({"a": 1.0}, int(seconds))
-    carried = first.carried()
+    carried = first.state_dict()
     first._flush()
     seconds = 3500.0
     with run.track_stage(project, "machine", {}, "quick", earlier=carried) as second:
@@ -359,7 +359,7 @@ def test_the_machine_is_noted_once_a_second_also_at_the_end_and_after_a_resumpti
     with run.track_stage(project, "train", {}, "quick") as first:
         first.text("a", "a.txt")
         first.text("b", "b.txt")
-        carried = first.carried()
+        carried = first.state_dict()
     monkeypatch.setattr(run.StageRun, "_seconds", lambda self: self._spent + 0.1)
     with run.track_stage(project, "train", {}, "quick", earlier=carried) as second:
         second.text("c", "c.txt")

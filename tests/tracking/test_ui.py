@@ -21,7 +21,7 @@ from gpt_from_scratch.tracking import registering, server
 from gpt_from_scratch.tracking.registering import register_models
 from gpt_from_scratch.tracking.run import track_stage
 from gpt_from_scratch.tracking.summary import write_summary
-from gpt_from_scratch.training import Record
+from gpt_from_scratch.training.loop import Record
 
 pytestmark = [
     pytest.mark.browser,

@@ -9,10 +9,13 @@ from torch.utils.data import DataLoader, TensorDataset
 from gpt_from_scratch.generation import generate
 from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.params.sections import load_params
-from gpt_from_scratch.training import LanguageModelling
+from gpt_from_scratch.training.callback import Callback
 from gpt_from_scratch.training.checkpoint import Checkpoints
 from gpt_from_scratch.training.fit import fit
+from gpt_from_scratch.training.journal import Samples
+from gpt_from_scratch.training.process_group import ALONE
 from gpt_from_scratch.training.resuming import Saver
+from gpt_from_scratch.training.tasks import LanguageModelling
 
 CFG = {
     "vocab_size": 50,
@@ -25,7 +28,7 @@ CFG = {
 }
 
 
-class Recorder:
+class Recorder(Callback):
     """Keeps the records of a training."""
 
     def __init__(self):
@@ -41,8 +44,8 @@ class SmallTraining:
     def __init__(self, params, folder):
         self.params, self.folder = params, folder
 
-    def run(self, *, every_seconds=None, listeners=(), task=None, saver=None, change=lambda model: None):
-        """Train from the seed, or on from what `folder` holds; return model and result. `change` is of the model."""
+    def run(self, *, every_seconds=None, callbacks=(), task=None, saver=None, group=ALONE, change=lambda model: None):
+        """Train from the seed, or on from what `folder` holds; return model, journal and samples."""
         ids = torch.arange(26 * 8).reshape(26, 8) % 50
         data = TensorDataset(ids, (ids + 1) % 50)
         size = self.params.batch_size
@@ -52,18 +55,10 @@ class SmallTraining:
         change(model)
         if saver is None and every_seconds is not None:
             saver = Saver(Checkpoints(self.folder), every_seconds)
-        result = fit(
-            model,
-            task or LanguageModelling(),
-            loaders,
-            self.params,
-            torch.device("cpu"),
-            listeners,
-            initial_batches=None,
-            write_sample=lambda: str(generate(model, [[1, 2]], 4)),
-            saver=saver,
-        )
-        return model, result
+        samples = Samples(lambda: str(generate(model, [[1, 2]], 4)))
+        task = task or LanguageModelling()
+        journal = fit(model, task, loaders, self.params, [*callbacks, samples], saver=saver, group=group)
+        return model, journal, samples
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.model.heads import set_classification_head
-from gpt_from_scratch.training import Classification, LanguageModelling
 from gpt_from_scratch.training.fit import fit, total_steps
+from gpt_from_scratch.training.tasks import Classification, LanguageModelling
 
 CFG = {
     "vocab_size": 50,
@@ -49,7 +49,7 @@ def train(params, data, task, batch_size, accumulation_steps):
     if isinstance(task, Classification):
         set_classification_head(model, 2)
     torch.manual_seed(2)
-    result = fit(model, task, loaders, params, torch.device("cpu"), [], initial_batches=None)
+    result = fit(model, task, loaders, params)
     return model, result
 
 
@@ -60,12 +60,12 @@ def train(params, data, task, batch_size, accumulation_steps):
 def test_equals_the_large_batch(params, data, task, split):
     large_model, large = train(params, data(29), task, 8, 1)
     model, small = train(params, data(29), task, *split)
-    assert len(small.journal.rows) == len(large.journal.rows)
+    assert len(small.rows) == len(large.rows)
     assert small.metrics()["steps"] == large.metrics()["steps"] == 6
     for ours, theirs in zip(model.parameters(), large_model.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
     if data is messages:  # with targets left out, a mean of batches' means depends on the batches
-        for ours, theirs in zip(small.journal.rows, large.journal.rows, strict=True):
+        for ours, theirs in zip(small.rows, large.rows, strict=True):
             assert ours["train_loss"] == pytest.approx(theirs["train_loss"], abs=1e-5)
 
 

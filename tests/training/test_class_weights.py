@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from gpt_from_scratch.data.messages.messages import balanced_weights
-from gpt_from_scratch.training import Classification, train
+from gpt_from_scratch.training.loop import LoopSettings, train
+from gpt_from_scratch.training.tasks import Classification
 
 CPU = torch.device("cpu")
 LABELS = torch.tensor([0, 0, 0, 1, 0, 2, 0, 0, 1, 0, 0, 2])
@@ -58,26 +59,17 @@ def test_accumulated_batches_make_the_update_of_one_batch(model, inputs, parts):
     whole = copy.deepcopy(model)
     F.cross_entropy(whole(inputs)[:, 0], LABELS, WEIGHTS).backward()
     steps = train(
-        model, task, pieces, [], torch.optim.SGD(model.parameters(), lr=1.0), CPU, epochs=1, eval_every=10**9,
-        eval_batches=1, accumulation_steps=parts,
-    )  # fmt: skip
+        model,
+        task,
+        (pieces, []),
+        torch.optim.SGD(model.parameters(), lr=1.0),
+        LoopSettings(1, 10**9, 1, accumulation_steps=parts),
+    )
     before = copy.deepcopy(model.state_dict())
     loss = next(record.value for record in steps if record.name == "loss")
     assert loss == pytest.approx(F.cross_entropy(whole(inputs)[:, 0], LABELS, WEIGHTS).item(), rel=1e-5)
     for name, parameter in whole.named_parameters():
         torch.testing.assert_close(before[name] - model.state_dict()[name], parameter.grad, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("ignored", [0, 2])
-def test_a_class_that_is_not_learnt_weighs_nothing(model, inputs, ignored):
-    small = WEIGHTS / 100  # what is left weighs less than one example
-    task = Classification(class_weights=small, ignore_index=ignored)
-    found = task.loss(model, (inputs, LABELS), CPU)
-    expected = F.cross_entropy(model(inputs)[:, 0], LABELS, small, ignore_index=ignored)
-    torch.testing.assert_close(found, expected)
-    assert task.weight((inputs, LABELS)) == pytest.approx(small[LABELS[ignored != LABELS]].sum().item())
-    nothing = torch.full((12,), ignored)
-    assert (task.loss(model, (inputs, nothing), CPU).item(), task.weight((inputs, nothing))) == (0, 0)
 
 
 def test_a_part_weighs_what_its_examples_do():

@@ -9,9 +9,12 @@ from torch.utils.data import DataLoader, TensorDataset
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.params.sections import load_params
-from gpt_from_scratch.training import LanguageModelling, Record
+from gpt_from_scratch.training.callback import Callback
 from gpt_from_scratch.training.fit import fit, total_steps
-from gpt_from_scratch.training.journal import Journal
+from gpt_from_scratch.training.journal import Journal, Samples
+from gpt_from_scratch.training.loop import LoopSettings, train
+from gpt_from_scratch.training.optimizer import build_optimizer
+from gpt_from_scratch.training.tasks import LanguageModelling
 
 CFG = {
     "vocab_size": 50,
@@ -36,39 +39,40 @@ def loaders():
     return DataLoader(data, batch_size=4, shuffle=True, drop_last=True), DataLoader(data, batch_size=4)
 
 
-class Listener:
+class Listener(Callback):
     def __init__(self):
-        self.records = []
+        self.records, self.told, self.begun, self.closed = [], [], None, 0
 
     def log(self, record):
         self.records.append(record)
+
+    def begin(self, steps):
+        self.begun = steps
+
+    def close(self):
+        self.closed += 1
 
 
 def run(params, loaders, listener):
     torch.manual_seed(1)
     model = GPTModel(CFG)
-    result = fit(
-        model,
-        LanguageModelling(),
-        loaders,
-        params,
-        torch.device("cpu"),
-        [listener],
-        initial_batches=None,
-        write_sample=lambda: "text" if not model.training else "sampled while training",
-    )
-    return model, result
+    samples = Samples(lambda: "text" if not model.training else "sampled while training", listener.told.append)
+    journal = fit(model, LanguageModelling(), loaders, params, [listener, samples])
+    assert samples.rows == listener.told
+    return model, journal
 
 
 def test_reports_what_happened(params, loaders):
     listener = Listener()
-    _, result = run(params, loaders, listener)
-    metrics = result.metrics()
+    _, journal = run(params, loaders, listener)
+    metrics = journal.metrics()
+    assert listener.begun == 12
+    assert listener.closed == 1
     assert metrics["steps"] == total_steps(loaders[0], params) == 12
     assert metrics["seen"] == 12 * 32
-    assert [row["step"] for row in result.journal.rows] == [0, 3, 6, 9]
+    assert [row["step"] for row in journal.rows] == [0, 3, 6, 9]
     assert metrics["final"]["validation_loss"] < metrics["initial"]["validation_loss"]
-    assert result.samples == [{"epoch": 1, "step": 5, "text": "text"}, {"epoch": 2, "step": 11, "text": "text"}]
+    assert listener.told == [{"epoch": 1, "step": 5, "text": "text"}, {"epoch": 2, "step": 11, "text": "text"}]
     assert sum(record.name == "loss" for record in listener.records) == 12
     learning_rates = [record.value for record in listener.records if record.name == "lr"]
     assert max(learning_rates) <= params.optimizer.lr
@@ -98,10 +102,13 @@ def test_too_few_sequences_for_one_batch(params):
 
 
 def test_journal_of_nothing():
-    assert Journal().summary() == {"steps": 0, "seen": 0}
+    assert Journal().metrics() == {"steps": 0, "seen": 0, "initial": {}}
 
 
-def test_journal_passes_every_record_on():
-    records = [Record(0, "loss", 1.0, 1, 8), Record(0, "epoch", 1.0, 1, 8)]
-    listener = Listener()
-    assert list(Journal([listener]).follow(records)) == records == listener.records
+def test_the_loop_yields_the_records_that_callbacks_hear(loaders):
+    listener, model = Listener(), GPTModel(CFG)
+    optimizer = build_optimizer(model, 1e-3, 0.1)
+    settings = LoopSettings(epochs=1, eval_every=3)
+    records = list(train(model, LanguageModelling(), loaders, optimizer, settings, callbacks=[listener]))
+    assert records == listener.records
+    assert records[-1].name == "epoch"

@@ -19,8 +19,10 @@ from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.model.heads import set_classification_head, train_only
 from gpt_from_scratch.model.lora import replace_linear_with_lora
 from gpt_from_scratch.pipeline import signals as interruption
-from gpt_from_scratch.training import Classification, build_optimizer, train
 from gpt_from_scratch.training.frozen_prefix import frozen_blocks, keep_frozen_prefix
+from gpt_from_scratch.training.loop import LoopSettings, train
+from gpt_from_scratch.training.optimizer import build_optimizer
+from gpt_from_scratch.training.tasks import Classification
 
 CFG = {
     "vocab_size": 70,
@@ -67,12 +69,9 @@ def trained(model, sets, first_block, *, padded):
     records = train(
         model,
         Classification(first_block),
-        *loaders,
+        loaders,
         build_optimizer(model, 5e-3, 0.1),
-        CPU,
-        epochs=2,
-        eval_every=3,
-        eval_batches=2,
+        LoopSettings(epochs=2, eval_every=3, eval_batches=2),
     )
     return [(record.step, record.name, record.seen, record.value) for record in records], torch.rand(1).item()
 

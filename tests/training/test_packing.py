@@ -10,9 +10,9 @@ from torch.nn import functional as F
 
 from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.model.fast import GPTModelFast
-from gpt_from_scratch.training import LanguageModelling
+from gpt_from_scratch.model.fast_path import FastPath
 from gpt_from_scratch.training.packing import pack
-from gpt_from_scratch.training.tasks import IGNORED
+from gpt_from_scratch.training.tasks import IGNORED, LanguageModelling
 
 CFG = {
     "vocab_size": 70,
@@ -87,7 +87,7 @@ def test_sequences_one_behind_the_other(model):
     packed, packed_targets, lengths = pack(inputs, targets, IGNORED)
     assert lengths == [20, 11, 30]
     assert packed.shape == packed_targets.shape == (1, 61)
-    states = model.hidden_states(packed, lengths=lengths)
+    states = model.hidden_states(packed, fast=FastPath(lengths))
     alone = torch.cat(
         [model.hidden_states(row[None, :length]) for row, length in zip(inputs, lengths, strict=True)], dim=1
     )

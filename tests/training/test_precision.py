@@ -11,9 +11,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.model.heads import set_classification_head
-from gpt_from_scratch.training import Classification, LanguageModelling
 from gpt_from_scratch.training.fit import fit
 from gpt_from_scratch.training.precision import accelerated
+from gpt_from_scratch.training.process_group import Evaluator
+from gpt_from_scratch.training.tasks import Classification, LanguageModelling
 
 CFG = {
     "vocab_size": 50,
@@ -42,8 +43,7 @@ def losses(params, recorder):
         loaders = DataLoader(data, batch_size=4, shuffle=True, drop_last=True), DataLoader(data, batch_size=4)
         recorder.records.clear()
         asked = params.model_copy(update=changes)
-        device = torch.device("cpu")
-        fit(model, task or LanguageModelling(), loaders, asked, device, [recorder], initial_batches=None)
+        fit(model, task or LanguageModelling(), loaders, asked, [recorder])
         return torch.tensor([record.value for record in recorder.records if "loss" in record.name]), model
 
     return losses
@@ -70,7 +70,7 @@ def test_the_scores_are_bf16_too_and_the_caller_is_not():
     model = GPTModel(CFG)
     set_classification_head(model, 2)
     data = DataLoader(TensorDataset(torch.randint(50, (4, 8)), torch.tensor([0, 1, 0, 1])), batch_size=4)
-    for _ in accelerated(Watched(), "bf16").scores(model, data, data, torch.device("cpu"), None):
+    for _ in accelerated(Watched(), "bf16").scores(model, (data, data), Evaluator(torch.device("cpu"))):
         assert not torch.is_autocast_enabled("cpu")
     assert {logits.dtype for logits in seen} == {torch.bfloat16}
 

@@ -13,10 +13,13 @@ from gpt_from_scratch.data.instructions.loaders import preference_loaders
 from gpt_from_scratch.data.instructions.preferences import Pair, collate_pairs
 from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.params.sections import load_params
-from gpt_from_scratch.training import build_optimizer, train
+from gpt_from_scratch.training.callback import Callback
 from gpt_from_scratch.training.checkpoint import Checkpoints
 from gpt_from_scratch.training.fit import fit
+from gpt_from_scratch.training.loop import LoopSettings, train
+from gpt_from_scratch.training.optimizer import build_optimizer
 from gpt_from_scratch.training.preferences import PreferenceTuning, reference_log_probabilities, reward_scores
+from gpt_from_scratch.training.process_group import Evaluator
 from gpt_from_scratch.training.resuming import Saver
 
 CPU = torch.device("cpu")
@@ -95,14 +98,9 @@ def losses_of(model, loader, updates, **options):
     records = train(
         model,
         PreferenceTuning(BETA),
-        loader,
-        loader,
+        (loader, loader),
         build_optimizer(model, 5e-3, 0.1),
-        CPU,
-        epochs=1,
-        eval_every=10**6,
-        eval_batches=1,
-        **options,
+        LoopSettings(1, 10**6, 1, **options),
     )
     losses = [record.value for record in records if record.name == "loss"]
     assert len(losses) == updates
@@ -130,11 +128,11 @@ def test_the_loss_of_every_update_is_that_of_an_independent_computation(model, a
 def test_what_is_learnt_is_preferred(model):
     found = with_reference(model, pairs(8))
     loader = DataLoader(found, batch_size=4, collate_fn=lambda batch: collate_pairs(batch, END, found.max_length))
-    before = reward_scores(PreferenceTuning(BETA), model, loader, CPU)
+    before = reward_scores(PreferenceTuning(BETA), model, loader, Evaluator(CPU))
     assert before["chosen_reward"] == pytest.approx(0, abs=1e-6)
     for _ in range(10):
         losses_of(model, loader, 2)
-    after = reward_scores(PreferenceTuning(BETA), model, loader, CPU)
+    after = reward_scores(PreferenceTuning(BETA), model, loader, Evaluator(CPU))
     assert after["reward_accuracy"] == 1.0
     assert after["reward_margin"] > 0.05
 
@@ -146,7 +144,7 @@ def test_the_scores_are_those_of_the_pairs_one_by_one(model):
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)))
     loader = DataLoader(found, batch_size=3, collate_fn=lambda batch: collate_pairs(batch, END, found.max_length))
-    scores = dict(PreferenceTuning(BETA).scores(model.eval(), loader, loader, CPU, None))
+    scores = dict(PreferenceTuning(BETA).scores(model.eval(), (loader, loader), Evaluator(CPU)))
     rewards = torch.stack([BETA * (by_hand(model, pair) - by_hand(frozen, pair)) for pair in found]).detach()
     chosen, rejected = rewards.unbind(1)
     expected = [(chosen > rejected).double().mean(), (chosen - rejected).mean(), chosen.mean(), rejected.mean()]
@@ -185,7 +183,7 @@ class Interruption(BaseException):
     pass
 
 
-class After:
+class After(Callback):
     def __init__(self, step):
         self.step = step
 
@@ -194,7 +192,7 @@ class After:
             raise Interruption
 
 
-def tuned(root, folder=None, listeners=()):
+def tuned(root, folder=None, callbacks=()):
     """Tune for two epochs of three updates, or go on with it, as the stage does: the reference is computed anew."""
     torch.manual_seed(1)
     model = GPTModel({**CFG, "kernels": "fused"})
@@ -204,7 +202,7 @@ def tuned(root, folder=None, listeners=()):
     loaders = preference_loaders(*sets, 4, END)
     saver = None if folder is None else Saver(Checkpoints(folder), 0)
     torch.manual_seed(3)
-    result = fit(model, PreferenceTuning(0.1), loaders, params, CPU, listeners, initial_batches=2, saver=saver)
+    result = fit(model, PreferenceTuning(0.1), loaders, params, callbacks, initial_batches=2, saver=saver)
     return model, result
 
 
@@ -216,7 +214,7 @@ def test_a_tuning_that_was_ended_goes_on_to_the_same_bits(root, tmp_path, step):
     again, rest = tuned(root, tmp_path)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
     assert rest.metrics() == whole.metrics()
-    assert rest.journal.scores == whole.journal.scores
+    assert rest.scores == whole.scores
 
 
 def test_the_scores_stand_in_the_metrics_before_and_after_every_epoch(root):
@@ -225,7 +223,7 @@ def test_the_scores_stand_in_the_metrics_before_and_after_every_epoch(root):
     assert names == set(result.metrics()["last_epoch"])
     assert names < set(result.metrics()["initial"])
     assert result.metrics()["initial"]["train_loss"] == pytest.approx(math.log(2), abs=1e-6)
-    assert [row["epoch"] for row in result.journal.scores] == [1, 2]
+    assert [row["epoch"] for row in result.scores] == [1, 2]
 
 
 def test_bf16_starts_at_the_same_loss(model):

@@ -17,14 +17,15 @@ from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.model.heads import set_classification_head, train_only
 from gpt_from_scratch.model.lora import train_lora
 from gpt_from_scratch.params.sections import load_params
-from gpt_from_scratch.pipeline.launcher import Place
-from gpt_from_scratch.training import Classification, LanguageModelling
+from gpt_from_scratch.training.callback import Callback
 from gpt_from_scratch.training.checkpoint import Checkpoints
 from gpt_from_scratch.training.fit import fit
 from gpt_from_scratch.training.frozen_prefix import keep_frozen_prefix
 from gpt_from_scratch.training.preferences import PreferenceTuning, reference_log_probabilities
 from gpt_from_scratch.training.process_group import ALONE, joined
+from gpt_from_scratch.training.ranks import Place
 from gpt_from_scratch.training.resuming import Saver
+from gpt_from_scratch.training.tasks import Classification, LanguageModelling
 
 CPU = torch.device("cpu")
 CFG = {
@@ -41,7 +42,7 @@ TASKS = ("language", "messages", "weighed", "kept", "instructions", "preferences
 SCORES = ("train_accuracy", "train_reward_margin", "validation_chosen_reward")
 
 
-class Losses:
+class Losses(Callback):
     """Keeps what a training measures, but not how long it takes."""
 
     def __init__(self):
@@ -106,7 +107,7 @@ def losses(root, name, group=ALONE, saver=None, **changes):
     model, task, loaders, params = small_training(root, name, **changes)
     listener = Losses()
     torch.manual_seed(3)
-    fit(model, task, loaders, params, CPU, [listener], initial_batches=2, saver=saver, group=group)
+    fit(model, task, loaders, params, [listener], initial_batches=2, saver=saver, group=group)
     if saver is not None:
         saver.save()
     weights = {key: value.tolist() for key, value in model.state_dict().items()} if group.first else {}
@@ -117,7 +118,7 @@ def one_of_two(rank, root, folder, sharding):
     """Do every training as one of two processes; the first writes what came out."""
     torch.set_num_threads(1)
     runtime = load_params(root / "profiles/quick.yaml").runtime.model_copy(update={"sharding": sharding})
-    with joined(Place(rank, 2, rank, 2, str(folder / "meeting")), runtime) as group:
+    with joined(Place(rank, 2, rank, 2, str(folder / "rendezvous")), runtime) as group:
         found = {name: losses(root, name, group) for name in TASKS}
         found["accumulated"] = losses(root, "instructions", group, accumulation_steps=2)
         found["preferences accumulated"] = losses(root, "preferences", group, accumulation_steps=2)

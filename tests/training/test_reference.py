@@ -22,7 +22,9 @@ from gpt_from_scratch.data.text.loaders import text_loaders
 from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.model.heads import set_classification_head, train_only
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
-from gpt_from_scratch.training import Classification, LanguageModelling, Schedule, build_optimizer, train
+from gpt_from_scratch.training.loop import LoopSettings, train
+from gpt_from_scratch.training.optimizer import Schedule, build_optimizer
+from gpt_from_scratch.training.tasks import Classification, LanguageModelling
 
 CPU = torch.device("cpu")
 STEPS = 20
@@ -65,7 +67,7 @@ def our_losses(model, task, loaders, lr=1e-3, **options):
     torch.manual_seed(5)
     optimizer = build_optimizer(model, lr, 0.1)
     options = {"epochs": 3, "eval_every": 1, "eval_batches": 2, **options}
-    records = list(train(model, task, *loaders, optimizer, CPU, **options))
+    records = list(train(model, task, loaders, optimizer, LoopSettings(**options)))
     return [[r.value for r in records if r.name == name] for name in ("train_loss", "validation_loss")]
 
 

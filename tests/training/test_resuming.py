@@ -11,16 +11,19 @@ import torch
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.model.lora import train_lora
 from gpt_from_scratch.pipeline import signals as interruption
-from gpt_from_scratch.training import LanguageModelling
+from gpt_from_scratch.training.callback import Callback
 from gpt_from_scratch.training.checkpoint import Checkpoints
+from gpt_from_scratch.training.process_group import Group
+from gpt_from_scratch.training.ranks import Place
 from gpt_from_scratch.training.resuming import Saver
+from gpt_from_scratch.training.tasks import LanguageModelling
 
 
 class Interruption(BaseException):
     pass
 
 
-class After:
+class After(Callback):
     """Interrupts the training when a certain record comes for the first time."""
 
     def __init__(self, step, name):
@@ -37,13 +40,13 @@ def whole(training):
 
 
 def assert_same(one, other):
-    (model, result), (other_model, other_result) = one, other
+    (model, journal, samples), (other_model, other_journal, other_samples) = one, other
     for name, value in model.state_dict().items():
         assert torch.equal(value, other_model.state_dict()[name]), name
-    assert result.metrics() == other_result.metrics()
-    assert result.journal.rows == other_result.journal.rows
-    assert result.journal.scores == other_result.journal.scores
-    assert result.samples == other_result.samples
+    assert journal.metrics() == other_journal.metrics()
+    assert journal.rows == other_journal.rows
+    assert journal.scores == other_journal.scores
+    assert samples.rows == other_samples.rows
 
 
 @pytest.mark.parametrize("name", ["loss", "grad_norm", "train_loss", "validation_loss", "epoch"])
@@ -51,7 +54,7 @@ def assert_same(one, other):
 def test_a_training_that_was_told_to_end_goes_on(training, whole, step, name):
     saver = Saver(Checkpoints(training.folder), 1e9)
     try:
-        training.run(saver=saver, listeners=[After(step, name)])
+        training.run(saver=saver, callbacks=[After(step, name)])
     except Interruption:
         saver.save()
         assert Checkpoints(training.folder).newest().step == step
@@ -61,7 +64,7 @@ def test_a_training_that_was_told_to_end_goes_on(training, whole, step, name):
 @pytest.mark.parametrize("step", range(12))
 def test_a_training_that_was_shot_goes_on_from_what_was_saved(training, whole, step):
     with pytest.raises(Interruption):
-        training.run(every_seconds=0, listeners=[After(step, "loss")])
+        training.run(every_seconds=0, callbacks=[After(step, "loss")])
     assert Checkpoints(training.folder).newest().step == step
     assert_same(training.run(every_seconds=0), whole)
 
@@ -75,7 +78,7 @@ def test_low_rank_updates_go_on(training, tied):
 
     whole = training.run(change=change)
     with pytest.raises(Interruption):
-        training.run(every_seconds=0, listeners=[After(5, "loss")], change=change)
+        training.run(every_seconds=0, callbacks=[After(5, "loss")], change=change)
     averages = Checkpoints(training.folder).newest().tensors("optimizer")
     assert {int(name.partition(".")[0]) for name in averages} == set(range(2 * 7))
     assert_same(training.run(every_seconds=0, change=change), whole)
@@ -85,14 +88,14 @@ def test_low_rank_updates_go_on(training, tied):
 def test_many_interruptions(training, whole):
     for step in (1, 2, 5, 6, 11):
         with pytest.raises(Interruption):
-            training.run(every_seconds=0, listeners=[After(step, "lr")])
+            training.run(every_seconds=0, callbacks=[After(step, "lr")])
     assert_same(training.run(every_seconds=0), whole)
 
 
 def test_records_are_those_of_the_steps_that_follow(training, recorder):
     with pytest.raises(Interruption):
-        training.run(every_seconds=0, listeners=[After(4, "loss")])
-    training.run(every_seconds=0, listeners=[recorder])
+        training.run(every_seconds=0, callbacks=[After(4, "loss")])
+    training.run(every_seconds=0, callbacks=[recorder])
     steps = [record.step for record in recorder.records if record.name == "loss"]
     assert steps == list(range(4, 12))
 
@@ -113,7 +116,7 @@ def test_accumulation_goes_on_too(training):
     training.params = training.params.model_copy(update={"batch_size": 2, "accumulation_steps": 2})
     whole = training.run()
     with pytest.raises(Interruption):
-        training.run(every_seconds=0, listeners=[After(7, "loss")])
+        training.run(every_seconds=0, callbacks=[After(7, "loss")])
     assert_same(training.run(every_seconds=0), whole)
 
 
@@ -184,7 +187,8 @@ def test_a_signal_waits_for_the_end_of_the_update(training, whole, monkeypatch):
     monkeypatch.setattr(interruption, "_held", 0)
     old = [signal.getsignal(number) for number in interruption.SIGNALS]
     interruption.listen()
-    saver = Saver(Checkpoints(training.folder), 1e9)
+    group = Group(Place(), signals=interruption)
+    saver = Saver(Checkpoints(training.folder), 1e9, group=group)
     inside = torch.optim.AdamW.step
 
     def shot(self, *arguments, **options):
@@ -194,7 +198,7 @@ def test_a_signal_waits_for_the_end_of_the_update(training, whole, monkeypatch):
     try:
         with monkeypatch.context() as patch, pytest.raises(SystemExit) as caught:
             patch.setattr(torch.optim.AdamW, "step", shot)
-            training.run(saver=saver)
+            training.run(saver=saver, group=group)
         assert caught.value.code == 143
         saver.save()
         assert Checkpoints(training.folder).newest().step == 0

@@ -10,7 +10,7 @@ import torch
 from gpt_from_scratch.app import limits, marking
 from gpt_from_scratch.app.refusing import refusing
 from gpt_from_scratch.app.shelf import Loaded, Shelf
-from gpt_from_scratch.generation.sampling import token_probabilities
+from gpt_from_scratch.generation.sampling import Sampling, token_probabilities
 from gpt_from_scratch.generation.stream import stream_steps
 from gpt_from_scratch.generation.text import check_room, encode
 
@@ -71,20 +71,12 @@ def continuations(
     loaded = shelf.language_model(model)
     ids = encode(loaded.tokenizer, prompt)
     check_room(ids, count, loaded.model.config.context_length, name="Prompt")
-    generator = torch.Generator().manual_seed(seed)
-    steps = stream_steps(
-        loaded.model,
-        loaded.tokenizer,
-        ids,
-        count,
-        temperature=temperature,
-        top_k=top_k or None,
-        generator=generator,
-    )
+    sampling = Sampling(temperature, top_k or None, seed)
+    steps = stream_steps(loaded.model, loaded.tokenizer, ids, count, sampling)
     text = prompt
     for number, step in enumerate(steps, start=1):
         text += step.text
-        probabilities = token_probabilities(step.logits[None], temperature, top_k or None)[0]
+        probabilities = token_probabilities(step.logits[None], sampling)[0]
         note = f"{number} tokens written" if step.last else ""
         yield marking.pane("Text", text, note), token_bars(loaded, probabilities, step.token)
 

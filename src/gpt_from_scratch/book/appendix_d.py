@@ -8,7 +8,9 @@ from torch.optim import Optimizer
 
 from gpt_from_scratch.book.ch05 import calc_loss_batch, evaluate_model, generate_and_print_sample
 from gpt_from_scratch.book.narration import Device, Loader, column, narrate
-from gpt_from_scratch.training import LanguageModelling, Schedule, train
+from gpt_from_scratch.training.loop import LoopSettings, train
+from gpt_from_scratch.training.optimizer import Schedule
+from gpt_from_scratch.training.tasks import LanguageModelling
 
 __all__ = [
     "calc_loss_batch",
@@ -58,20 +60,15 @@ def train_model(
         warmup_steps=warmup_steps,
         total_steps=len(train_loader) * n_epochs,
     )
-    records = train(
-        model,
-        LanguageModelling(),
-        train_loader,
-        val_loader,
-        optimizer,
-        device,
-        epochs=n_epochs,
-        eval_every=eval_freq,
-        eval_batches=eval_iter,
-        schedule=schedule,
+    settings = LoopSettings(
+        n_epochs,
+        eval_freq,
+        eval_iter,
+        schedule,
         max_grad_norm=1.0,
         clip_from_step=warmup_steps + 1 if orig_book_version else warmup_steps,
     )
+    records = train(model, LanguageModelling(), (train_loader, val_loader), optimizer, settings)
     rows = narrate(
         records, lambda _: generate_and_print_sample(model, tokenizer, device, start_context), step_name="Iter"
     ).rows

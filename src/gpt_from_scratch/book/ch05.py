@@ -18,8 +18,9 @@ from gpt_from_scratch.book.gpt_download import (
     load_weights_into_gpt,
 )
 from gpt_from_scratch.book.narration import Device, Loader, column, narrate
-from gpt_from_scratch.training import LanguageModelling, train
-from gpt_from_scratch.training.tasks import mean_loss
+from gpt_from_scratch.training.loop import LoopSettings, train
+from gpt_from_scratch.training.process_group import Evaluator
+from gpt_from_scratch.training.tasks import LanguageModelling, mean_loss
 
 __all__ = [
     "assign",
@@ -69,15 +70,8 @@ def generate(
         temperature: 0 takes the most likely token; above, one is drawn from PyTorch's global generator.
         top_k: draw among this many most likely tokens only.
     """
-    rows = generation.generate(
-        model,
-        idx,
-        max_new_tokens,
-        eos_id=eos_id,
-        context_size=context_size,
-        temperature=temperature,
-        top_k=top_k,
-    )
+    sampling = generation.Sampling(temperature, top_k)
+    rows = generation.generate(model, idx, max_new_tokens, sampling, eos_id=eos_id, context_size=context_size)
     longest = max(len(row) for row in rows)
     new = idx.new_tensor([row + [eos_id] * (longest - len(row)) for row in rows])
     return torch.cat([idx, new], dim=1)
@@ -90,7 +84,7 @@ def calc_loss_batch(input_batch: Tensor, target_batch: Tensor, model: nn.Module,
 
 def calc_loss_loader(data_loader: Loader, model: nn.Module, device: Device, num_batches: int | None = None) -> float:
     """Return the mean loss of the first `num_batches` batches, all if None; NaN without any."""
-    return mean_loss(LanguageModelling(), model, data_loader, device, num_batches)
+    return mean_loss(LanguageModelling(), model, data_loader, Evaluator(device, num_batches))
 
 
 def evaluate_model(
@@ -133,13 +127,9 @@ def train_model_simple(
     records = train(
         model,
         LanguageModelling(),
-        train_loader,
-        val_loader,
+        (train_loader, val_loader),
         optimizer,
-        device,
-        epochs=num_epochs,
-        eval_every=eval_freq,
-        eval_batches=eval_iter,
+        LoopSettings(num_epochs, eval_freq, eval_iter),
     )
     rows = narrate(records, lambda _: generate_and_print_sample(model, tokenizer, device, start_context)).rows
     return column(rows, "train_loss"), column(rows, "validation_loss"), column(rows, "seen")

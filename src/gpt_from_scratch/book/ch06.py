@@ -17,9 +17,10 @@ from gpt_from_scratch.data.fetch.verify import unpack_member
 from gpt_from_scratch.data.messages.messages import Messages
 from gpt_from_scratch.data.messages.spam import balanced, shuffled_cut
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.training import Classification, train
 from gpt_from_scratch.training.journal import Journal
-from gpt_from_scratch.training.tasks import accuracy, mean_loss
+from gpt_from_scratch.training.loop import LoopSettings, train
+from gpt_from_scratch.training.process_group import Evaluator
+from gpt_from_scratch.training.tasks import Classification, accuracy, mean_loss
 
 SEED = 123
 """Seed of the chapter's sampling and shuffling."""
@@ -103,7 +104,7 @@ def calc_accuracy_loader(
     Leaves the model in evaluation mode.
     """
     model.eval()
-    return accuracy(Classification(), model, data_loader, device, num_batches)
+    return accuracy(Classification(), model, data_loader, Evaluator(device, num_batches))
 
 
 def calc_loss_batch(input_batch: Tensor, target_batch: Tensor, model: nn.Module, device: Device) -> Tensor:
@@ -113,7 +114,7 @@ def calc_loss_batch(input_batch: Tensor, target_batch: Tensor, model: nn.Module,
 
 def calc_loss_loader(data_loader: Loader, model: nn.Module, device: Device, num_batches: int | None = None) -> float:
     """Return the mean loss of the first `num_batches` batches, all if None; NaN without any."""
-    return mean_loss(Classification(), model, data_loader, device, num_batches)
+    return mean_loss(Classification(), model, data_loader, Evaluator(device, num_batches))
 
 
 def evaluate_model(
@@ -146,13 +147,9 @@ def train_classifier_simple(
     records = train(
         model,
         Classification(),
-        train_loader,
-        val_loader,
+        (train_loader, val_loader),
         optimizer,
-        device,
-        epochs=num_epochs,
-        eval_every=eval_freq,
-        eval_batches=eval_iter,
+        LoopSettings(num_epochs, eval_freq, eval_iter),
     )
     journal = narrate(records, _print_accuracies)
     return (
@@ -160,7 +157,7 @@ def train_classifier_simple(
         column(journal.rows, "validation_loss"),
         column(journal.scores, "train_accuracy"),
         column(journal.scores, "validation_accuracy"),
-        journal.summary()["seen"],
+        journal.metrics()["seen"],
     )
 
 

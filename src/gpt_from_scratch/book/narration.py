@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from gpt_from_scratch.training.batch import Batch
 from gpt_from_scratch.training.journal import Journal
 from gpt_from_scratch.training.loop import Record
-from gpt_from_scratch.training.tasks import Batch
 
 Device = torch.device | str
 Loader = DataLoader[Batch]
@@ -20,12 +20,13 @@ def narrate(records: Iterable[Record], after_epoch: Callable[[Journal], None], s
     """Run a training to its end and return its journal.
 
     Args:
-        records: what `training.train` yields.
+        records: those of `training.loop.train`.
         after_epoch: called at the end of every epoch, the model being in evaluation mode.
         step_name: what the printed line calls an update.
     """
     journal = Journal()
-    for record in journal.follow(records):
+    for record in records:
+        journal.log(record)
         if record.name == "validation_loss":
             row = journal.rows[-1]
             print(

@@ -46,6 +46,7 @@ def instruct(
 ) -> None:
     """Answer an instruction, printed as it is generated. One that does not fit the model's context is refused."""
     from gpt_from_scratch.data.instructions.prompts import style_of
+    from gpt_from_scratch.generation import Sampling
     from gpt_from_scratch.generation.answering import prompt_ids, stream_answer
     from gpt_from_scratch.weights.config_file import load_facts
 
@@ -56,8 +57,9 @@ def instruct(
     style, question = style_of(load_facts(folder)), _question(text, input_text)
     writer, tokenizer = models.load_writer(folder, models.use_device(device, threads), int8=int8)
     room = writer.config.context_length - len(prompt_ids(tokenizer, question, style))
-    options = {"temperature": temperature, "top_k": top_k, "generator": models.generator(writer, seed), "cure": CURE}
-    models.show(stream_answer(writer, tokenizer, question, tokens or max(1, min(256, room)), style, **options))
+    sampling = Sampling(temperature, top_k, seed)
+    most = tokens or max(1, min(256, room))
+    models.show(stream_answer(writer, tokenizer, question, most, style, sampling, cure=CURE))
 
 
 @app.command(epilog="Examples:\n\ngpt chat\n\ngpt chat --model models/instruct --temperature 0.7 --top-k 40")
@@ -76,6 +78,7 @@ def chat(
     Earlier turns are context. When they no longer fit, the oldest are left out, and a note says so.
     """
     from gpt_from_scratch.data.instructions.prompts import style_of
+    from gpt_from_scratch.generation import Sampling
     from gpt_from_scratch.generation.answering import check_question, stream_answer, turn_ids
     from gpt_from_scratch.weights.config_file import load_facts
 
@@ -85,7 +88,7 @@ def chat(
     writer, tokenizer = models.load_writer(folder, models.use_device(device, threads), int8=int8)
     context = writer.config.context_length
     tokens = tokens or min(128, context // 2)
-    options = {"temperature": temperature, "top_k": top_k, "generator": models.generator(writer, seed), "cure": CURE}
+    sampling = Sampling(temperature, top_k, seed).started(writer.device)
     typer.echo(introduction(folder, writer, facts))
     history: list[list[int]] = []
     for line in _lines():
@@ -106,8 +109,10 @@ def chat(
             kept = fitting(history, prompt, context - tokens)
             if forgotten := len(history) - len(kept):
                 typer.echo(f"({forgotten} of {len(history)} earlier turns no longer fit and are forgotten)")
-            options["before"] = [token for turn in kept for token in turn]
-            answer = models.show(stream_answer(writer, tokenizer, question, tokens, style, **options))
+            before = [token for turn in kept for token in turn]
+            answer = models.show(
+                stream_answer(writer, tokenizer, question, tokens, style, sampling, before=before, cure=CURE)
+            )
             history = [*kept, turn_ids(tokenizer, question, answer, style)]
 
 

@@ -113,13 +113,6 @@ def load_writer(folder: Path, device: torch.device, *, int8: bool = False) -> tu
         return (to_int8(model) if int8 else model), tokenizer
 
 
-def generator(model: GPTModel, seed: int) -> torch.Generator:
-    """Return a random number generator on the model's device."""
-    import torch
-
-    return torch.Generator(device=model.device).manual_seed(seed)
-
-
 def read_lines(name: str) -> list[str]:
     """Return the lines of a UTF-8 file, or of standard input for `-`, without their ends."""
     return read_input(name).splitlines()

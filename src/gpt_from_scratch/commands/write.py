@@ -69,24 +69,23 @@ def generate(
             raise InputError(f"prompt {number}: expected a text, found an empty one")
     from tqdm import tqdm
 
-    from gpt_from_scratch.generation import generate_each
+    from gpt_from_scratch.generation import Sampling, generate_each
     from gpt_from_scratch.generation.stream import stream_text, text_of
 
     folder = models.find_model(model)
     writer, tokenizer = models.load_writer(folder, models.use_device(device, threads), int8=int8)
     ids = encode_prompts(texts, writer, tokenizer, tokens, cut=cut)
-    sampling, generator = {"temperature": temperature, "top_k": top_k}, models.generator(writer, seed)
+    sampling = Sampling(temperature, top_k, seed)
     if prompts is None and num == 1:
         typer.echo(texts[0], nl=False)
-        models.show(stream_text(writer, tokenizer, ids[0], tokens, **sampling, generator=generator))
+        models.show(stream_text(writer, tokenizer, ids[0], tokens, sampling))
         return
+    settings = {"seed": seed, "temperature": temperature, "top_k": top_k}
     rows: list[dict[str, Any]] = [{}] * (len(ids) * num)
-    batches = {"eos_id": tokenizer.eot_token, "batch_size": batch_size}
-    ended = generate_each(writer, ids * num, tokens, **batches, **sampling, generator=generator)
+    ended = generate_each(writer, ids * num, tokens, sampling, eos_id=tokenizer.eot_token, batch_size=batch_size)
     for number, new in tqdm(ended, total=len(rows), desc="texts", unit="text", delay=2, mininterval=1):
         begin = texts[number % len(texts)]
-        row = {"prompt": begin, "text": begin + text_of(tokenizer, new), "tokens": len(new)}
-        rows[number] = {**row, "seed": seed, **sampling}
+        rows[number] = {"prompt": begin, "text": begin + text_of(tokenizer, new), "tokens": len(new), **settings}
     if prompts is not None:
         models.write_output("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), out)
         return

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from gpt_from_scratch.model import GPTModel, MultiHeadAttention
 from gpt_from_scratch.model.attention import causal_mask, explicit_attention
+from gpt_from_scratch.model.fast_path import FastPath
 from gpt_from_scratch.model.sequences import DecidingToken, first_tokens, last_tokens, mean_tokens
 
 
@@ -66,8 +67,8 @@ def influences(classifier: GPTModel, ids: Tensor, label: int, deciding_token: De
     """
     with torch.enable_grad():
         x = classifier.embed(ids[None]).detach().requires_grad_()
-        last = deciding_token in ("last", "last_real")
-        states = classifier.run_blocks(x, range(len(classifier.trf_blocks)), last_only=last)
+        fast = FastPath(last_only=deciding_token in ("last", "last_real"))
+        states = classifier.run_blocks(x, range(len(classifier.trf_blocks)), fast=fast)
         decide = {"first": first_tokens, "mean": mean_tokens}.get(deciding_token, last_tokens)
         logits = decide(classifier.out_head(classifier.final_norm(states)), None)[0, 0]
         others = torch.cat([logits[:label], logits[label + 1 :]])

@@ -56,7 +56,7 @@ class Judge:
 
     def __init__(
         self,
-        settings: sections.Judge,
+        settings: sections.JudgeParams,
         *,
         answer_seconds: float = ANSWER_SECONDS,
         pause_seconds: float = PAUSE_SECONDS,

@@ -11,7 +11,7 @@ from tiktoken import Encoding
 from torch import Tensor
 from torch.nn import functional as F
 
-from gpt_from_scratch.generation import generate
+from gpt_from_scratch.generation import GREEDY, Sampling, generate
 from gpt_from_scratch.generation.text import check_room, encode
 from gpt_from_scratch.model import GPTModel
 
@@ -69,9 +69,7 @@ def samples(
     for prompt in prompts:
         ids = encode(tokenizer, prompt)
         check_room(ids, tokens, model.config.context_length, name="evaluate.sample_prompts")
-        generator = torch.Generator(device=model.device).manual_seed(seed)
-        sampling = {"temperature": temperature, "top_k": top_k, "generator": generator}
-        for decoding, options in (("greedy", {}), ("sampled", sampling)):
-            (new_ids,) = generate(model, [ids], tokens, eos_id=tokenizer.eot_token, **options)
+        for decoding, sampling in (("greedy", GREEDY), ("sampled", Sampling(temperature, top_k, seed))):
+            (new_ids,) = generate(model, [ids], tokens, sampling, eos_id=tokenizer.eot_token)
             rows.append({"prompt": prompt, "decoding": decoding, "text": prompt + tokenizer.decode(new_ids)})
     return rows

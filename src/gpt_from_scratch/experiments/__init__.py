@@ -1,1 +1,1 @@
-"""The companion's studies: declared in `experiments/*.yaml`, run over the pipeline, set beside what is published."""
+"""The companion's studies, declared in `experiments/*.yaml`: run over the pipeline, compared with published figures."""

@@ -14,7 +14,7 @@ from gpt_from_scratch.experiments.attention_forms import (
     FusedWithMask,
     PyTorchModule,
 )
-from gpt_from_scratch.experiments.measure import Measured, Say, in_turn, wait
+from gpt_from_scratch.experiments.timing import Say, Timing, in_turn, wait
 from gpt_from_scratch.model.attention import MultiHeadAttention
 from gpt_from_scratch.model.fast import with_one_projection
 from gpt_from_scratch.model.layers import use_kernels
@@ -24,9 +24,7 @@ TOLERANCE = 1e-5
 """Largest difference between two forms' outputs on the same weights, which are of about 0.1."""
 
 
-def measure_attention(
-    names: list[str], sizes: Mapping[str, int], device: torch.device, say: Say
-) -> dict[str, Measured]:
+def measure(names: list[str], sizes: Mapping[str, int], device: torch.device, say: Say) -> dict[str, Timing]:
     """Time the forward pass, and forward and backward pass together, in milliseconds.
 
     All forms have the weights of one `MultiHeadAttention`, and their outputs are compared with its own.
@@ -50,7 +48,7 @@ def measure_attention(
     say("forward passes timed; now with the backward passes")
     both = in_turn({name: _both(form, x, device) for name, form in forms.items()}, sizes["repeats"])
     column = "gpu" if device.type == "cuda" else "forward"
-    return {name: Measured({column: forward[name] * 1e3, "both": both[name] * 1e3}) for name in names}
+    return {name: Timing({column: forward[name] * 1e3, "both": both[name] * 1e3}) for name in names}
 
 
 def projected(form: nn.Module, explicit: MultiHeadAttention, x: Tensor) -> Tensor:

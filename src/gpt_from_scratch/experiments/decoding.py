@@ -7,45 +7,20 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from gpt_from_scratch.experiments.measure import Measured, Say, in_turn, wait
+from gpt_from_scratch.book.kv_cache.utils import KVCache as GrowingCache
+from gpt_from_scratch.experiments.timing import Say, Timing, in_turn, wait
 from gpt_from_scratch.generation import generate
 from gpt_from_scratch.model import GPTConfig, GPTModel, KVCache
 from gpt_from_scratch.model.layers import use_kernels
 
+TIE = 1e-4
+"""Largest difference between two logits that tie, as a share of the standard deviation of all of them."""
+
 Decode = Callable[[list[int], int], list[int]]
 
 
-class GrowingLayer:
-    """One layer's keys and values, to which those of new tokens are joined: each time a copy of all."""
-
-    def __init__(self) -> None:
-        self.keys: Tensor | None = None
-        self.values: Tensor | None = None
-        self.length = 0
-
-    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Return those of all tokens, `[batch, heads, tokens, head width]`."""
-        if self.keys is not None and self.values is not None:
-            keys, values = torch.cat([self.keys, keys], dim=2), torch.cat([self.values, values], dim=2)
-        self.keys, self.values, self.length = keys, values, keys.shape[2]
-        return keys, values
-
-
-class GrowingCache:
-    """A key-value cache as it is first explained: nothing is reserved. Takes the place of a `KVCache`."""
-
-    def __init__(self, cfg: GPTConfig) -> None:
-        self.layers = [GrowingLayer() for _ in range(cfg.n_layers)]
-
-    @property
-    def length(self) -> int:
-        """Tokens so far."""
-        return self.layers[0].length
-
-
-def measure_decoding(names: list[str], sizes: Mapping[str, int], device: torch.device, say: Say) -> dict[str, Measured]:
+def measure(names: list[str], sizes: Mapping[str, int], device: torch.device, say: Say) -> dict[str, Timing]:
     """Time each way of decoding, on random weights and a random prompt.
 
     Raises:
@@ -72,9 +47,9 @@ def measure_decoding(names: list[str], sizes: Mapping[str, int], device: torch.d
     times = in_turn({name: work(name) for name in names}, sizes["repeats"], warmup=0)
     say(f"{len(names)} ways timed")
     exact = {name: tokens for name, tokens in written.items() if name != "int8"}
-    if any(not _same(model, prompt, tokens, next(iter(exact.values()))) for tokens in exact.values()):
-        raise ValueError(f"expected the same tokens, found {exact}")
-    return {name: Measured({"tokens": sizes["new_tokens"] / seconds}) for name, seconds in times.items()}
+    for tokens in exact.values():
+        same_tokens(model, prompt, next(iter(exact.values())), tokens)
+    return {name: Timing({"tokens": sizes["new_tokens"] / seconds}) for name, seconds in times.items()}
 
 
 @torch.inference_mode()
@@ -105,7 +80,7 @@ def _way(name: str, model: GPTModel) -> Decode:
         fused = to_int8(fused)
     ways: dict[str, Decode] = {
         "without": lambda prompt, count: without_cache(model, prompt, count),
-        "growing": lambda prompt, count: with_cache(model, prompt, count, GrowingCache(model.config)),
+        "growing": lambda prompt, count: with_cache(model, prompt, count, GrowingCache(model.config.n_layers)),
         "preallocated": lambda prompt, count: with_cache(
             model, prompt, count, KVCache(model.config, 1, len(prompt) + count, model.device, torch.float32)
         ),
@@ -116,10 +91,17 @@ def _way(name: str, model: GPTModel) -> Decode:
 
 
 @torch.inference_mode()
-def _same(model: GPTModel, prompt: list[int], one: list[int], other: list[int]) -> bool:
-    """Return whether two answers are equal, or part where two logits tie up to rounding."""
+def same_tokens(model: GPTModel, prompt: list[int], one: list[int], other: list[int]) -> bool:
+    """Return whether two answers are equal; False where they part at two logits that tie up to rounding.
+
+    Raises:
+        ValueError: when they part elsewhere.
+    """
     if one == other:
         return True
     place = next(number for number, pair in enumerate(zip(one, other, strict=True)) if pair[0] != pair[1])
     logits = model(torch.tensor([prompt + one[:place]], device=model.device))[0, -1]
-    return bool((logits[one[place]] - logits[other[place]]).abs() < 1e-4 * logits.std())
+    gap = ((logits[one[place]] - logits[other[place]]).abs() / logits.std()).item()
+    if gap > TIE:
+        raise ValueError(f"expected the same tokens, found {one} and {other}: at {place} their logits differ by {gap}")
+    return False

@@ -1,4 +1,4 @@
-"""DVC's queue of experiments: its workers are processes of their own, which are watched until all is done."""
+"""DVC's queue of experiments: start its workers, and wait until all experiments have ended."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.experiments.dvc_process import answer, complaint, dvc
 from gpt_from_scratch.files.writing import write_text
+from gpt_from_scratch.pipeline.dvc import complaint, dvc_output, run_dvc
 
 SECONDS = 5.0
 _TASK = re.compile(r"^[0-9a-f]{7}\s+(?P<name>\S+)\s.*\s(?P<state>Queued|Running|Success|Failed)\s*$", re.M)
@@ -43,7 +43,7 @@ def run_queue(
     try:
         # Not by a pipe: its workers would hold it open, and to read it would be to wait for their end.
         log = log_of("queue")
-        if dvc(root, ["queue", "start", "--jobs", str(jobs)], log):
+        if run_dvc(root, ["queue", "start", "--jobs", str(jobs)], log):
             raise InputError(f"dvc queue start: {complaint(log)}")
         while True:
             states = queue_states(root)
@@ -64,7 +64,7 @@ def run_queue(
 
 def queue_states(root: Path) -> dict[str, str]:
     """Return the state of every experiment in the queue: Queued, Running, Success or Failed."""
-    return {task["name"]: task["state"] for task in _TASK.finditer(answer(root, ["queue", "status"]))}
+    return {task["name"]: task["state"] for task in _TASK.finditer(dvc_output(root, "queue", "status"))}
 
 
 def _clear(root: Path, name: str, state: str, log: Path) -> str:
@@ -72,10 +72,10 @@ def _clear(root: Path, name: str, state: str, log: Path) -> str:
     why = ""
     if state == "Failed":
         with suppress(InputError):  # a task that never began has no log
-            write_text(log, answer(root, ["queue", "logs", name]))
+            write_text(log, dvc_output(root, "queue", "logs", name))
         why = complaint(log)
     with suppress(InputError):
-        answer(root, ["queue", "remove", name])
+        dvc_output(root, "queue", "remove", name)
     return why
 
 
@@ -86,6 +86,6 @@ def _give_up(root: Path, names: Sequence[str]) -> None:
     for command, concerned in (("remove", waiting), ("kill", running)):
         if concerned:
             with suppress(InputError):
-                answer(root, ["queue", command, *concerned])
+                dvc_output(root, "queue", command, *concerned)
     with suppress(InputError):
-        answer(root, ["queue", "stop"])
+        dvc_output(root, "queue", "stop")

@@ -1,4 +1,4 @@
-"""A variant's figures, as its experiment's files tell them, and the rows of a study's table."""
+"""The rows of a study's table: each variant's figures from the files of its experiment."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.experiments.comparable import BOOK, Run, compare
 from gpt_from_scratch.experiments.recorded import Recorded, recorded
-from gpt_from_scratch.experiments.requirements import missing, not_comparable
-from gpt_from_scratch.experiments.settings import Planned, changes_of, experiment_name, merged, plan, raw_params
-from gpt_from_scratch.experiments.study import Column, Form, PipelineStudy, Variant
-from gpt_from_scratch.params.sections import Params
-
-BOOK = "profiles/book.yaml"
-"""The parameters that the published figures are for."""
+from gpt_from_scratch.experiments.requirements import missing
+from gpt_from_scratch.experiments.settings import changes_of, experiment_name, plan, raw_params
+from gpt_from_scratch.experiments.study import Form, PipelineStudy, Variant
+from gpt_from_scratch.params.sections import Params, load_params
 
 
 @dataclass
@@ -24,8 +22,8 @@ class Row:
 
     Attributes:
         ours: our figures by column; what was not measured is missing.
-        marks: why they cannot be held against the published ones.
-        experiment: the experiment that they are from.
+        marks: why they cannot be compared with the published ones.
+        experiment: name of the experiment that they are from.
         params: its parameters.
     """
 
@@ -55,44 +53,27 @@ def rows(root: Path, name: str, study: PipelineStudy) -> list[Row]:
     return made
 
 
-def figure(metrics: Mapping[str, Any], column: Column) -> float | None:
-    """Return what a column asks for; None where it is not there."""
-    value: Any = metrics.get(column.file or "", {})
-    for part in column.key.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return None if isinstance(value, bool) or not isinstance(value, int | float) else value * column.scale
-
-
-def metrics_of(one: Recorded, study: PipelineStudy) -> dict[str, Any]:
-    """Return the metrics files of an experiment that a study looks at."""
+def run_of(one: Recorded, study: PipelineStudy, params: Params) -> Run:
+    """Return an experiment as a run, with the metrics files that a study looks at."""
     files = {study.stage, *(column.file for column in study.columns.values() if column.file)}
-    return {file: one.metrics(file) for file in sorted(files)}
-
-
-def ours(metrics: Mapping[str, Any], columns: Mapping[str, Column]) -> dict[str, float]:
-    """Return the figures that there are, by column."""
-    found = {name: figure(metrics, column) for name, column in columns.items() if column.file}
-    return {name: value for name, value in found.items() if value is not None}
+    return Run(params, {file: one.metrics(file) for file in sorted(files)})
 
 
 def _row(
     root: Path, study: PipelineStudy, variant: Variant, one: Recorded, book: Mapping[str, Any], reduced: bool
 ) -> Row:
-    metrics, params = metrics_of(one, study), one.params()
-    marks = []
+    params = one.params()
+    run = run_of(one, study, params or load_params(root / BOOK))
+    found = {name: run.figure(column) for name, column in study.table_columns.items() if column.file}
+    row = Row(variant, {name: value for name, (value, _) in found.items() if value is not None}, [], one.name, params)
     if params is None:
-        marks.append("parameters of older code")
+        row.marks.append("parameters of older code")
     elif variant.published:
-        try:
-            over_book = merged(book, changes_of(study, variant, reduced=False), one.name)
-        except InputError as error:
-            marks.append(str(error))
-        else:
-            published = Planned(one.name, variant, {}, over_book)
-            marks += not_comparable(study, published, params, metrics, reduced)
+        row.marks += compare(study, variant, run, book, reduced=reduced).reasons
+        row.marks += [note for name, (_, note) in found.items() if note and name in variant.published]
     if not one.has_present_code():
-        marks.append("the code has changed since")
-    return Row(variant, ours(metrics, study.columns), marks, one.name, params)
+        row.marks.append("the code has changed since")
+    return row
 
 
 def _why_not(root: Path, name: str, study: PipelineStudy, variant: Variant) -> str:

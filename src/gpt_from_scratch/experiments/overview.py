@@ -12,7 +12,7 @@ from gpt_from_scratch.experiments.study import Measurement, PipelineStudy, read_
 
 
 def overview(root: Path) -> Iterator[str]:
-    """Yield for each study its name and title, how far it is, and what it needs for the published figures."""
+    """Yield for each study its name, title and state, and its requirements for the published figures."""
     found = recorded(root)
     for name in study_names(root):
         study = read_study(root, name)

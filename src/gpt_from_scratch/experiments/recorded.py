@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files.reading import parse_json
 from gpt_from_scratch.params.plain_yaml import parse_yaml
 from gpt_from_scratch.params.sections import Params
+from gpt_from_scratch.pipeline.git import git_output, run_git
 
 _REF = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/(?P<name>[^/]+)")
 
@@ -50,20 +50,22 @@ class Recorded:
 
     def has_present_code(self) -> bool:
         """Return whether the stages and what they use are what lies in the working tree."""
-        command = ["git", "diff", "--quiet", self.commit, "--", "dvc.yaml", *code_paths(self.root)]
-        return subprocess.run(command, cwd=self.root, capture_output=True).returncode == 0
+        done = run_git(self.root, "diff", "--quiet", self.commit, "--", "dvc.yaml", *code_paths(self.root))
+        return done is not None and done.returncode == 0
 
     def remove(self) -> None:
         """Remove it, as `dvc exp remove` does; that command takes a name, which may stand under several commits."""
-        git(self.root, "update-ref", "-d", f"refs/exps/{self.baseline[:2]}/{self.baseline[2:]}/{self.name}")
+        git_output(self.root, "update-ref", "-d", f"refs/exps/{self.baseline[:2]}/{self.baseline[2:]}/{self.name}")
 
     def _file(self, path: str) -> str | None:
-        return git(self.root, "show", f"{self.commit}:{path}")
+        return git_output(self.root, "show", f"{self.commit}:{path}")
 
 
 def recorded(root: Path) -> dict[str, list[Recorded]]:
     """Return the finished experiments by name, the newest first; one name may stand under several commits."""
-    lines = git(root, "for-each-ref", "--format=%(objectname) %(committerdate:unix) %(refname)", "refs/exps") or ""
+    lines = (
+        git_output(root, "for-each-ref", "--format=%(objectname) %(committerdate:unix) %(refname)", "refs/exps") or ""
+    )
     found: dict[str, list[Recorded]] = {}
     for line in lines.splitlines():
         commit, made, ref = line.split(" ", 2)
@@ -80,25 +82,7 @@ def code_paths(root: Path) -> list[str]:
     return sorted(dep for dep in deps if dep.startswith(("src/", "stages/", "data/sample")))
 
 
-def head(root: Path) -> str:
-    """Return the commit that is checked out.
-
-    Raises:
-        InputError: where there is none: DVC's experiments are commits beside it.
-    """
-    commit = git(root, "rev-parse", "HEAD")
-    if commit is None:
-        raise InputError(f"{root}: expected a git checkout with a commit, which DVC's experiments begin from")
-    return commit.strip()
-
-
 def untracked_code(root: Path) -> list[str]:
     """Return the files under src/ and stages/ that git does not know, and that no experiment therefore sees."""
-    lines = git(root, "ls-files", "--others", "--exclude-standard", "--", "src", "stages") or ""
+    lines = git_output(root, "ls-files", "--others", "--exclude-standard", "--", "src", "stages") or ""
     return lines.splitlines()
-
-
-def git(root: Path, *arguments: str) -> str | None:
-    """Return what git prints; None when it fails."""
-    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True)
-    return done.stdout if done.returncode == 0 else None

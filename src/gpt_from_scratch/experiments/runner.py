@@ -9,23 +9,24 @@ from pathlib import Path
 from typing import Literal
 
 from gpt_from_scratch.errors import InputError, shown
-from gpt_from_scratch.experiments.dvc_process import complaint, dvc
 from gpt_from_scratch.experiments.dvc_queue import run_queue
-from gpt_from_scratch.experiments.recorded import Recorded, head, recorded, untracked_code
+from gpt_from_scratch.experiments.recorded import Recorded, recorded, untracked_code
 from gpt_from_scratch.experiments.requirements import missing
 from gpt_from_scratch.experiments.settings import Planned, changes_of, experiment_name, override, plan, raw_params
 from gpt_from_scratch.experiments.study import PipelineStudy, Settings, Variant
+from gpt_from_scratch.pipeline.dvc import complaint, run_dvc
+from gpt_from_scratch.pipeline.git import head
 
 Say = Callable[[str], object]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a variant.
+    """The outcome of a variant.
 
     Attributes:
-        state: done: it ran; present: the same settings and code had run before; skipped: it lacks something.
-        seconds: of the run, where it ran by itself.
+        state: done: it ran; present: the same settings and code had run before; skipped: a requirement is not met.
+        seconds: duration of the run, where it ran by itself.
         reason: why it was skipped or failed.
     """
 
@@ -54,14 +55,14 @@ def run_study(
 
     Args:
         root: the project's folder.
-        only: the variants that are meant; all if none is named.
-        changes: what is set over every variant.
+        only: names of variants; all if none is named.
+        changes: values that are set over every variant.
         jobs: variants at a time, from DVC's queue; 0: one after the other, without it.
         say: takes a line about each step.
 
     Raises:
         InputError: for unknown variants, or where no experiment can run at all.
-        KeyboardInterrupt: after Ctrl-C, when what ran has ended; the same command goes on.
+        KeyboardInterrupt: after Ctrl-C, when the variant that ran has ended; the same command resumes.
     """
     head(root)
     for file in untracked_code(root):
@@ -94,7 +95,7 @@ def run_study(
 
 
 def chosen_variants(name: str, study: PipelineStudy, reduced: bool, only: Sequence[str]) -> list[Variant]:
-    """Return the variants that are meant.
+    """Return the variants with the given names, all if there are none.
 
     Raises:
         InputError: naming those that are unknown, and the known ones.
@@ -120,7 +121,7 @@ def forget(root: Path, name: str, present: dict[str, list[Recorded]]) -> None:
 
 
 def log_file(root: Path, name: str) -> Path:
-    """Return where what an experiment's `dvc` says is written."""
+    """Return the file for the output of an experiment's `dvc`."""
     return root / ".cache" / "experiments" / f"{name}.log"
 
 
@@ -143,7 +144,7 @@ def one_by_one(root: Path, study: PipelineStudy, waiting: Sequence[Planned], say
 def run_one(root: Path, study: PipelineStudy, planned: Planned, log: Path) -> Outcome:
     """Run one variant in a copy of the project, which sees what git or DVC knows."""
     began = time.monotonic()
-    code = dvc(root, arguments(study, planned, "--temp"), log)
+    code = run_dvc(root, arguments(study, planned, "--temp"), log)
     seconds = time.monotonic() - began
     if code:
         return Outcome(planned.name, "failed", seconds, complaint(log))
@@ -155,7 +156,7 @@ def run_queue_of(root: Path, study: PipelineStudy, waiting: Sequence[Planned], j
     outcomes, queued = [], []
     for planned in waiting:
         log = log_file(root, planned.name)
-        if dvc(root, arguments(study, planned, "--queue"), log):
+        if run_dvc(root, arguments(study, planned, "--queue"), log):
             outcomes.append(Outcome(planned.name, "failed", reason=complaint(log)))
             say(str(outcomes[-1]))
         else:

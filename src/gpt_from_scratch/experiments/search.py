@@ -1,4 +1,4 @@
-"""A search for hyper-parameters: Optuna proposes, a DVC experiment answers, and all trials are kept."""
+"""Hyper-parameter search: Optuna proposes, a DVC experiment is run for each trial, and all trials are kept."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.experiments.figures import figure
-from gpt_from_scratch.experiments.recorded import git, head, recorded
+from gpt_from_scratch.experiments.figures import run_of
+from gpt_from_scratch.experiments.recorded import recorded
 from gpt_from_scratch.experiments.runner import forget, is_present, log_file, run_one
-from gpt_from_scratch.experiments.settings import changes_of, override, plan, raw_params
+from gpt_from_scratch.experiments.settings import Planned, changes_of, override, plan, raw_params
 from gpt_from_scratch.experiments.study import Axis, PipelineStudy, Settings, Space, Variant
+from gpt_from_scratch.pipeline.git import git_output, head
 
 if TYPE_CHECKING:
     import optuna
@@ -24,11 +25,11 @@ STORE = Path(".cache/optuna.db")
 
 @dataclass(frozen=True)
 class Found:
-    """What a search has come to.
+    """The result of a search so far.
 
     Attributes:
-        trials: that gave a figure.
-        failed: that did not.
+        trials: number of trials with a figure.
+        failed: number of trials without one.
         value: the best figure, with its parameters and its experiment; None without any.
     """
 
@@ -40,17 +41,17 @@ class Found:
 
     @property
     def command(self) -> str:
-        """What makes the best parameters those of params.yaml."""
+        """The command that puts the best parameters into params.yaml."""
         return f"dvc exp apply {self.experiment}"
 
 
 def search(
     root: Path, name: str, study: PipelineStudy, trials: int, *, reduced: bool, say: Callable[[str], object] = print
 ) -> Found:
-    """Go on with a study's search until it has so many trials, and return the best.
+    """Run or resume a study's search until it has so many trials, and return the best.
 
     Trials are of one search as long as space, other parameters and code stay the same. Each draws from a seed of its
-    own, so that a search that was interrupted goes on as if it had not been.
+    own, so that an interrupted search gives the same trials when it is resumed.
 
     Raises:
         InputError: for a study without a space, or where no experiment can run.
@@ -79,7 +80,7 @@ def search(
                 outcome = run_one(root, study, planned, log_file(root, planned.name))
                 if outcome.state == "failed":
                     say(f"[{number + 1}/{trials}] {outcome}")
-            value = _value(root, study, study.space, planned.name)
+            value = _value(root, study, study.space, planned)
         except BaseException:
             found.tell(trial, state=_state("FAIL"))
             raise
@@ -93,7 +94,7 @@ def search(
 
 
 def best(found: optuna.Study) -> Found:
-    """Return what a search has come to."""
+    """Return the result of a search so far."""
     told = _finished(found)
     good = [trial for trial in told if trial.value is not None]
     if not good:
@@ -115,9 +116,9 @@ def open_search(root: Path, name: str) -> optuna.Study:
 
 
 def search_key(root: Path, space: Space, base: Mapping[str, Any], common: Settings) -> str:
-    """Return a short hash of what a trial's figure depends on besides its own parameters."""
+    """Return a short hash of everything but its own parameters that a trial's figure depends on."""
     fixed = {key: value for key, value in base.items() if key not in ("runtime", "profile")}
-    code = git(root, "rev-parse", "HEAD:src", "HEAD:stages", "HEAD:dvc.yaml") or ""
+    code = git_output(root, "rev-parse", "HEAD:src", "HEAD:stages", "HEAD:dvc.yaml") or ""
     content = [space.model_dump(mode="json"), fixed, common, code]
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
@@ -147,10 +148,9 @@ def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _value(root: Path, study: PipelineStudy, space: Space, name: str) -> float | None:
-    column = study.columns[space.column]
-    ones = recorded(root).get(name)
-    return figure({column.file: ones[0].metrics(column.file)}, column) if ones else None
+def _value(root: Path, study: PipelineStudy, space: Space, planned: Planned) -> float | None:
+    ones = recorded(root).get(planned.name)
+    return run_of(ones[0], study, planned.params).figure(study.columns[space.column])[0] if ones else None
 
 
 def _finished(found: optuna.Study) -> list[optuna.trial.FrozenTrial]:

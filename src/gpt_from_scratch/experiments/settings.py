@@ -1,4 +1,4 @@
-"""The parameters of a variant: params.yaml with what the study sets over it, checked as a whole."""
+"""The parameters of a variant: params.yaml with the study's values over it, checked as a whole."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def experiment_name(study: str, variant: str, reduced: bool) -> str:
 
 
 def changes_of(study: PipelineStudy, variant: Variant, reduced: bool) -> Settings:
-    """Return what a variant sets over params.yaml."""
+    """Return the values that a variant sets over params.yaml."""
     changes = {**study.params, **variant.params}
     return {**changes, **study.reduced, **variant.reduced} if reduced else changes
 
@@ -65,7 +65,7 @@ def merged(base: Mapping[str, Any], changes: Settings, name: str) -> Params:
     """Return parameters with changes, checked.
 
     Args:
-        name: what they are called in an error.
+        name: their name in an error.
 
     Raises:
         InputError: when a key is unknown or the parameters do not fit together.
@@ -77,7 +77,8 @@ def merged(base: Mapping[str, Any], changes: Settings, name: str) -> Params:
         for part in sections:
             place = place.get(part) if isinstance(place, dict) else None
         if not isinstance(place, dict) or last not in place:
-            raise InputError(f"{name}: {key}: unknown parameter, found {shown(value)}")
+            cure = "python -m gpt_from_scratch.params params.yaml writes those that it leaves out"
+            raise InputError(f"{name}: {key}: unknown parameter, found {shown(value)}; {cure}")
         place[last] = value
     try:
         return Params.model_validate(content)

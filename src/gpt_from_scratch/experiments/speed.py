@@ -5,31 +5,29 @@ from __future__ import annotations
 import gc
 import math
 import shutil
-import statistics
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import nn
 
-from gpt_from_scratch.experiments.measure import Measured, Say, wait
+from gpt_from_scratch.experiments.timing import Say, Timing, in_turn, wait
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.model.attention import MultiHeadAttention
 from gpt_from_scratch.model.layers import GELU, LayerNorm, use_kernels
-from gpt_from_scratch.training import LanguageModelling
 from gpt_from_scratch.training.precision import accelerated
+from gpt_from_scratch.training.tasks import LanguageModelling
 
 LR, WEIGHT_DECAY = 5e-4, 0.1
 BYTES_A_WEIGHT = 16
-"""A weight, its gradient and AdamW's two averages."""
+"""A weight, its gradient and AdamW's two moments."""
 AGREEMENT = 1e-3
 """Largest relative difference between the losses of two rungs that compute the same in fp32."""
 
 
 @dataclass(frozen=True)
 class Rung:
-    """What is on; a GPU's own rungs are off on a CPU, those above them are not."""
+    """The switches of a rung; those for GPUs alone are off on a CPU."""
 
     tensor_cores: bool = False
     fused_adamw: bool = False
@@ -43,7 +41,7 @@ class Rung:
 
     @property
     def computes_the_same(self) -> bool:
-        """Whether its losses are those of the first rung up to rounding in fp32."""
+        """True if its losses equal those of the first rung up to rounding in fp32."""
         return not (self.tensor_cores or self.bf16 or self.vocabulary_multiple > 1 or self.batches > 1)
 
 
@@ -62,7 +60,7 @@ _CHANGES: dict[str, dict[str, bool | int]] = {
 _FOR_A_GPU = ("tensor-cores", "bf16")
 
 
-def measure_speed(names: list[str], sizes: Mapping[str, int], device: torch.device, say: Say) -> dict[str, Measured]:
+def measure(names: list[str], sizes: Mapping[str, int], device: torch.device, say: Say) -> dict[str, Timing]:
     """Train some updates on each rung: tokens a second by the median update, and the loss of the last.
 
     The rungs take turns, update by update, so that a slow moment of the machine falls on all alike. Where the memory
@@ -71,18 +69,18 @@ def measure_speed(names: list[str], sizes: Mapping[str, int], device: torch.devi
     Raises:
         ValueError: when two rungs that compute the same in fp32 end at different losses.
     """
-    found: dict[str, Measured] = {}
+    found: dict[str, Timing] = {}
     losses: dict[str, float] = {}
     rungs = {name: rung for name, rung in ladder(device.type == "cuda").items() if name in names}
     if not any(map(shutil.which, ("g++", "clang++"))):
         lacking = [name for name, rung in rungs.items() if rung.compiled]
-        found |= {name: Measured(marks=["needs a C++ compiler"]) for name in lacking}
+        found |= {name: Timing(marks=["needs a C++ compiler"]) for name in lacking}
         rungs = {name: rung for name, rung in rungs.items() if name not in lacking}
-    in_turn = fits(len(rungs), sizes, device)
-    say(f"{len(rungs)} rungs, {'in turn' if in_turn else 'one after the other: the memory does not hold all'}")
-    for group in [list(rungs)] if in_turn else [[name] for name in rungs]:
+    together = fits(len(rungs), sizes, device)
+    say(f"{len(rungs)} rungs, {'in turn' if together else 'one after the other: the memory does not hold all'}")
+    for group in [list(rungs)] if together else [[name] for name in rungs]:
         for name, (rate, loss) in train_some({name: rungs[name] for name in group}, sizes, device).items():
-            found[name] = Measured({"tokens": rate, "loss": loss})
+            found[name] = Timing({"tokens": rate, "loss": loss})
             say(f"{name}: {rate:,.0f} tokens/s, loss {loss:.4f}")
             if rungs[name].computes_the_same:
                 losses[name] = loss
@@ -117,51 +115,43 @@ def train_some(
     rungs: Mapping[str, Rung], sizes: Mapping[str, int], device: torch.device
 ) -> dict[str, tuple[float, float]]:
     """Return tokens per second and the last update's loss of short trainings, which take turns."""
-    trainings = {name: Training(rung, sizes, device) for name, rung in rungs.items()}
-    for number in range(sizes["updates"] + 1):
-        for training in trainings.values():
-            training.update(number)
+    trainings = {name: ShortTraining(rung, sizes, device) for name, rung in rungs.items()}
+    # The first update sets things up, and compiles: it is not measured.
+    seconds = in_turn({name: training.update for name, training in trainings.items()}, sizes["updates"])
     torch.set_float32_matmul_precision("highest")
-    return {name: (training.tokens_per_second, training.loss) for name, training in trainings.items()}
+    return {name: (training.tokens / seconds[name], training.loss) for name, training in trainings.items()}
 
 
-class Training:
+class ShortTraining:
     """A short training on random tokens, one update at a time.
 
     Attributes:
-        loss: that of the last update, before it.
+        tokens: tokens of a batch.
+        loss: the loss of the last update, before it.
     """
 
     def __init__(self, rung: Rung, sizes: Mapping[str, int], device: torch.device) -> None:
         torch.manual_seed(123)
         self.rung, self.device, self.loss = rung, device, math.nan
         batch = sizes["batch"] * rung.batches
-        self._ids = torch.randint(sizes["vocab_size"], (sizes["updates"] + 1, batch, sizes["tokens"] + 1))
+        self.tokens = batch * sizes["tokens"]
+        self._batches = iter(torch.randint(sizes["vocab_size"], (sizes["updates"] + 1, batch, sizes["tokens"] + 1)))
         self._model = build(rung, sizes).to(device)
         fused = {"fused": True} if rung.fused_adamw else {}
         self._optimizer = torch.optim.AdamW(self._model.parameters(), lr=LR, weight_decay=WEIGHT_DECAY, **fused)
         self._task = accelerated(LanguageModelling(), "bf16" if rung.bf16 else "fp32", rung.compiled)
-        self._times: list[float] = []
 
-    def update(self, number: int) -> None:
-        """Make the update of a number, from 0, and take its time."""
-        # This one is the process's, and the rung before may have left another.
+    def update(self) -> None:
+        """Make one update on the next batch."""
+        # This setting is the process's, and the rung before may have left another.
         torch.set_float32_matmul_precision("high" if self.rung.tensor_cores else "highest")
-        rows = self._ids[number]
-        began = time.perf_counter()
+        rows = next(self._batches)
         self._optimizer.zero_grad()
         loss = self._task.loss(self._model, (rows[:, :-1].contiguous(), rows[:, 1:].contiguous()), self.device)
         loss.backward()
         self._optimizer.step()
         self.loss = loss.item()
         wait(self.device)
-        self._times.append(time.perf_counter() - began)
-
-    @property
-    def tokens_per_second(self) -> float:
-        """By the median update; the first sets things up, and compiles, and does not count."""
-        _, batch, tokens = self._ids.shape
-        return batch * (tokens - 1) / statistics.median(self._times[1:])
 
 
 def build(rung: Rung, sizes: Mapping[str, int]) -> nn.Module:

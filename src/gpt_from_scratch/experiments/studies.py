@@ -1,4 +1,4 @@
-"""What the subcommands of `gpt experiments` do with a study, whichever kind it is of."""
+"""The subcommands of `gpt experiments`, for both kinds of studies."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from pathlib import Path
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.experiments.figures import Row, rows
-from gpt_from_scratch.experiments.measure import Measured, measure, result_file
+from gpt_from_scratch.experiments.measure import measure, result_file
 from gpt_from_scratch.experiments.runner import Outcome, run_study
 from gpt_from_scratch.experiments.settings import read_change
 from gpt_from_scratch.experiments.study import Measurement, PipelineStudy, pipeline_study, read_study
 from gpt_from_scratch.experiments.table import flat, table
+from gpt_from_scratch.experiments.timing import Timing
 from gpt_from_scratch.files.writing import read_json
 from gpt_from_scratch.params.sections import load_params
 
@@ -27,10 +28,10 @@ def run(
     jobs: int,
     say: Say,
 ) -> tuple[list[str], bool]:
-    """Run a study; return what there is to say at its end, and whether a variant failed.
+    """Run a study; return the closing lines, and whether a variant failed.
 
     Raises:
-        InputError: for what is unknown, or cannot be asked of this kind of study.
+        InputError: for an unknown name, or an option that this kind of study does not have.
     """
     study = read_study(root, name)
     if isinstance(study, Measurement):
@@ -50,7 +51,7 @@ def run(
 
 
 def show(root: Path, name: str) -> str:
-    """Return a study's table with what stands above it, and log it into MLflow unless it is there.
+    """Return a study's table under its title, and log it into MLflow unless it is there.
 
     Raises:
         InputError: for a measurement that was never made.
@@ -68,7 +69,7 @@ def show(root: Path, name: str) -> str:
             if row.experiment in times:
                 row.ours["minutes"] = times[row.experiment] / 60
         lines = [study.title, f"Published: {study.source}."]
-    text = "\n".join([*lines, "", table(study.columns, made)])
+    text = "\n".join([*lines, "", table(study.table_columns, made)])
     if any(row.ours for row in made):
         headline = study.headline if isinstance(study, PipelineStudy) else next(iter(study.columns))
         figures = {row.variant.name: row.ours[headline] for row in made if headline in row.ours}
@@ -77,7 +78,7 @@ def show(root: Path, name: str) -> str:
 
 
 def search(root: Path, name: str, trials: int, reduced: bool | None, say: Say) -> list[str]:
-    """Go on with a search; return what there is to say at its end.
+    """Run or resume a search; return the closing lines.
 
     Raises:
         InputError: for a study without a space.
@@ -99,7 +100,7 @@ def search(root: Path, name: str, trials: int, reduced: bool | None, say: Say) -
 
 
 def reduced_setting(root: Path, wanted: bool | None) -> bool:
-    """Return whether the reduced setting is meant: if nothing is said, where the weights are synthetic."""
+    """Return whether to take the reduced setting: as wanted, else where the weights are synthetic."""
     if wanted is not None:
         return wanted
     return load_params(root / "params.yaml").download_gpt2.source == "synthetic"
@@ -114,7 +115,7 @@ def _measured(root: Path, name: str, study: Measurement) -> tuple[list[str], lis
     made = []
     for form in study.forms:
         if form.name in content["forms"]:
-            found = Measured(**content["forms"][form.name])
+            found = Timing(**content["forms"][form.name])
             made.append(Row(form, found.ours, found.marks))
     return [study.title, f"Published: {study.source}.", f"Here: {about}."], made
 

@@ -29,7 +29,7 @@ class _Part(BaseModel):
 
 
 class Needs(_Part):
-    """What a variant needs so that its figures are the published ones', or that it runs at all."""
+    """Requirements of a variant: to run at all, or for figures that can be compared with the published ones."""
 
     weights: bool = Field(default=False, description="OpenAI's weights: with synthetic ones it only shows that it runs")
     size: Literal["124M", "355M", "774M", "1558M"] | None = Field(default=None, description="the GPT-2 it starts from")
@@ -38,26 +38,38 @@ class Needs(_Part):
 
 
 class Variant(_Part):
-    """One row of a pipeline study's table."""
+    """A run of the pipeline with other parameters: a row of the study's table, or a published run beside it."""
 
     name: Name
-    title: str = Field(description="what is done, for a reader")
+    title: str = Field(description="description for a reader")
     row: str = Field(default="", description="its number in the published table")
-    params: Settings = Field(default={}, description="what it sets over params.yaml")
-    reduced: Settings = Field(default={}, description="what it sets otherwise in the reduced setting")
+    params: Settings = Field(default={}, description="values that it sets over params.yaml")
+    reduced: Settings = Field(default={}, description="further values in the reduced setting")
     needs: Needs = Needs()
+    source: str = Field(default="", description="where its figures are published; its number in the companion's table")
     published: dict[str, Number] = Field(default={}, description="the published figures, by column")
-    note: str = Field(default="", description="what a reader of the row should know")
+    curve: dict[int, tuple[Number, Number]] = Field(
+        default={}, description="the published losses on training and validation set, by step"
+    )
+    deviation: str = Field(default="", description="a difference from the published run that no parameter removes")
+    note: str = Field(default="", description="a remark on the row")
+
+    @property
+    def origin(self) -> str:
+        """The place where its figures are published."""
+        return self.source or f"companion, row {self.row}"
 
 
 class Column(_Part):
     """A figure of the table."""
 
     title: str
-    file: str | None = Field(default=None, description="in metrics/, without .json; null: minutes of the stage")
-    key: str = Field(default="", description="place in the file, parts joined by dots")
-    scale: float = Field(default=1.0, description="what the figure is multiplied with: 100 for per cent")
+    file: str | None = Field(default=None, description="file in metrics/, without .json; null: minutes of the stage")
+    key: str = Field(default="", description="place in the file, parts joined by dots; {judge}: the judge's name")
+    scale: float = Field(default=1.0, description="factor of the figure: 100 for per cent")
     decimals: int = Field(default=2, ge=0, le=6)
+    judge: str = Field(default="", description="pattern of the published judge's model, for a judge's score")
+    table: bool = Field(default=True, description="false: only beside the project's own run, as in gpt results")
 
 
 class Grid(_Part):
@@ -83,7 +95,7 @@ class Grid(_Part):
 
 
 class Axis(_Part):
-    """What a search may choose for one parameter: from a range, or among values."""
+    """The values of one parameter in a search: a range, or a list."""
 
     low: Number | None = None
     high: Number | None = None
@@ -99,10 +111,10 @@ class Axis(_Part):
 
 
 class Space(_Part):
-    """What `gpt experiments search` looks through, and what it looks for."""
+    """The space that `gpt experiments search` searches, and the figure that it minimises."""
 
     axes: dict[Key, Axis] = Field(min_length=1)
-    column: str = Field(description="the study's column that is to become small")
+    column: str = Field(description="the study's column to minimise")
     seed: int = Field(ge=0)
 
 
@@ -112,15 +124,25 @@ class PipelineStudy(_Part):
     kind: Literal["pipeline"]
     title: str
     source: str = Field(description="where the figures are published")
-    about: str = Field(default="", description="what the table shows, for a reader")
+    about: str = Field(default="", description="explanation of the table for a reader")
     stage: str = Field(description="the stage whose time is a variant's, and whose metrics file tells the weights")
-    targets: list[str] = Field(default=[], description="what is run; nothing: the whole pipeline")
-    compared: list[str] = Field(description="sections of params.yaml that have to be the published ones")
-    indifferent: list[Key] = Field(default=[], description="of these, what changes no figure")
-    params: Settings = Field(default={}, description="what every variant sets")
-    reduced: Settings = Field(default={}, description="what every variant sets otherwise in the reduced setting")
+    targets: list[str] = Field(default=[], description="stages to run; none: the whole pipeline")
+    compared: list[str] = Field(description="sections of params.yaml that have to be as published")
+    indifferent: list[Key] = Field(
+        default=[], description="keys in these that change no figure, except where a variant sets them"
+    )
+    same: dict[Key, list[Leaf]] = Field(default={}, description="values of a key that mean the same")
+    ways: list[Key] = Field(
+        default=[], description="keys in which a run has to be as a published one, to be set beside it"
+    )
+    params: Settings = Field(default={}, description="values that every variant sets")
+    reduced: Settings = Field(default={}, description="further values of every variant in the reduced setting")
     columns: dict[str, Column]
-    headline: str = Field(description="the column that says most")
+    headline: str = Field(description="the column of the most important figure")
+    main: str = Field(default="", description="the published run of the profile book; none: one of another study")
+    further: list[Variant] = Field(
+        default=[], description="published runs that are no rows of the table: only set beside the project's own run"
+    )
     variants: list[Variant] = []
     grid: Grid | None = None
     reduced_grid: Grid | None = Field(default=None, description="in the reduced setting, in the place of grid")
@@ -128,12 +150,15 @@ class PipelineStudy(_Part):
 
     @model_validator(mode="after")
     def _fits_together(self) -> PipelineStudy:
-        names = [variant.name for variant in self.variants]
+        published = [*self.further, *self.variants]
+        names = [variant.name for variant in published]
         if again := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"variants: the name {again.pop()} stands there twice")
         if self.headline not in self.columns:
             raise ValueError(f"headline: expected a column, found {self.headline}")
-        for variant in self.variants:
+        if self.main and self.main not in names:
+            raise ValueError(f"main: expected a variant, found {self.main}")
+        for variant in published:
             if unknown := variant.published.keys() - self.columns.keys():
                 raise ValueError(f"variants: {variant.name}: published: {unknown.pop()} is no column")
         return self
@@ -142,6 +167,17 @@ class PipelineStudy(_Part):
         """Return the variants, those of the grid included."""
         grid = self.reduced_grid if reduced and self.reduced_grid else self.grid
         return [*self.variants, *(grid.variants() if grid else [])]
+
+    def published_runs(self) -> list[Variant]:
+        """Return the variants with published figures: the book's own first, then those with the fewest settings."""
+        rows = sorted(self.variants, key=lambda variant: len(variant.params))
+        runs = [variant for variant in (*self.further, *rows) if variant.published]
+        return sorted(runs, key=lambda variant: variant.name != self.main)
+
+    @property
+    def table_columns(self) -> dict[str, Column]:
+        """The columns of the table."""
+        return {name: column for name, column in self.columns.items() if column.table}
 
 
 class Form(_Part):
@@ -155,16 +191,24 @@ class Form(_Part):
 
 
 class Measurement(_Part):
-    """A study that times parts of the package, without DVC: its result is a speed of this machine."""
+    """A study that times parts of the package on this machine, without DVC."""
 
     kind: Literal["measurement"]
     title: str
     source: str
     about: str = ""
+    module: Annotated[str, Field(pattern=r"^[a-z_]+$")] = Field(
+        description="the module in src/gpt_from_scratch/experiments whose function `measure` times the forms"
+    )
     columns: dict[str, Column]
     forms: list[Form]
     reduced: dict[str, int] = Field(description="sizes for two cores")
     full: dict[str, int] = Field(description="the published sizes")
+
+    @property
+    def table_columns(self) -> dict[str, Column]:
+        """The columns of the table."""
+        return self.columns
 
 
 Study = Annotated[PipelineStudy | Measurement, Field(discriminator="kind")]

@@ -1,6 +1,6 @@
-"""Writing text with a trained model: choosing the next token, and decoding with a KV cache. Needs torch alone."""
+"""Generation of text: choosing the next token, and decoding with a KV cache. Needs torch alone."""
 
 from gpt_from_scratch.generation.engine import decode, generate, generate_each
-from gpt_from_scratch.generation.sampling import next_token
+from gpt_from_scratch.generation.sampling import GREEDY, Sampling, next_token
 
-__all__ = ["decode", "generate", "generate_each", "next_token"]
+__all__ = ["GREEDY", "Sampling", "decode", "generate", "generate_each", "next_token"]

@@ -6,7 +6,7 @@ As in the book, the prompt ends before the response's header: the model generate
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gpt_from_scratch.data.instructions.prompts import (
     PromptStyle,
@@ -17,6 +17,7 @@ from gpt_from_scratch.data.instructions.prompts import (
     without_header,
 )
 from gpt_from_scratch.generation.engine import generate_each
+from gpt_from_scratch.generation.sampling import GREEDY, Sampling
 from gpt_from_scratch.generation.stream import stream_text, text_of
 from gpt_from_scratch.generation.text import check_room, encode
 
@@ -99,24 +100,23 @@ def stream_answer(
     question: Question,
     max_new_tokens: int,
     style: PromptStyle,
+    sampling: Sampling = GREEDY,
     *,
     before: Sequence[int] = (),
     cure: str = "shorten it",
-    **sampling: Any,
 ) -> Iterator[str]:
     """Answer a question and yield the answer piece by piece; joined, the pieces are what `answers` returns.
 
     Args:
         before: token ids of earlier turns, which the prompt follows; see `turn_ids`.
         cure: what to do about a question that does not fit.
-        sampling: see `stream_text`; greedy if left out.
 
     Raises:
         InputError: for a question that does not fit the model's context with its answer.
     """
     prompt = check_question(model, tokenizer, question, max_new_tokens, style, before=before, cure=cure)
     text, sent = "", 0
-    for piece in stream_text(model, tokenizer, prompt, max_new_tokens, **sampling):
+    for piece in stream_text(model, tokenizer, prompt, max_new_tokens, sampling):
         text += piece
         ready = settled(text, style)
         if len(ready) > sent:

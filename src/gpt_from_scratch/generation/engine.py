@@ -9,80 +9,67 @@ from torch import Tensor, nn
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.generation.rows import Rows
-from gpt_from_scratch.generation.sampling import next_token
+from gpt_from_scratch.generation.sampling import GREEDY, Sampling, next_token
 from gpt_from_scratch.model import GPTModel
+
+Prompts = Sequence[Sequence[int]] | Tensor
+"""Token ids, one non-empty sequence per row; a tensor `[batch, tokens]` must be on the model's device."""
 
 
 def decode(
     model: nn.Module,
-    prompts: Sequence[Sequence[int]] | Tensor,
+    prompts: Prompts,
     max_new_tokens: int,
+    sampling: Sampling = GREEDY,
     *,
     context_size: int | None = None,
-    temperature: float = 0.0,
-    top_k: int | None = None,
-    generator: torch.Generator | None = None,
     use_cache: bool = True,
 ) -> Iterator[Tensor]:
     """Yield the next token of every row, `[batch]`, up to `max_new_tokens` times.
 
     Args:
         model: a `GPTModel`, or any module that maps ids `[batch, tokens]` to logits `[batch, tokens, vocab_size]`.
-        prompts: token ids, one non-empty sequence per row; a tensor `[batch, tokens]` must lie where the model does.
-        context_size: most tokens the model sees at once; a `GPTModel`'s context length if None.
-        temperature, top_k, generator: see `next_token`.
+        context_size: maximum number of tokens that the model sees; a `GPTModel`'s context length if None.
         use_cache: keep keys and values between tokens. Needs a `GPTModel` without active dropout.
 
     Raises:
         InputError: for an empty prompt, a model whose context size is not known, or one that is not causal.
     """
-    steps = decode_steps(
-        model,
-        prompts,
-        max_new_tokens,
-        context_size=context_size,
-        temperature=temperature,
-        top_k=top_k,
-        generator=generator,
-        use_cache=use_cache,
-    )
+    steps = decode_steps(model, prompts, max_new_tokens, sampling, context_size=context_size, use_cache=use_cache)
     for chosen, _ in steps:
         yield chosen
 
 
 def decode_steps(
     model: nn.Module,
-    prompts: Sequence[Sequence[int]] | Tensor,
+    prompts: Prompts,
     max_new_tokens: int,
+    sampling: Sampling = GREEDY,
     *,
     context_size: int | None = None,
-    temperature: float = 0.0,
-    top_k: int | None = None,
-    generator: torch.Generator | None = None,
     use_cache: bool = True,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield what `decode` does, and beside it the logits `[batch, vocab_size]` that the token was chosen by."""
+    """Yield the tokens of `decode`, each with the logits `[batch, vocab_size]` that it was chosen from."""
     prompts, rows = _begin(model, prompts, max_new_tokens, None, context_size, use_cache)
+    sampling = sampling.started(rows.device)
     for step in range(max_new_tokens):
         with torch.inference_mode():
             logits = rows.logits() if step else rows.admit(prompts)
-            chosen = next_token(logits, temperature, top_k, generator)
+            chosen = next_token(logits, sampling)
             rows.append(chosen)
-        yield chosen.clone(), logits.clone()  # ordinary tensors, which may be changed and take part in what learns
+        yield chosen.clone(), logits.clone()  # ordinary tensors, which may be changed and enter an autograd graph
 
 
 @torch.inference_mode()
 def generate_each(
     model: nn.Module,
-    prompts: Sequence[Sequence[int]] | Tensor,
+    prompts: Prompts,
     max_new_tokens: int,
+    sampling: Sampling = GREEDY,
     *,
     eos_id: int | None = None,
     batch_size: int | None = None,
     context_size: int | None = None,
-    temperature: float = 0.0,
-    top_k: int | None = None,
-    generator: torch.Generator | None = None,
     use_cache: bool = True,
 ) -> Iterator[tuple[int, list[int]]]:
     """Continue every prompt; yield its number and its new token ids, without `eos_id`, as soon as it has ended.
@@ -90,13 +77,15 @@ def generate_each(
     A row that has ended is computed no longer: a prompt that waits takes its place.
 
     Args:
-        batch_size: most rows at a time; all if None. Keys and values of that many rows lie in memory. Fewer than the
-            prompts need a `GPTModel`, since rows that begin at different times differ in length.
+        eos_id: token that ends a row.
+        batch_size: maximum number of rows at a time; all if None. Keys and values of that many rows are in memory.
+            Fewer rows than prompts need a `GPTModel`, since rows that begin at different times differ in length.
 
     The other arguments are as in `decode`. Tokens that are drawn depend on what else is in the batch, since all rows
     draw from one generator; the most likely ones do not.
     """
     prompts, rows = _begin(model, prompts, max_new_tokens, batch_size, context_size, use_cache)
+    sampling = sampling.started(rows.device)
     size = batch_size or len(prompts)
     waiting = list(enumerate(prompts))[::-1]
     if max_new_tokens < 1:
@@ -106,7 +95,7 @@ def generate_each(
 
     def ended(start: int, logits: Tensor) -> Iterator[tuple[int, list[int]]]:
         """Give the rows from `start` on their next token, and drop and yield those that end with it."""
-        chosen = next_token(logits, temperature, top_k, generator)
+        chosen = next_token(logits, sampling)
         rows.append(chosen, start)
         last_tokens = chosen.tolist()
         # From the back, since the last row takes the place of one that is dropped.
@@ -132,40 +121,30 @@ def generate_each(
 
 def generate(
     model: nn.Module,
-    prompts: Sequence[Sequence[int]] | Tensor,
+    prompts: Prompts,
     max_new_tokens: int,
+    sampling: Sampling = GREEDY,
     *,
     eos_id: int | None = None,
     context_size: int | None = None,
-    temperature: float = 0.0,
-    top_k: int | None = None,
-    generator: torch.Generator | None = None,
     use_cache: bool = True,
 ) -> list[list[int]]:
     """Continue all prompts together and return the new token ids of each; arguments as in `generate_each`."""
     ended = generate_each(
-        model,
-        prompts,
-        max_new_tokens,
-        eos_id=eos_id,
-        context_size=context_size,
-        temperature=temperature,
-        top_k=top_k,
-        generator=generator,
-        use_cache=use_cache,
+        model, prompts, max_new_tokens, sampling, eos_id=eos_id, context_size=context_size, use_cache=use_cache
     )
     return [new for _, new in sorted(ended)]
 
 
 def _begin(
     model: nn.Module,
-    prompts: Sequence[Sequence[int]] | Tensor,
+    prompts: Prompts,
     max_new_tokens: int,
     batch_size: int | None,
     context_size: int | None,
     use_cache: bool,
 ) -> tuple[Sequence[Sequence[int]], Rows]:
-    """Return the prompts as lists, and room for as many of them at a time."""
+    """Return the prompts as lists, and rows for `batch_size` of them."""
     if isinstance(prompts, Tensor):
         device, prompts = prompts.device, prompts.tolist()
     else:

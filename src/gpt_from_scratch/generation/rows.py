@@ -1,8 +1,8 @@
-"""Sequences that grow side by side: their tokens, and what the model says comes next.
+"""Rows of tokens that grow side by side, and the logits after each.
 
 Rows of unequal length begin in the same column and are padded on the right, where no real token looks, so every row's
 result is the one it has alone, up to rounding. While all rows fit the model's context their keys and values are kept;
-past it the book's rule holds, the last `context_size` tokens of each row are seen anew at every step.
+past it, as in the book, the last `context_size` tokens of each row are recomputed at every step.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gpt_from_scratch.generation.static_step import StaticStep
 from gpt_from_scratch.model import GPTModel, KVCache
 
 STEPS_BEFORE_STATIC = {"cuda": 16}
-"""After how many steps with the same rows the step becomes a static one, by type of device; elsewhere it never does.
+"""Number of steps with the same rows before a `StaticStep` takes over, by type of device; on others it never does.
 
 Recording a step for a GPU takes as long as some tens of steps.
 """
@@ -29,20 +29,21 @@ class Rows:
 
     Args:
         model: a `GPTModel`, or any module that maps ids `[batch, tokens]` to logits `[batch, tokens, vocab_size]`.
-        size: most rows at a time.
-        longest: most tokens that a row will have.
-        context_size: most tokens the model sees at once.
+        size: maximum number of rows at a time.
+        longest: maximum number of tokens in a row.
+        context_size: maximum number of tokens that the model sees.
         use_cache: keep keys and values between steps. Needs a `GPTModel` without active dropout.
-        device: where the model lies.
+        device: device of the model.
 
     Attributes:
-        lengths: tokens of each row.
+        lengths: number of tokens in each row.
     """
 
     def __init__(
         self, model: nn.Module, size: int, longest: int, context_size: int, use_cache: bool, device: torch.device
     ) -> None:
         self.lengths: list[int] = []
+        self.device = device
         self._model = model
         self._context_size = context_size
         self._ids = torch.zeros(size, longest, dtype=torch.long, device=device)
@@ -56,13 +57,13 @@ class Rows:
         self._steps = 0
 
     def admit(self, prompts: Sequence[Sequence[int]]) -> Tensor:
-        """Add rows behind those there are; return the logits after the last token of each, `[new rows, vocab_size]`."""
+        """Add rows at the end; return the logits after the last token of each, `[new rows, vocab_size]`."""
         start = len(self.lengths)
         for row, prompt in enumerate(prompts, start):
-            self._ids[row, : len(prompt)] = torch.tensor(prompt, device=self._ids.device)
+            self._ids[row, : len(prompt)] = torch.tensor(prompt, device=self.device)
         self.lengths += [len(prompt) for prompt in prompts]
         self._rows_changed()
-        return self._logits_anew(start)
+        return self._recomputed(start)
 
     def append(self, tokens: Tensor, start: int = 0) -> None:
         """Add one token to each row from `start` on; `tokens` is `[rows]`."""
@@ -75,29 +76,31 @@ class Rows:
         self.lengths[start:] = [length + 1 for length in lengths]
 
     def logits(self) -> Tensor:
-        """Return the logits after the last token of every row, `[rows, vocab_size]`; the model reads it alone."""
+        """Return the logits after the last token of every row, `[rows, vocab_size]`.
+
+        With a cache, this token alone goes through the model.
+        """
         count, longest = len(self.lengths), max(self.lengths)
         if self._cache is None or longest > self._context_size:
-            return self._logits_anew(0)
+            return self._recomputed(0)
         if self._active is None:
             self._active = self._cache.rows(0, count)
         self._steps += 1
-        if _equal(self.lengths):
-            places = torch.tensor([longest - 1], device=self._ids.device)
-            last, extra = self._ids[:count, longest - 1 : longest], ()
+        equal = _equal(self.lengths)
+        if equal:
+            places = torch.tensor([longest - 1], device=self.device)
+            last = self._ids[:count, longest - 1 : longest]
         else:
-            places = torch.tensor(self.lengths, device=self._ids.device) - 1
+            places = torch.tensor(self.lengths, device=self.device) - 1
             last = self._ids[:count].gather(1, places[:, None])
-            visible = torch.arange(longest, device=places.device) <= places[:, None]
-            extra = (places[:, None], visible[:, None, None])
-        if self._steps > STEPS_BEFORE_STATIC.get(places.device.type, math.inf):
+        if self._steps > STEPS_BEFORE_STATIC.get(self.device.type, math.inf):
             self._static = self._static or StaticStep(self._model, self._active)
             return self._static(last, places)
-        self._active.seek(longest - 1, places if extra else None)
-        return self._model.out_head(self._model.hidden_states(last, self._active, *extra)[:, -1])
+        self._active.seek(longest - 1, None if equal else places)
+        return self._model.out_head(self._model.hidden_states(last, self._active)[:, -1])
 
     def drop(self, row: int) -> None:
-        """Forget a row; the last one takes its place."""
+        """Remove a row; the last one takes its place."""
         last = len(self.lengths) - 1
         length = self.lengths[last]
         if row != last:
@@ -109,27 +112,27 @@ class Rows:
         self._rows_changed()
 
     def tokens(self, row: int, start: int) -> list[int]:
-        """Return a row's token ids from place `start` on."""
+        """Return a row's token ids from index `start` on."""
         return self._ids[row, start : self.lengths[row]].tolist()
 
     def _rows_changed(self) -> None:
         self._active = self._static = None
         self._steps = 0
 
-    def _logits_anew(self, start: int) -> Tensor:
-        """Return the logits after the rows from `start` on; the model reads all that it may see of them."""
+    def _recomputed(self, start: int) -> Tensor:
+        """Return the logits after the rows from `start` on, all of whose tokens in the context go through the model."""
         lengths, size = self.lengths[start:], self._context_size
         ids, width = self._ids[start : start + len(lengths)], min(max(lengths), size)
-        ends = torch.tensor(lengths, device=ids.device) - 1
+        ends = torch.tensor(lengths, device=self.device) - 1
         if max(lengths) > size:
             self._cache = None  # from here on every token's position changes with every step
             first = (ends + 1 - size).clamp(min=0)
-            ids, ends = ids.gather(1, first[:, None] + torch.arange(width, device=ids.device)), ends - first
+            ids, ends = ids.gather(1, first[:, None] + torch.arange(width, device=self.device)), ends - first
         ids = ids[:, :width]
         if isinstance(self._model, GPTModel):
             cache = None if self._cache is None else self._cache.rows(start, start + len(lengths))
             hidden = self._model.hidden_states(ids, cache)
-            return self._model.out_head(hidden[torch.arange(len(lengths), device=ids.device), ends])
+            return self._model.out_head(hidden[torch.arange(len(lengths), device=self.device), ends])
         if not _equal(lengths):
             raise InputError("prompts of unequal length need a GPTModel: other models have no attention mask")
         return self._model(ids)[:, -1]

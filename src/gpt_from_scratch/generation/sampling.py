@@ -2,43 +2,69 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Settings of the choice of the next token; greedy by default.
+
+    Attributes:
+        temperature: 0 takes the most likely token; above, the logits are divided by it and a token is drawn.
+        top_k: draw among this many most likely tokens only; None: among all.
+        seed: seed of the random numbers, or the generator that gives them; None: PyTorch's global generator.
+    """
+
+    temperature: float = 0.0
+    top_k: int | None = None
+    seed: int | torch.Generator | None = None
+
+    def generator(self, device: torch.device) -> torch.Generator | None:
+        """Return the generator of the random numbers; None stands for PyTorch's global one."""
+        if self.seed is None or isinstance(self.seed, torch.Generator):
+            return self.seed
+        return torch.Generator(device=device).manual_seed(self.seed)
+
+    def started(self, device: torch.device) -> Sampling:
+        """Return the settings for a run of draws: with a generator, which goes on from draw to draw, for the seed."""
+        return replace(self, seed=self.generator(device))
+
+
+GREEDY = Sampling()
+"""Always the most likely token."""
 
 
 def keep_top_k(logits: Tensor, top_k: int) -> Tensor:
     """Return logits `[batch, vocab_size]` in which all but each row's `top_k` largest are minus infinity.
 
-    Exactly `top_k` survive, also where several share the smallest kept value.
+    Exactly `top_k` are kept, also where several share the smallest kept value.
     """
     values, ids = torch.topk(logits, min(top_k, logits.shape[-1]), dim=-1)
     return torch.full_like(logits, -torch.inf).scatter(-1, ids, values)
 
 
-def next_token(
-    logits: Tensor, temperature: float = 0.0, top_k: int | None = None, generator: torch.Generator | None = None
-) -> Tensor:
-    """Choose one token id per row.
+def next_token(logits: Tensor, sampling: Sampling = GREEDY) -> Tensor:
+    """Choose one token id per row, `[batch]`, from logits `[batch, vocab_size]`.
 
-    Args:
-        logits: `[batch, vocab_size]`.
-        temperature: 0 takes the most likely token; above, the logits are divided by it and a token is drawn.
-        top_k: draw among this many most likely tokens only.
-        generator: where the random numbers come from; PyTorch's global generator if None.
-
-    Returns:
-        Token ids, `[batch]`.
+    A seed starts anew at every call; see `Sampling.started`.
     """
-    if temperature <= 0.0:
+    if sampling.temperature <= 0.0:
         return torch.argmax(logits, dim=-1)
-    probabilities = token_probabilities(logits, temperature, top_k)
+    probabilities = token_probabilities(logits, sampling)
+    generator = sampling.generator(logits.device)
     return torch.multinomial(probabilities, num_samples=1, generator=generator).squeeze(-1)
 
 
-def token_probabilities(logits: Tensor, temperature: float = 0.0, top_k: int | None = None) -> Tensor:
-    """Return what `next_token` draws from, `[batch, vocab_size]`; at temperature 0, what the model itself says."""
-    if temperature <= 0.0:
+def token_probabilities(logits: Tensor, sampling: Sampling = GREEDY) -> Tensor:
+    """Return the probabilities that `next_token` draws from, `[batch, vocab_size]`.
+
+    At temperature 0, where nothing is drawn, they are the model's own.
+    """
+    if sampling.temperature <= 0.0:
         return torch.softmax(logits, dim=-1)
-    if top_k is not None:
-        logits = keep_top_k(logits, top_k)
-    return torch.softmax(logits / temperature, dim=-1)
+    if sampling.top_k is not None:
+        logits = keep_top_k(logits, sampling.top_k)
+    return torch.softmax(logits / sampling.temperature, dim=-1)

@@ -1,7 +1,7 @@
-"""One decoding step whose shapes never change, which a GPU records once and then replays as a whole.
+"""A decoding step of constant shapes, which a GPU records as a CUDA graph once and then replays.
 
-Launching the kernels of a small model one by one takes longer than running them; a recorded CUDA graph is one launch.
-The price is that attention always goes over the cache's whole capacity.
+Launching the kernels of a small model one by one takes longer than running them; replaying a graph is one launch. In
+return, attention always goes over the cache's whole capacity.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from gpt_from_scratch.model import GPTModel, KVCache
 
 
 class StaticStep:
-    """Maps the last token of each row and its place to the logits of the next.
+    """Decoding step: the last token of each row and its index in, the logits of the next token out.
 
     Args:
         model: the model, in evaluation mode.
-        cache: keys and values of all tokens before; on a GPU it must stay where it is.
+        cache: keys and values of all earlier tokens; on a GPU its memory must not move.
     """
 
     def __init__(self, model: GPTModel, cache: KVCache) -> None:
@@ -26,16 +26,15 @@ class StaticStep:
         self._cache = cache
         self._tokens = torch.zeros(batch, 1, dtype=torch.long, device=device)
         self._places = torch.zeros(batch, dtype=torch.long, device=device)
-        self._columns = torch.arange(cache.capacity, device=device)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._logits: Tensor | None = None
 
     def __call__(self, tokens: Tensor, places: Tensor) -> Tensor:
-        """Return the logits `[batch, vocab_size]`; on a GPU the next call writes over them.
+        """Return the logits `[batch, vocab_size]`; on a GPU the next call overwrites them.
 
         Args:
             tokens: the last token of each row, `[batch, 1]`.
-            places: where in its row it stands, `[batch]`; a tensor of one entry holds for all rows.
+            places: its index in its row, `[batch]`, or `[1]` for all rows.
         """
         self._tokens.copy_(tokens)
         self._places.copy_(places)
@@ -48,9 +47,7 @@ class StaticStep:
 
     def _compute(self) -> Tensor:
         self._cache.seek(self._cache.capacity - 1, self._places)
-        visible = (self._columns <= self._places[:, None])[:, None, None]
-        hidden = self._model.hidden_states(self._tokens, self._cache, self._places[:, None], visible)
-        return self._model.out_head(hidden[:, -1])
+        return self._model.out_head(self._model.hidden_states(self._tokens, self._cache)[:, -1])
 
     def _record(self) -> None:
         # Libraries set themselves up in their first calls, which must not be part of the recording. Every call writes

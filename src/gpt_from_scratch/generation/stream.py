@@ -1,4 +1,4 @@
-"""Text as it is being written: whole characters, token by token."""
+"""Streaming: generated text in whole characters, token by token."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import codecs
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import torch
 from tiktoken import Encoding
 from torch import Tensor
 
 from gpt_from_scratch.generation.engine import decode_steps
+from gpt_from_scratch.generation.sampling import GREEDY, Sampling
 from gpt_from_scratch.model import GPTModel
 
 _UNKNOWN = "\N{REPLACEMENT CHARACTER}".encode()
@@ -21,10 +21,10 @@ class Step:
     """One new token.
 
     Attributes:
-        token: its id.
-        text: what it adds to the text; nothing while a character is unfinished.
-        logits: what it was chosen by, `[vocab_size]`; see `token_probabilities`.
-        last: whether it is the last, since the model ends the text with it or no more were asked for.
+        token: the token's id.
+        text: the text that it completes; empty while a character is unfinished.
+        logits: the logits that it was chosen from, `[vocab_size]`; see `token_probabilities`.
+        last: True for the last token: the end of the text, or the last of `max_new_tokens`.
     """
 
     token: int
@@ -38,25 +38,20 @@ def stream_text(
     tokenizer: Encoding,
     prompt_ids: Sequence[int],
     max_new_tokens: int,
-    *,
-    temperature: float = 0.0,
-    top_k: int | None = None,
-    generator: torch.Generator | None = None,
+    sampling: Sampling = GREEDY,
 ) -> Iterator[str]:
     """Continue a prompt and yield the new text piece by piece, until the model ends it.
 
-    A token may hold a part of a character; it is kept back until the rest has come. Joined, the pieces are the text
-    that `tokenizer.decode` gives for all new tokens.
+    A token may be a part of a character; it is held back until the rest has come. Joined, the pieces are the text that
+    `tokenizer.decode` gives for all new tokens.
 
     Args:
         prompt_ids: at least one token id; the model sees the last ones that fit its context.
-        temperature, top_k, generator: see `next_token`.
 
     Raises:
         InputError: for an empty prompt.
     """
-    sampling = {"temperature": temperature, "top_k": top_k, "generator": generator}
-    for step in stream_steps(model, tokenizer, prompt_ids, max_new_tokens, **sampling):
+    for step in stream_steps(model, tokenizer, prompt_ids, max_new_tokens, sampling):
         if step.text:
             yield step.text
 
@@ -66,16 +61,12 @@ def stream_steps(
     tokenizer: Encoding,
     prompt_ids: Sequence[int],
     max_new_tokens: int,
-    *,
-    temperature: float = 0.0,
-    top_k: int | None = None,
-    generator: torch.Generator | None = None,
+    sampling: Sampling = GREEDY,
 ) -> Iterator[Step]:
-    """Yield every new token, that of the end included, with its part of the text; otherwise as `stream_text`."""
+    """Yield every new token, the end-of-text token included; arguments and errors as in `stream_text`."""
     characters = codecs.getincrementaldecoder("utf-8")("replace")
     prompt = list(prompt_ids)[-model.config.context_length :]
-    sampling = {"temperature": temperature, "top_k": top_k, "generator": generator}
-    steps = decode_steps(model, [prompt], max_new_tokens, **sampling)
+    steps = decode_steps(model, [prompt], max_new_tokens, sampling)
     for number, (chosen, logits) in enumerate(steps, start=1):
         token = int(chosen)
         ended = token == tokenizer.eot_token
@@ -87,7 +78,7 @@ def stream_steps(
 
 
 def token_bytes(tokenizer: Encoding, token: int) -> bytes:
-    """Return a token's bytes; those of � for one that only the model has, whose vocabulary may be padded."""
+    """Return a token's bytes; for an id of the model's padded vocabulary, which the tokenizer lacks, those of �."""
     try:
         return tokenizer.decode_single_token_bytes(token)
     except KeyError:
@@ -95,5 +86,5 @@ def token_bytes(tokenizer: Encoding, token: int) -> bytes:
 
 
 def text_of(tokenizer: Encoding, tokens: Sequence[int]) -> str:
-    """Return the text of tokens, ids that only the model has included; see `token_bytes`."""
+    """Return the text of tokens, with � for ids that the tokenizer lacks."""
     return b"".join(token_bytes(tokenizer, token) for token in tokens).decode("utf-8", errors="replace")

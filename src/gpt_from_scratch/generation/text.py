@@ -53,7 +53,7 @@ def check_room(
 
 
 def continue_text(model: GPTModel, tokenizer: Encoding, prompt: str, max_new_tokens: int) -> str:
-    """Return the prompt and its greedy continuation, which ends where the model ends the text.
+    """Return the prompt and its greedy continuation, up to the end-of-text token.
 
     Raises:
         InputError: for a prompt that is longer than the model's context.

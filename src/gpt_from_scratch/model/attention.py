@@ -1,8 +1,7 @@
-"""Causal multi-head attention (chapter 3, section 3.6): one interface, two interchangeable kernels."""
+"""Causal multi-head attention (chapter 3, section 3.6), with two interchangeable kernels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,26 +9,28 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gpt_from_scratch.model.config import Kernels
+from gpt_from_scratch.model.fast_path import PLAIN, FastPath, attend
 from gpt_from_scratch.model.kv_cache import LayerCache
 from gpt_from_scratch.model.linear import Linear
-from gpt_from_scratch.model.sequences import last_tokens
 
 
 def causal_mask(n_queries: int, n_keys: int, device: torch.device) -> Tensor:
-    """Return the boolean mask `[n_queries, n_keys]`, True where a query may look.
+    """Return the causal mask `[n_queries, n_keys]`, True where a query sees a key.
 
-    The queries are the last `n_queries` of the `n_keys` tokens, and none sees a token after itself.
+    The queries are the last `n_queries` of the `n_keys` tokens.
     """
     return torch.ones(n_queries, n_keys, dtype=torch.bool, device=device).tril(n_keys - n_queries)
 
 
 def explicit_attention(
-    queries: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None, dropout: nn.Dropout
+    queries: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None, dropout: nn.Module
 ) -> Tensor:
-    """Scaled dot-product attention step by step, as the book derives it; without `visible` every token sees all.
+    """Scaled dot-product attention step by step, as the book derives it.
 
-    Shapes: queries `[batch, heads, n_queries, head_dim]`, keys and values `[batch, heads, n_keys, head_dim]`,
-    visible broadcastable to `[batch, heads, n_queries, n_keys]`; returns the shape of the queries.
+    Args:
+        queries: `[batch, heads, n_queries, head_dim]`, also the shape of the result.
+        keys, values: `[batch, heads, n_keys, head_dim]`.
+        visible: mask, broadcastable to `[batch, heads, n_queries, n_keys]`; None: every token sees all.
     """
     scores = queries @ keys.transpose(-2, -1)
     if visible is not None:
@@ -41,10 +42,10 @@ def explicit_attention(
 def fused_attention(
     queries: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None, dropout_rate: float, causal: bool = True
 ) -> Tensor:
-    """The same by PyTorch's `scaled_dot_product_attention`; without `visible` no token sees a later one if `causal`."""
+    """The same by PyTorch's `scaled_dot_product_attention`; causal without `visible`, if `causal`."""
     n_queries, n_keys = queries.shape[2], keys.shape[2]
-    # A single query is the last token and sees everything; PyTorch's is_causal would align it to the first.
-    # Not `is_causal=n_queries == n_keys`: in code compiled for any length that is no bool, and refused.
+    # A single query is the last token and sees everything; PyTorch's is_causal would align it to the first key.
+    # Not `is_causal=n_queries == n_keys`: in code compiled for any length this is no bool, and refused.
     is_causal = False
     if visible is None and causal:
         if n_queries == n_keys:
@@ -56,31 +57,12 @@ def fused_attention(
     )
 
 
-def by_sequence(
-    attend: Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor],
-    queries: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    visible: Tensor | None,
-    lengths: Sequence[int] | None,
-) -> Tensor:
-    """Return `attend(queries, keys, values, visible)`; with `lengths`, for each of the sequences by itself.
-
-    A sequence has a query for each of its tokens, or a single one for its last.
-    """
-    if lengths is None:
-        return attend(queries, keys, values, visible)
-    asked = lengths if queries.shape[2] == keys.shape[2] else [1] * len(lengths)
-    sequences = zip(queries.split(asked, 2), keys.split(lengths, 2), values.split(lengths, 2), strict=True)
-    return torch.cat([attend(*sequence, visible) for sequence in sequences], dim=2)
-
-
 class MultiHeadAttention(nn.Module):
     """Multi-head attention in which no token sees a later one, unless `causal` is set to False.
 
     Args:
-        d_in, d_out: widths of the vectors that come in and go out; `num_heads` divides `d_out`.
-        context_length: longest sequence; kept for the book's signature, since the mask is made to measure.
+        d_in, d_out: widths of the input and output vectors; `d_out` is divisible by `num_heads`.
+        context_length: longest sequence, as in the book's signature; unused, since the mask is made for each input.
         dropout: probability of dropping an attention weight.
         qkv_bias: whether the three input projections have a bias.
     """
@@ -103,35 +85,18 @@ class MultiHeadAttention(nn.Module):
         self.out_proj = Linear(d_out, d_out)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(
-        self,
-        x: Tensor,
-        cache: LayerCache | None = None,
-        visible: Tensor | None = None,
-        lengths: Sequence[int] | None = None,
-        last_only: bool = False,
-    ) -> Tensor:
+    def forward(self, x: Tensor, cache: LayerCache | None = None, fast: FastPath = PLAIN) -> Tensor:
         """Return context vectors `[batch, tokens, d_out]` for inputs `[batch, tokens, d_in]`.
 
         Args:
-            cache: earlier tokens' keys and values; those of `x` are appended to it.
-            visible: True where a query may look, broadcastable to `[batch, 1, tokens, all tokens]`;
-                without it the plain causal mask, or none in attention that is not causal.
-            lengths: tokens of each of the sequences that stand one behind the other in `x`, and do not see each other;
-                without it each row is one sequence.
-            last_only: return the last token's context vector alone, of every sequence; see `last_tokens`.
+            cache: keys and values of the tokens before these; those of `x` are appended.
+            fast: the part of the work that is needed; unless given, all of it.
         """
-        asking = last_tokens(x, lengths) if last_only else x
         keys, values, queries = (
-            project(part).unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)
-            for project, part in ((self.W_key, x), (self.W_value, x), (self.W_query, asking))
+            project(tokens).unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)
+            for project, tokens in ((self.W_key, x), (self.W_value, x), (self.W_query, fast.kept_tokens(x)))
         )
-        if last_only and visible is not None:
-            visible = visible[:, :, -1:]
-        if cache is not None:
-            keys, values = cache.append(keys, values)
-        context = by_sequence(self._attend, queries, keys, values, visible, lengths)
-        return self.out_proj(context.transpose(1, 2).flatten(2))
+        return self.out_proj(attend(self._attend, queries, keys, values, cache, fast.lengths))
 
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None) -> Tensor:
         if self.kernels == "fused":

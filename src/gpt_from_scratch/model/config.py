@@ -1,4 +1,4 @@
-"""The shape of a GPT model (chapter 4, `GPT_CONFIG_124M`)."""
+"""The configuration of a GPT model (chapter 4, `GPT_CONFIG_124M`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _OWN_DROP_RATES = ("drop_rate_emb", "drop_rate_attn", "drop_rate_shortcut")
 
 
 class DropRates(NamedTuple):
-    """Dropout probabilities by place: behind the embeddings, on attention weights, on both residual branches."""
+    """Dropout probabilities: after the embeddings, on attention weights, on both residual branches."""
 
     emb: float
     attn: float
@@ -22,7 +22,7 @@ class DropRates(NamedTuple):
 
 @dataclass(frozen=True)
 class GPTConfig:
-    """Everything that decides a GPT model's shape and arithmetic; the field names are the book's.
+    """Shape and arithmetic of a GPT model; the field names are the book's.
 
     Attributes:
         vocab_size: number of token ids.
@@ -31,15 +31,15 @@ class GPTConfig:
         n_heads: attention heads; divides `emb_dim`.
         n_layers: transformer blocks.
         drop_rate: dropout probability after the embeddings, on attention weights and on both residual branches.
-        drop_rate_emb, drop_rate_attn, drop_rate_shortcut: that of one of the three, where it is another (exercise 4.3).
+        drop_rate_emb, drop_rate_attn, drop_rate_shortcut: dropout probability of one of the three places, where it
+            differs (exercise 4.3).
         qkv_bias: whether the query, key and value projections have a bias (OpenAI's weights: yes).
         tie_weights: whether the output head shares the token embedding's matrix (OpenAI's weights: yes).
-        kernels: `explicit` computes layer norm, GELU, attention and loss as the book derives them; `fused` computes
-            the same with PyTorch's own kernels, matrix products with oneDNN where that is faster, and of a batch to
-            learn from no padding. Equal without dropout up to rounding; under dropout the two draw different random
-            numbers.
-        causal: whether no token sees a later one. False is for classifiers (the companion's row 17): what writes is
-            causal.
+        kernels: `explicit` computes layer norm, GELU, attention and loss as the book derives them; `fused` uses
+            PyTorch's own kernels, oneDNN for matrix products where that is faster, and leaves padding out of training
+            batches. Without dropout the two are equal up to rounding; with dropout they draw different random numbers.
+        causal: whether attention is causal: no token sees a later one. False is for classifiers (the companion's row
+            17); text generation needs True.
     """
 
     vocab_size: int = 50257
@@ -75,9 +75,9 @@ class GPTConfig:
     def of(cls, cfg: GPTConfig | Mapping[str, Any]) -> GPTConfig:
         """Return `cfg` itself, or a configuration made from the book's dictionary.
 
-        The dictionary must hold the book's seven keys, or those of exercise 4.3, with three rates in the place of
-        `drop_rate`. `tie_weights`, `kernels` and `causal` are optional and other keys (readers keep learning rates
-        there too) are ignored, as in the book's own classes.
+        The dictionary must have the book's seven keys, or those of exercise 4.3, with three rates instead of
+        `drop_rate`. `tie_weights`, `kernels` and `causal` are optional; other keys are ignored, as in the book's own
+        classes.
         """
         if isinstance(cfg, GPTConfig):
             return cfg
@@ -92,7 +92,7 @@ class GPTConfig:
 
     @property
     def drop_rates(self) -> DropRates:
-        """The dropout probability of each place."""
+        """The three dropout probabilities."""
         own = (getattr(self, name) for name in _OWN_DROP_RATES)
         return DropRates(*(self.drop_rate if rate is None else rate for rate in own))
 

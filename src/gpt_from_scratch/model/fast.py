@@ -1,29 +1,28 @@
 """The book's GPT built from PyTorch's own parts (bonus of chapters 3 and 4): fewer, larger kernels.
 
-Its state-dict keys are the companion's `GPTModelFast`'s; a `GPTModel` with `kernels="fused"` runs the same kernels
-under the keys of the ordinary model.
+Its state-dict keys are those of the companion's `GPTModelFast`; a `GPTModel` with `kernels="fused"` runs the same
+kernels under the keys of the ordinary model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from gpt_from_scratch.model.attention import MultiHeadAttention, by_sequence, fused_attention
+from gpt_from_scratch.model.attention import MultiHeadAttention, fused_attention
 from gpt_from_scratch.model.config import GPTConfig
+from gpt_from_scratch.model.fast_path import PLAIN, FastPath, attend
 from gpt_from_scratch.model.gpt import GPTModel, TransformerBlock
 from gpt_from_scratch.model.kv_cache import LayerCache
 from gpt_from_scratch.model.layers import FeedForward
 from gpt_from_scratch.model.linear import Linear
-from gpt_from_scratch.model.sequences import last_tokens
 
 
 class PyTorchMultiHeadAttention(nn.Module):
-    """Multi-head attention with queries, keys and values from one projection, by PyTorch's fused kernel.
+    """Multi-head attention by PyTorch's fused kernel, with one projection for queries, keys and values.
 
     Arguments and `causal` as in `MultiHeadAttention`. Without biases both draw the same initial weights under one seed.
     """
@@ -40,29 +39,18 @@ class PyTorchMultiHeadAttention(nn.Module):
         self.proj = Linear(d_out, d_out)
         self.dropout = dropout
 
-    def forward(
-        self,
-        x: Tensor,
-        cache: LayerCache | None = None,
-        visible: Tensor | None = None,
-        lengths: Sequence[int] | None = None,
-        last_only: bool = False,
-    ) -> Tensor:
-        """`[batch, tokens, d_in]` → `[batch, tokens, d_out]`; the other arguments as in `MultiHeadAttention`."""
+    def forward(self, x: Tensor, cache: LayerCache | None = None, fast: FastPath = PLAIN) -> Tensor:
+        """`[batch, tokens, d_in]` → `[batch, tokens, d_out]`; `cache` and `fast` as in `MultiHeadAttention`."""
         heads = self.qkv(x).unflatten(-1, (3, self.num_heads, self.head_dim))
         queries, keys, values = heads.permute(2, 0, 3, 1, 4)
-        if last_only:
-            queries = last_tokens(queries.transpose(1, 2), lengths).transpose(1, 2)
-            visible = None if visible is None else visible[:, :, -1:]
-        if cache is not None:
-            keys, values = cache.append(keys, values)
-        attend = partial(fused_attention, dropout_rate=self.dropout if self.training else 0.0, causal=self.causal)
-        context = by_sequence(attend, queries, keys, values, visible, lengths)
-        return self.proj(context.transpose(1, 2).flatten(2))
+        if fast.last_only:
+            queries = fast.kept_tokens(queries.transpose(1, 2)).transpose(1, 2)
+        kernel = partial(fused_attention, dropout_rate=self.dropout if self.training else 0.0, causal=self.causal)
+        return self.proj(attend(kernel, queries, keys, values, cache, fast.lengths))
 
 
 def with_one_projection(attention: MultiHeadAttention) -> PyTorchMultiHeadAttention:
-    """Return the same attention, with a copy of its three input projections as one."""
+    """Return the same attention with one input projection, a copy of its three."""
     parts = [attention.W_query, attention.W_key, attention.W_value]
     width, biased = attention.W_query.in_features, attention.W_query.bias is not None
     with torch.device("meta"):  # no random numbers for weights that are replaced
@@ -97,7 +85,7 @@ class TransformerBlockFast(TransformerBlock):
 
 
 class GPTModelFast(GPTModel):
-    """The GPT model from these parts."""
+    """The GPT model of these parts."""
 
     block_class = TransformerBlockFast
     norm_class = nn.LayerNorm

@@ -1,4 +1,4 @@
-"""Turning a language model into a classifier (chapter 6, section 6.5; the companion's additional experiments)."""
+"""Conversion of a language model into a classifier (chapter 6, section 6.5; the companion's additional experiments)."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ Trainable = Literal["last_layer", "last_block", "last_two_blocks", "all"]
 
 
 def set_classification_head(model: GPTModel, num_classes: int) -> None:
-    """Replace the output head by a linear layer with bias that gives one number per class, initialised anew."""
+    """Replace the output head by a newly initialised linear layer with bias and one output per class."""
     model.out_head = nn.Linear(model.config.emb_dim, num_classes)
 
 
 def set_causal(model: GPTModel, causal: bool) -> None:
-    """Choose whether a token sees those before it alone, or all of its sequence, padding included. The weights stay."""
+    """Choose causal attention, or attention to the whole sequence, padding included. The weights stay."""
     model.config = replace(model.config, causal=causal)
     for block in model.trf_blocks:
         block.att.causal = causal
 
 
 def train_only(model: GPTModel, trainable: Trainable) -> None:
-    """Freeze what is not to be trained; for low-rank updates see `train_lora`.
+    """Freeze all other parameters; for low-rank updates see `train_lora`.
 
     Args:
         trainable: `last_layer`, the output head alone; `last_block`, with it the final norm and the last transformer

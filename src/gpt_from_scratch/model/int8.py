@@ -1,13 +1,13 @@
-"""A model with 8-bit weights: a quarter of the bytes to read for every token that is written, on x86-64 processors.
+"""8-bit weights on x86-64 processors: a quarter of the bytes to read for every generated token.
 
-Each output of a linear layer has its own scale, such that its largest weight is 127. What comes in is split into two
-digits of 7 bits under a scale of its own row: that leaves the rounding of the weights as the only error that counts,
-whatever outliers there are, and makes a row's result independent of the rows beside it. Sums of products of such
-numbers fit the 16 bits that processors without VNNI add them in, so all processors give the same whole numbers.
+Each output of a linear layer has its own scale, such that its largest weight is 127. A layer's inputs are split into
+two digits of 7 bits, with one scale per row. The rounding of the weights is then the only error that matters, whatever
+outliers there are, and a row's result does not depend on the rows beside it. Sums of such products fit the 16 bits in
+which processors without VNNI add them, so all processors compute the same whole numbers.
 
-Where as many rows come at once as in classifying, the products take the time and not the weights' bytes. There one
-digit of 8 bits has to do, from the row's smallest to its largest number (the "zero point" of Dettmers et al. 2022,
-LLM.int8): GELU's outputs have next to nothing below zero, where a scale about zero would waste half of its steps.
+With many rows at once, as in classification, time goes into the products and not into reading weights. Then one digit
+of 8 bits is used, from the row's smallest to its largest number (the "zero point" of Dettmers et al. 2022, LLM.int8):
+GELU's outputs are hardly ever below zero, so a scale centred on zero would waste half of the steps.
 """
 
 from __future__ import annotations
@@ -26,28 +26,27 @@ from gpt_from_scratch.model.gpt import GPTModel
 
 LARGEST_WEIGHT = 127
 LARGEST_DIGIT = 63
-_ZERO = LARGEST_DIGIT + 1  # FBGEMM's left factor is unsigned: digits travel as 1 to 127
-_STEPS, _MIDDLE = 254, 128  # those of the one digit: 1 to 255
+_ZERO = LARGEST_DIGIT + 1  # FBGEMM's left factor is unsigned: digits are passed as 1 to 127
+_STEPS, _MIDDLE = 254, 128  # of the single 8-bit digit: 1 to 255
 
 ActivationBits = Literal[8, 14]
-"""Of what comes into a layer."""
-
+"""Bits of a layer's inputs."""
 
 _product = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32.default
 
 
 class Int8Linear(nn.Module):
-    """A linear layer in 8 bits. `[..., in]` → `[..., out]`; there are no gradients.
+    """Linear layer with 8-bit weights and 14-bit inputs, without gradients. `[..., in]` → `[..., out]`.
 
     Args:
-        linear: the layer whose weights are taken over.
+        linear: the layer whose weights are rounded.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         weight, scales, bias = _rounded(linear)
         self._packed = _pack(weight, scales)
-        # Constants as tensors: PyTorch takes longer to wrap a number than to multiply a row by it.
+        # Constants as tensors: for PyTorch, wrapping a number takes longer than multiplying a row by it.
         for name, value in (
             ("_bias", bias),
             ("_smallest", torch.tensor(1e-30)),
@@ -69,10 +68,10 @@ class Int8Linear(nn.Module):
 
 
 class W8A8Linear(nn.Module):
-    """A linear layer in 8 bits, of inputs in 8 bits. `[..., in]` → `[..., out]`; there are no gradients.
+    """Linear layer with 8-bit weights and 8-bit inputs, without gradients. `[..., in]` → `[..., out]`.
 
     Args:
-        linear: the layer whose weights are taken over.
+        linear: the layer whose weights are rounded.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
@@ -80,7 +79,7 @@ class W8A8Linear(nn.Module):
         weight, scales, bias = _rounded(linear)
         self._packed = _pack(weight, scales)
         self.register_buffer("_bias", bias, persistent=False)
-        # What a row's middle, taken off all of its numbers, adds to each output.
+        # Contribution to each output of a row's middle, which is subtracted from all of its numbers.
         self.register_buffer("_sums", weight.sum(dim=1) * scales, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -95,14 +94,14 @@ class W8A8Linear(nn.Module):
 def to_int8(model: GPTModel, activation_bits: ActivationBits = 14) -> GPTModel:
     """Replace the model's linear layers, the output head included, by 8-bit ones, and return it; embeddings stay.
 
-    The model is for evaluation only: attention is computed by the fused kernel from then on, and nothing learns.
+    The model is then for evaluation only: its parameters are frozen, and attention uses the fused kernel.
 
     Args:
-        activation_bits: 14 leaves the rounding of the weights as the only error that counts; with 8 products are
-            three times as fast as in fp32 on processors with VNNI, the only ones that have them.
+        activation_bits: with 14, the rounding of the weights is the only error that matters; with 8, products are
+            three times as fast as in fp32, on processors with VNNI only.
 
     Raises:
-        InputError: where the processor, or the device that the model lies on, cannot do it.
+        InputError: when the processor or the model's device does not support it.
     """
     if "fbgemm" not in torch.backends.quantized.supported_engines:
         raise InputError(
@@ -115,7 +114,7 @@ def to_int8(model: GPTModel, activation_bits: ActivationBits = 14) -> GPTModel:
     layer = Int8Linear if activation_bits == 14 else W8A8Linear
     for block in model.trf_blocks:
         if isinstance(block.att, MultiHeadAttention):
-            block.att = with_one_projection(block.att)  # what comes in is split into digits once instead of thrice
+            block.att = with_one_projection(block.att)  # inputs are split into digits once instead of thrice
     for module in list(model.modules()):
         for name, part in module.named_children():
             if isinstance(part, nn.Linear):
@@ -124,12 +123,12 @@ def to_int8(model: GPTModel, activation_bits: ActivationBits = 14) -> GPTModel:
 
 
 def has_vnni() -> bool:
-    """Return whether the processor adds products of 8 bits in 32 bits, as FBGEMM does there."""
+    """Return whether the processor has AVX-512 VNNI, which adds products of 8 bits in 32 bits."""
     return bool(torch.cpu.get_capabilities().get("avx512_vnni"))
 
 
 def _rounded(linear: nn.Linear) -> tuple[Tensor, Tensor, Tensor]:
-    """Return a layer's weights as whole numbers, the scale of each output's, and the bias, or zeros."""
+    """Return a layer's weights as whole numbers, the scale of each output, and the bias, or zeros."""
     weight = linear.weight.detach()
     scales = weight.abs().amax(dim=1) / LARGEST_WEIGHT
     scales[scales == 0] = 1
@@ -139,10 +138,10 @@ def _rounded(linear: nn.Linear) -> tuple[Tensor, Tensor, Tensor]:
 
 def _pack(weight: Tensor, scales: Tensor) -> torch.ScriptObject:
     engine = torch.backends.quantized.engine
-    torch.backends.quantized.engine = "fbgemm"  # the default, x86, takes oneDNN for some shapes: slow without VNNI
+    torch.backends.quantized.engine = "fbgemm"  # the default, x86, uses oneDNN for some shapes: slow without VNNI
     try:
         with warnings.catch_warnings():
-            # PyTorch means to move these tensors to another package, which has no product as fast without VNNI yet.
+            # PyTorch moves these tensors to another package, which has no product as fast without VNNI yet.
             warnings.filterwarnings("ignore", message=".*quantized tensor creation functions.*", category=UserWarning)
             zeros = torch.zeros(len(scales), dtype=torch.long)
             tensor = torch._make_per_channel_quantized_tensor(weight, scales, zeros, 0)

@@ -1,4 +1,4 @@
-"""Keys and values of the tokens already seen, so that generating one token computes one token."""
+"""KV cache: keys and values of the tokens so far, so that each new token is computed once."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ class LayerCache:
     """One layer's keys and values, each `[batch, n_heads, capacity, head_dim]`, filled from the left.
 
     Attributes:
-        length: tokens before the next ones; of the longest row where they differ.
-        places: where the next token of each row goes, `[batch]`, when rows differ in length; None when they do not.
+        length: tokens before the next ones; of the longest row where rows differ.
+        places: index of the next token of each row, `[batch]`, where rows differ in length; otherwise None.
+        visible: mask of the keys that the next tokens see, `[batch, 1, 1, tokens]`; None: all that come before.
     """
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:
@@ -22,12 +23,12 @@ class LayerCache:
         self.values = values
         self.length = 0
         self.places: Tensor | None = None
+        self.visible: Tensor | None = None
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Store the new tokens' keys and values and return those of all tokens so far.
 
-        With `places` there is one new token a row, and behind a shorter row's tokens stands what was there before:
-        the caller masks it.
+        With `places` there is one new token a row, and what stands behind a shorter row's tokens is not `visible`.
         """
         end = self.length + keys.shape[2]
         if self.places is None:
@@ -46,11 +47,11 @@ class KVCache:
 
     Args:
         cfg: the model's configuration.
-        batch_size: rows decoded together.
-        capacity: most tokens a row will have; at most the model's context length.
+        batch_size: number of rows decoded together.
+        capacity: maximum number of tokens in a row; at most the model's context length.
 
     Raises:
-        InputError: for a model that is not causal, whose keys and values change with every token that follows.
+        InputError: for a model that is not causal, since its keys and values change with every later token.
     """
 
     def __init__(
@@ -59,28 +60,37 @@ class KVCache:
         if not cfg.causal:
             raise InputError("KV cache: expected a causal model, found one whose tokens see later tokens")
         shape = (batch_size, cfg.n_heads, capacity, cfg.head_dim)
-        # Not torch.empty: a masked place has the weight 0, and 0 times a stray infinity or NaN would not be 0.
+        # Not torch.empty: a masked key has the weight 0, and 0 times a stray infinity or NaN would not be 0.
         self.layers = [
             LayerCache(*(torch.zeros(shape, device=device, dtype=dtype) for _ in range(2))) for _ in range(cfg.n_layers)
         ]
         self.capacity = capacity
+        self._columns = torch.arange(capacity, device=device)
 
     @property
     def length(self) -> int:
-        """Tokens stored so far."""
+        """Number of tokens stored so far."""
         return self.layers[0].length
+
+    @property
+    def places(self) -> Tensor | None:
+        """Index of the next token of each row, `[batch]`, where rows differ in length; otherwise None."""
+        return self.layers[0].places
 
     def rows(self, start: int, end: int) -> KVCache:
         """Return an empty cache in the memory of the rows `start:end` of this one."""
         part = object.__new__(KVCache)
         part.layers = [LayerCache(layer.keys[start:end], layer.values[start:end]) for layer in self.layers]
-        part.capacity = self.capacity
+        part.capacity, part._columns = self.capacity, self._columns
         return part
 
     def seek(self, length: int, places: Tensor | None = None) -> None:
-        """Say where the next tokens go; see `LayerCache`."""
+        """Set where the next tokens go; see `LayerCache`. A row with a place sees all up to that place."""
+        visible = None
+        if places is not None:
+            visible = (self._columns[: length + 1] <= places[:, None])[:, None, None]
         for layer in self.layers:
-            layer.length, layer.places = length, places
+            layer.length, layer.places, layer.visible = length, places, visible
 
     def copy_row(self, source: int, target: int, length: int) -> None:
         """Copy the first `length` tokens of one row over those of another."""

@@ -13,14 +13,14 @@ from gpt_from_scratch.model.linear import Linear
 
 
 def use_kernels(module: nn.Module, kernels: Kernels) -> None:
-    """Choose the arithmetic of every part of `module` that knows both; see `GPTConfig`. The weights stay."""
+    """Set the kernels of every part of `module` that has both; see `GPTConfig`. The weights stay."""
     for part in module.modules():
         if hasattr(part, "kernels"):
             part.kernels = kernels
 
 
 class LayerNorm(nn.Module):
-    """Normalises the last dimension to mean 0 and variance 1, then scales and shifts it.
+    """Layer normalisation: the last dimension gets mean 0 and variance 1, then is scaled and shifted.
 
     The variance is the biased one, as in OpenAI's code. Shapes: `[..., emb_dim]` → `[..., emb_dim]`.
     """
@@ -38,12 +38,12 @@ class LayerNorm(nn.Module):
             return F.layer_norm(x, self.scale.shape, self.scale, self.shift, self.eps)
         mean = x.mean(dim=-1, keepdim=True)
         variance = x.var(dim=-1, keepdim=True, unbiased=False)
-        # Not / torch.sqrt: PyTorch takes that one function from MKL, whose last bit depends on the processor.
+        # Not / torch.sqrt: PyTorch takes it from MKL, where its last bit depends on the processor.
         return self.scale * ((x - mean) * torch.rsqrt(variance + self.eps)) + self.shift
 
 
 class GELU(nn.Module):
-    """The Gaussian error linear unit in its tanh form, the one GPT-2 was trained with (Hendrycks & Gimpel 2016)."""
+    """Gaussian error linear unit in its tanh approximation, as in GPT-2 (Hendrycks & Gimpel 2016)."""
 
     kernels: Kernels = "explicit"
 
@@ -57,7 +57,7 @@ class GELU(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Widens every token vector fourfold, applies GELU and narrows it again. `[..., emb_dim]` → `[..., emb_dim]`."""
+    """Feed-forward network: a linear layer to four times the width, GELU, and one back. `[..., emb_dim]` → the same."""
 
     def __init__(self, cfg: GPTConfig) -> None:
         super().__init__()

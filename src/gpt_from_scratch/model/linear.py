@@ -1,10 +1,10 @@
-"""The linear layer: PyTorch's, and under `kernels="fused"` its matrix products by oneDNN where those are faster.
+"""The linear layer: PyTorch's, or with `kernels="fused"` oneDNN's where that is faster.
 
-PyTorch multiplies fp32 matrices on x86-64 by MKL, which gives AMD's processors its AVX2 code even where they have
-AVX-512; oneDNN, which PyTorch ships as well, takes the widest instructions that it finds. On AMD's it also has all
-cores read the weights where there is a single row, as in decoding. On Intel's processors, where MKL uses AVX-512 too,
-oneDNN is ahead for some rows at a time without gradients, as when several texts are written at once; and behind
-elsewhere (docs/performance.md).
+On x86-64, PyTorch multiplies fp32 matrices by MKL, which on AMD's processors uses AVX2 even where they have AVX-512.
+oneDNN, which PyTorch ships as well, uses the widest instruction set there is, and on AMD's processors also reads the
+weights with all cores for a single row, as in decoding. On Intel's processors MKL uses AVX-512 too; there oneDNN is
+faster only without gradients and for a limited number of rows, as in decoding several texts at once
+(docs/performance.md).
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from torch.autograd.function import once_differentiable
 from gpt_from_scratch.model.config import Kernels
 
 ROWS_ON_INTEL = range(4, 513)
-"""Rows of which oneDNN's products are the faster ones on Intel's processors."""
+"""Numbers of rows for which oneDNN is faster on Intel's processors."""
 
 
 class Linear(nn.Linear):
-    """`nn.Linear`, with the same parameters under the same names. `[..., in]` → `[..., out]`."""
+    """`nn.Linear` with a choice of kernels; same parameters, same names. `[..., in]` → `[..., out]`."""
 
     kernels: Kernels = "explicit"
 
@@ -38,7 +38,7 @@ class Linear(nn.Linear):
 def suits_onednn(x: Tensor, weight: Tensor) -> bool:
     """Return whether oneDNN multiplies `x` `[..., in]` by `weight` faster than PyTorch does by itself."""
     return (
-        # First: the compiler cannot look at the rest, and would cut the model in two at every layer.
+        # First: the compiler cannot trace the rest, and would break the graph at every layer.
         not torch.compiler.is_compiling()
         and x.device.type == weight.device.type == "cpu"
         and not torch.is_autocast_enabled("cpu")
@@ -54,7 +54,7 @@ def suits_onednn(x: Tensor, weight: Tensor) -> bool:
 
 @cache
 def mkl_uses_avx512() -> bool:
-    """Return whether the processor is Intel's: MKL asks for the maker, not for the instructions alone."""
+    """Return whether the processor is Intel's: MKL checks the maker, not the instruction set alone."""
     return "Intel" in str(torch.cpu.get_capabilities().get("cpu_name", ""))
 
 

@@ -1,4 +1,4 @@
-"""Low-rank adaptation: fine-tuning through two thin matrices beside each frozen linear layer (appendix E).
+"""Low-rank adaptation (LoRA): two small trainable matrices beside each frozen linear layer (appendix E).
 
 Hu et al. 2021, https://arxiv.org/abs/2106.09685.
 """
@@ -12,16 +12,15 @@ from torch import Tensor, nn
 
 
 class LoRALayer(nn.Module):
-    """The update of low rank, `alpha / rank * x A B`; zero at first, since B begins as zeros.
+    """The low-rank update, `alpha / rank * x A B`; zero at first, since B is initialised with zeros.
 
-    The division by the rank is the paper's, and that of appendix E's current text: the size of the update does not
-    change with the rank. The package `llms_from_scratch` 1.0.19 lacks it; `alpha * rank` gives here what `alpha`
-    gives there. Under one seed A is the same.
+    LoRA scaling is alpha / rank, as in the paper and in appendix E's current text. The package `llms_from_scratch`
+    1.0.19 does not divide by the rank: for its unscaled LoRA, set `alpha * rank` here. Under one seed A is the same.
 
     Args:
         in_dim, out_dim: widths of the linear layer beside it.
         rank: columns of A and rows of B.
-        alpha: strength of the update.
+        alpha: numerator of the scaling.
     """
 
     def __init__(self, in_dim: int, out_dim: int, rank: int, alpha: float) -> None:
@@ -38,7 +37,7 @@ class LoRALayer(nn.Module):
 
 
 class LinearWithLoRA(nn.Module):
-    """A linear layer plus its update of low rank. Freezing the layer itself is the caller's business."""
+    """A linear layer plus its low-rank update. The caller freezes the layer itself."""
 
     def __init__(self, linear: nn.Linear, rank: int, alpha: float) -> None:
         super().__init__()
@@ -50,12 +49,12 @@ class LinearWithLoRA(nn.Module):
 
     @torch.no_grad()
     def merged_weight(self) -> Tensor:
-        """Return the weight `[out, in]` of a linear layer that computes the same alone."""
+        """Return the weight `[out, in]` of a single linear layer with the same output."""
         return self.linear.weight + self.lora.alpha / self.lora.rank * (self.lora.A @ self.lora.B).T
 
 
 def replace_linear_with_lora(model: nn.Module, rank: int, alpha: float) -> None:
-    """Put a `LinearWithLoRA` in the place of every linear layer in `model`; those that have one already keep it."""
+    """Replace every linear layer in `model` by a `LinearWithLoRA`, except those that are in one already."""
     for name, module in model.named_children():
         if isinstance(module, nn.Linear):
             setattr(model, name, LinearWithLoRA(module, rank, alpha))
@@ -64,15 +63,15 @@ def replace_linear_with_lora(model: nn.Module, rank: int, alpha: float) -> None:
 
 
 def train_lora(model: nn.Module, rank: int, alpha: float) -> None:
-    """Freeze the whole model and give every linear layer, the output head included, an update to be trained."""
+    """Freeze the whole model and give every linear layer, the output head included, a trainable update."""
     model.requires_grad_(False)
     replace_linear_with_lora(model, rank, alpha)
 
 
 def merge_lora(model: nn.Module) -> None:
-    """Add every update to the weights that it stands beside, and put the linear layers back in their places.
+    """Add every update to the weights of its linear layer, and put the linear layers back in place.
 
-    An output head that shared the embedding's matrix has one of its own from then on, since the update is the head's.
+    An output head that shared the embedding's matrix then has its own, since the update is the head's alone.
     """
     for name, module in model.named_children():
         if isinstance(module, LinearWithLoRA):

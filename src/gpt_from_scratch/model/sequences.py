@@ -1,4 +1,4 @@
-"""Sequences of different lengths without padding: one behind the other, as `lengths` tells the model."""
+"""Packed sequences: different lengths without padding, one behind the other (`FastPath.lengths`)."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 DecidingToken = Literal["last", "last_real", "first", "mean"]
-"""Where a sequence's class is read: at the last token after padding, at the text's own last, at the first, or the mean
-over all tokens."""
+"""Position whose logits are classified: the last token, padding included; the text's own last; the first; or the mean
+over all."""
 
 
 @dataclass(frozen=True)
 class Sequences:
-    """What a batch of sequences is to a model.
+    """A batch of packed sequences.
 
     Attributes:
-        values: token ids `[1, tokens]`, or states `[1, tokens, emb_dim]`.
+        values: token ids `[1, tokens]`, or activations `[1, tokens, emb_dim]`.
         lengths: tokens of each sequence.
     """
 
@@ -29,7 +29,7 @@ class Sequences:
 
     @classmethod
     def of(cls, sequences: Sequence[Tensor]) -> Sequences:
-        """Return sequences of token ids `[tokens]`, or of states `[tokens, emb_dim]`, one behind the other."""
+        """Pack sequences of token ids `[tokens]`, or of activations `[tokens, emb_dim]`."""
         return cls(torch.cat(tuple(sequences)).unsqueeze(0), [len(sequence) for sequence in sequences])
 
     def __len__(self) -> int:
@@ -41,7 +41,7 @@ class Sequences:
         return Sequences(self.values[:, starts[first] : starts[end]], self.lengths[rows])
 
     def to(self, device: torch.device) -> Sequences:
-        """Return the same on a device."""
+        """Return the batch on a device."""
         return replace(self, values=self.values.to(device))
 
 
@@ -50,7 +50,7 @@ def last_tokens(x: Tensor, lengths: Sequence[int] | None) -> Tensor:
 
     Args:
         x: `[batch, tokens, width]`; with `lengths`, `[1, tokens, width]`.
-        lengths: tokens of each of the sequences that stand one behind the other; without it each row is one.
+        lengths: tokens of each packed sequence; None: each row is one sequence.
 
     Returns:
         `[batch, 1, width]`; with `lengths`, `[1, sequences, width]`.

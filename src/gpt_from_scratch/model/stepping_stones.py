@@ -1,4 +1,4 @@
-"""What the book builds on the way to the GPT model, each a little closer to it (chapters 3 and 4)."""
+"""The book's intermediate steps on the way to the GPT model (chapters 3 and 4)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class SelfAttention_v1(nn.Module):
         self.W_value = nn.Parameter(torch.rand(d_in, d_out))
 
     def forward(self, x: Tensor) -> Tensor:
-        return _attention_to_all(x @ self.W_query, x @ self.W_key, x @ self.W_value)
+        return explicit_attention(x @ self.W_query, x @ self.W_key, x @ self.W_value, None, nn.Identity())
 
 
 class SelfAttention_v2(nn.Module):
@@ -37,14 +37,14 @@ class SelfAttention_v2(nn.Module):
         self.W_value = nn.Linear(d_in, d_out, bias=qkv_bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return _attention_to_all(self.W_query(x), self.W_key(x), self.W_value(x))
+        return explicit_attention(self.W_query(x), self.W_key(x), self.W_value(x), None, nn.Identity())
 
 
 class CausalAttention(SelfAttention_v2):
-    """Self-attention in which no token sees a later one, with dropout (section 3.5).
+    """Causal self-attention with dropout (section 3.5).
 
-    `[batch, tokens, d_in]` → `[batch, tokens, d_out]`, at most `context_length` tokens. The buffer `mask` holds ones
-    where nothing may be seen, as the book keeps it.
+    `[batch, tokens, d_in]` → `[batch, tokens, d_out]`, at most `context_length` tokens. As in the book, the buffer
+    `mask` holds ones where a token is hidden.
     """
 
     def __init__(self, d_in: int, d_out: int, context_length: int, dropout: float, qkv_bias: bool = False) -> None:
@@ -60,7 +60,7 @@ class CausalAttention(SelfAttention_v2):
 
 
 class MultiHeadAttentionWrapper(nn.Module):
-    """Several causal attentions side by side (section 3.6.1): `[batch, tokens, num_heads * d_out]` comes out."""
+    """Several causal attentions side by side (section 3.6.1); returns `[batch, tokens, num_heads * d_out]`."""
 
     def __init__(
         self, d_in: int, d_out: int, context_length: int, dropout: float, num_heads: int, qkv_bias: bool = False
@@ -75,7 +75,7 @@ class MultiHeadAttentionWrapper(nn.Module):
 
 
 class DummyTransformerBlock(nn.Module):
-    """Where a transformer block will stand: gives back what it gets (section 4.1)."""
+    """Placeholder of the transformer block: returns its input (section 4.1)."""
 
     def __init__(self, cfg: GPTConfig) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class DummyTransformerBlock(nn.Module):
 
 
 class DummyLayerNorm(nn.Module):
-    """Where a layer norm will stand: gives back what it gets (section 4.1)."""
+    """Placeholder of the layer norm: returns its input (section 4.1)."""
 
     def __init__(self, normalized_shape: int, eps: float = 1e-5) -> None:
         super().__init__()
@@ -95,18 +95,18 @@ class DummyLayerNorm(nn.Module):
 
 
 class DummyGPTModel(GPTModel):
-    """The frame of the GPT model: embeddings and output head, nothing between them (section 4.1)."""
+    """The GPT model with placeholders between embeddings and output head (section 4.1)."""
 
     block_class = DummyTransformerBlock
     norm_class = DummyLayerNorm
 
 
 class ExampleDeepNeuralNetwork(nn.Module):
-    """Linear layers with GELU, to show what shortcuts do to the gradients (section 4.4).
+    """Linear layers with GELU, to compare gradients with and without shortcuts (section 4.4).
 
     Args:
         layer_sizes: widths of the input and after each layer, six in the book.
-        use_shortcut: add a layer's input to its output where the two have one shape.
+        use_shortcut: add a layer's input to its output where both have the same shape.
     """
 
     def __init__(self, layer_sizes: Sequence[int], use_shortcut: bool) -> None:
@@ -121,8 +121,3 @@ class ExampleDeepNeuralNetwork(nn.Module):
             output = layer(x)
             x = x + output if self.use_shortcut and x.shape == output.shape else output
         return x
-
-
-def _attention_to_all(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    weights = torch.softmax(queries @ keys.transpose(-2, -1) / keys.shape[-1] ** 0.5, dim=-1)
-    return weights @ values

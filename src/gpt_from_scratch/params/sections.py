@@ -1,21 +1,22 @@
 """`params.yaml` as typed objects, checked once.
 
-Every number that a user may change has one field, here or in `training_params`, whose description says what it does
-and in which unit.
+Every number that a user may change is one field, here or in `trainings`, with its default and its description, which
+is the comment in the file; `python -m gpt_from_scratch.params` writes the comments.
 Importing this module loads no torch: what must be set before a numerical library loads can be read first.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from gpt_from_scratch.errors import InputError, shown
 from gpt_from_scratch.files.reading import read_text
 from gpt_from_scratch.params.plain_yaml import parse_yaml
-from gpt_from_scratch.params.trainings import Classify, Finetune, Instruct, ModelShape, Pretrain, Training
+from gpt_from_scratch.params.trainings import Classify, Finetune, Instruct, Pretrain, TinyModel, Training
 from gpt_from_scratch.params.types import (
     BOOK_INSTRUCTIONS,
     BOOK_MESSAGES,
@@ -23,12 +24,15 @@ from gpt_from_scratch.params.types import (
     BasePath,
     Count,
     Endpoint,
+    Flag,
     Fraction,
     JudgeName,
     Number,
+    Positive,
     Section,
     Seed,
     Size,
+    Text,
 )
 
 __all__ = [
@@ -54,49 +58,50 @@ MOST_COMPLAINTS = 5
 
 
 class Runtime(Section):
-    """What every stage runs on."""
+    """Machine, processes and reproducibility."""
 
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field(description="auto: CUDA, else MPS, else CPU (with a warning)")
-    threads: int = Field(
-        ge=0, strict=True, description="CPU threads of each process; part of what decides the bits; 0: all cores"
+    FIRST: ClassVar = ("device", "threads", "processes", "offline", "portable")
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", description="auto: CUDA, else MPS, else CPU (with a warning)"
+    )
+    threads: Annotated[int, Field(ge=0, strict=True)] = Field(
+        0, description="CPU threads of each process; 0: all cores; another number may change the last bits"
     )
     processes: Annotated[int, Field(ge=1, le=1024, strict=True)] = Field(
-        description="processes on this machine that share each batch of a training; on CUDA each takes a GPU"
+        1, description="processes on this machine that share each batch; on CUDA each takes a GPU"
     )
     sharding: Literal["none", "full"] = Field(
-        description="none: each process holds the whole training; full: weights, gradients and averages in shares"
+        "none", description="full: weights, gradients and optimizer state are split over the processes"
     )
-    deterministic: bool = Field(strict=True, description="run only algorithms that give the same bits again")
-    portable: bool = Field(
-        strict=True,
-        description="use instructions that every x86-64 processor has, so that all give equal bits; slower",
+    deterministic: Flag = Field(True, description="run only algorithms that give the same bits again")
+    portable: Flag = Field(
+        False, description="instruction set of every x86-64 processor (AVX2): equal bits on all; slower"
     )
-    offline: bool = Field(
-        strict=True, description="open no connection: use what was fetched before, or a mirror's folder"
-    )
-    checkpoint_seconds: Annotated[Number, Field(gt=0.0)] = Field(
-        description="seconds of training between two checkpoints to resume from: the most work that a crash can cost"
+    offline: Flag = Field(False, description="open no connection: use what was fetched before, or a mirror's folder")
+    checkpoint_seconds: Positive = Field(
+        300.0, description="seconds of training between two checkpoints: the most that a crash costs"
     )
 
 
 class FetchData(Section):
-    """Where the raw data come from."""
+    """Raw data."""
 
     source: Literal["sample", "upstream"] = Field(
-        description="sample: this project's own texts in data/sample; upstream: the book's data from their hosts"
+        "upstream", description="sample: this project's own texts in data/sample; upstream: the book's"
     )
 
 
 class SplitSpam(Section):
-    """How the messages become training, validation and test sets."""
+    """Split of the messages into training, validation and test set."""
 
     recipe: Literal["book", "clean"] = Field(
-        description="book: row for row the book's sets; clean: no message, folded, stands on two sides"
+        "book", description="book: the book's rows; clean: no normalised duplicate across splits"
     )
-    train: Fraction = Field(description="fraction for training")
-    validation: Fraction = Field(description="fraction for validation; the rest is the test set")
-    balance: bool = Field(strict=True, description="sample every class down to the smallest one")
-    seed: Seed = Field(description="seed of the sampling and the shuffling")
+    train: Fraction = Field(0.7, description="fraction for training")
+    validation: Fraction = Field(0.1, description="fraction for validation; the rest is the test set")
+    balance: Flag = Field(True, description="sample every class down to the smallest one")
+    seed: Seed = Field(123, description="seed of sampling and shuffling")
 
     @model_validator(mode="after")
     def _leaves_a_test_set(self) -> SplitSpam:
@@ -106,54 +111,56 @@ class SplitSpam(Section):
 
 
 class DownloadGpt2(Section):
-    """The weights of GPT-2 that the fine-tunings start from: OpenAI's, synthetic ones, or a folder's."""
+    """Weights of GPT-2, which the fine-tunings start from."""
+
+    FIRST: ClassVar = ("source", "sizes", "path")
 
     source: Literal["openai", "huggingface", "synthetic", "path"] = Field(
-        description="openai: TensorFlow checkpoints; huggingface: safetensors; synthetic: random weights, same format; "
-        "path: a model folder of your own"
-    )
-    path: BasePath = Field(
-        description="where source is path: a folder under data/bases/ in Hugging Face's layout, for the size custom"
+        "openai", description="synthetic: random weights; path: a folder"
     )
     sizes: list[Size] = Field(
+        ["124M"],
         min_length=1,
-        description="models to provide, besides those a fine-tuning starts from; tiny is synthetic only, and custom is "
-        "what source path gives",
+        description="besides the bases: 124M, 355M, 774M, 1558M, tiny (synthetic only), custom (source path)",
     )
-    seed: Seed = Field(description="seed of the synthetic weights")
-    tiny: ModelShape = Field(description="shape of the synthetic model called tiny")
+    path: BasePath = Field(
+        "", description="for source path: a folder under data/bases/ in Hugging Face's layout, the size custom"
+    )
+    seed: Seed = Field(123, description="seed of the synthetic weights")
+    tiny: TinyModel = TinyModel()
 
 
-class Judge(Section):
+class JudgeParams(Section):
     """A larger model that scores answers, behind an endpoint that speaks OpenAI's chat completions."""
 
-    name: JudgeName = Field(description="what the results call it")
-    url: Endpoint = Field(description="where it answers, up to /chat/completions; Ollama: http://localhost:11434/v1")
-    model: Annotated[str, Field(min_length=1, max_length=200)] = Field(description="the model's name there")
-    seed: Seed = Field(description="seed of its answers, at temperature 0")
+    name: JudgeName = Field("llama3", description="name in the results")
+    url: Endpoint = Field("http://localhost:11434/v1", description="address up to /chat/completions; default: Ollama's")
+    model: Annotated[str, Field(min_length=1, max_length=200)] = Field("llama3", description="name at the endpoint")
+    seed: Seed = Field(123, description="seed of the scores, at temperature 0")
 
 
 class Evaluate(Section):
-    """The final evaluation."""
+    """Final evaluation of the three models."""
 
-    batch_size: Count = Field(description="sequences per batch")
-    sample_prompts: list[Annotated[str, Field(min_length=1)]] = Field(
-        min_length=1, description="beginnings of the language model's samples"
+    FIRST: ClassVar = ("judges", "response_tokens", "sample_prompts", "sample_tokens", "temperature", "top_k")
+
+    batch_size: Count = Field(8, description="sequences per batch")
+    sample_prompts: list[Text] = Field(
+        ["Every effort moves you"], min_length=1, description="beginnings of the language model's samples"
     )
-    sample_tokens: Count = Field(description="tokens per sample")
-    temperature: Annotated[Number, Field(ge=0.01)] = Field(description="temperature of the drawn sample")
-    top_k: Count = Field(description="most likely tokens that the drawn sample chooses among")
-    seed: Seed = Field(description="seed of the drawn sample")
-    response_tokens: Count = Field(description="most tokens of an answer to a test instruction")
+    sample_tokens: Count = Field(50, description="tokens per sample")
+    temperature: Annotated[Number, Field(ge=0.01)] = Field(1.4, description="temperature of the random sample")
+    top_k: Count = Field(25, description="most likely tokens that the random sample chooses among")
+    seed: Seed = Field(123, description="seed of the random sample")
+    response_tokens: Count = Field(256, description="most tokens of an answer to a test instruction")
     answers_at_once: Count = Field(
-        description="answers that are written side by side; GPT-2 124M keeps 74 KB for every token of each"
+        32, description="answers generated side by side; GPT-2 124M takes 74 KB for every token of each"
     )
     weights: Literal["fp32", "int8"] = Field(
-        description="weights that the language model and the instruction model are measured with and write with; "
-        "int8: rounded to 8 bits, faster; on the CPU, with runtime.device cpu"
+        "fp32", description="int8: weights rounded to 8 bits, faster; with runtime.device cpu"
     )
-    judges: list[Judge] = Field(
-        description="models that score the answers from 0 to 100; the environment's GPT_JUDGE_KEY is their key"
+    judges: list[JudgeParams] = Field(
+        [], description="models that score answers, 0 to 100: [{name, url, model, seed}]; key in GPT_JUDGE_KEY"
     )
 
     @model_validator(mode="after")
@@ -165,19 +172,19 @@ class Evaluate(Section):
 
 
 class Params(Section):
-    """All of params.yaml."""
+    """All of params.yaml. What is left out is as in the profile book."""
 
     profile: Annotated[str, Field(pattern=r"^[a-z0-9_-]+$", max_length=64)] = Field(
-        description="name that the runs are filed under"
+        "book", description="name that the runs are filed under"
     )
-    runtime: Runtime
-    fetch_data: FetchData
-    split_spam: SplitSpam
-    download_gpt2: DownloadGpt2
-    pretrain: Pretrain
-    classify: Classify
-    instruct: Instruct
-    evaluate: Evaluate
+    runtime: Runtime = Runtime()
+    fetch_data: FetchData = FetchData()
+    split_spam: SplitSpam = SplitSpam()
+    download_gpt2: DownloadGpt2 = DownloadGpt2()
+    pretrain: Pretrain = Pretrain()
+    classify: Classify = Classify()
+    instruct: Instruct = Instruct()
+    evaluate: Evaluate = Evaluate()
 
     @model_validator(mode="after")
     def _tiny_is_synthetic(self) -> Params:
@@ -242,8 +249,12 @@ def load_params(path: Path | str = "params.yaml") -> Params:
     Raises:
         InputError: naming the file, the key, what was expected and what was found.
     """
-    path = Path(path)
-    content = parse_yaml(read_text(path, LARGEST_FILE), path)
+    return _checked(Path(path), read_text(Path(path), LARGEST_FILE))
+
+
+@lru_cache(maxsize=8)
+def _checked(path: Path, text: str) -> Params:
+    content = parse_yaml(text, path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected sections with parameters, found {type(content).__name__}")
     try:
@@ -255,14 +266,12 @@ def load_params(path: Path | str = "params.yaml") -> Params:
 
 
 def _explain(item: Any) -> str:
-    key = ".".join(_key(part) for part in item["loc"]) or "(whole file)"
+    key = ".".join(_key(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
         return f"{key}: unknown parameter, found {shown(item['input'])}"
-    if item["type"] == "missing":
-        return f"{key}: missing parameter"
     message = item["msg"].removeprefix("Value error, ")
     if isinstance(item["input"], BaseModel | dict):
-        return f"{key}: {message}"
+        return f"{key}: {message}" if key else message
     return f"{key}: {message[0].lower()}{message[1:]}, found {shown(item['input'])}"
 
 

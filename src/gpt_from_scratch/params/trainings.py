@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -16,22 +16,40 @@ from gpt_from_scratch.params.types import (
     Count,
     DataGlob,
     DataPath,
+    DropRate,
+    Flag,
     Fraction,
+    NotNegative,
     Number,
+    Positive,
     Section,
     Seed,
+    Text,
+    Word,
 )
 
-DropRate = Annotated[Number, Field(ge=0.0, lt=1.0)]
+# Fields whose default differs from one section to another: the description stands once, here.
+ContextLength = Annotated[Count, Field(description="longest sequence, tokens")]
+Width = Annotated[Count, Field(description="width of the token vectors")]
+Heads = Annotated[Count, Field(description="attention heads; divides emb_dim")]
+Layers = Annotated[Count, Field(description="transformer blocks")]
+LearningRate = Annotated[Positive, Field(description="learning rate, or its peak")]
+BatchSize = Annotated[Count, Field(description="sequences per pass through the model")]
+Epochs = Annotated[Count, Field(description="passes over the training set")]
+EvalEvery = Annotated[Count, Field(description="steps between two evaluations")]
+Kernels = Annotated[
+    Literal["explicit", "fused"],
+    Field(description="explicit: the book's arithmetic; fused: PyTorch's kernels for it"),
+]
 
 
 class ModelShape(Section):
-    """The shape of a model to be trained; the vocabulary's size comes from the tokenizer."""
+    """Shape of a model; the vocabulary's size comes from the tokenizer."""
 
-    context_length: Count = Field(description="longest sequence, tokens")
-    emb_dim: Count = Field(description="width of the token vectors")
-    n_heads: Count = Field(description="attention heads; divides emb_dim")
-    n_layers: Count = Field(description="transformer blocks")
+    context_length: ContextLength = 256
+    emb_dim: Width = 768
+    n_heads: Heads = 12
+    n_layers: Layers = 12
 
     @model_validator(mode="after")
     def _heads_divide_the_width(self) -> ModelShape:
@@ -40,86 +58,112 @@ class ModelShape(Section):
         return self
 
 
-class PretrainModel(ModelShape):
-    """The model of chapter 5."""
+class TinyModel(ModelShape):
+    """Shape of the synthetic model called tiny."""
 
-    drop_rate: DropRate = Field(description="dropout probability")
-    drop_rate_emb: DropRate | None = Field(None, description="that behind the embeddings; null: drop_rate")
-    drop_rate_attn: DropRate | None = Field(None, description="that on attention weights; null: drop_rate")
-    drop_rate_shortcut: DropRate | None = Field(None, description="that on both residual branches; null: drop_rate")
-    qkv_bias: bool = Field(strict=True, description="bias in the query, key and value projections")
-    tie_weights: bool = Field(strict=True, description="share the embedding's matrix with the output head")
-    kernels: Literal["explicit", "fused"] = Field(description="the book's arithmetic, or PyTorch's kernels for it")
+    context_length: ContextLength = 128
+    emb_dim: Width = 96
+    n_heads: Heads = 4
+    n_layers: Layers = 3
+
+
+class PretrainModel(ModelShape):
+    """The model (chapter 4); the vocabulary's size comes from the tokenizer."""
+
+    FIRST: ClassVar = ("context_length", "emb_dim", "n_heads", "n_layers", "drop_rate")
+
+    drop_rate: DropRate = Field(0.1, description="dropout probability")
+    drop_rate_emb: Annotated[DropRate | None, Word("same")] = Field(
+        None, description="dropout after the embeddings; same: drop_rate"
+    )
+    drop_rate_attn: Annotated[DropRate | None, Word("same")] = Field(
+        None, description="dropout on attention weights; same: drop_rate"
+    )
+    drop_rate_shortcut: Annotated[DropRate | None, Word("same")] = Field(
+        None, description="dropout on both residual branches; same: drop_rate"
+    )
+    qkv_bias: Flag = Field(False, description="bias in the query, key and value projections")
+    tie_weights: Flag = Field(False, description="share the embedding's matrix with the output head")
+    kernels: Kernels = "explicit"
 
 
 class Optimizer(Section):
     """AdamW."""
 
-    lr: Annotated[Number, Field(gt=0.0)] = Field(description="(peak) learning rate")
-    weight_decay: Annotated[Number, Field(ge=0.0)] = Field(description="decoupled weight decay")
+    lr: LearningRate = 5e-5
+    weight_decay: NotNegative = Field(0.1, description="decoupled weight decay")
+
+
+class PretrainOptimizer(Optimizer):
+    """AdamW."""
+
+    lr: LearningRate = 4e-4
 
 
 class ScheduleParams(Section):
-    """The learning rate over time and gradient clipping (appendix D)."""
+    """Learning rate over time, and gradient clipping (appendix D)."""
 
-    kind: Literal["constant", "cosine"] = Field(description="constant, or linear warm-up and cosine decay")
-    warmup_fraction: Annotated[Number, Field(ge=0.0, lt=1.0)] = Field(description="part of all steps that warms up")
-    initial_lr: Annotated[Number, Field(ge=0.0)] = Field(description="learning rate at step 0 of the warm-up")
-    min_lr: Annotated[Number, Field(ge=0.0)] = Field(description="learning rate at the end of the decay")
-    max_grad_norm: Annotated[Number, Field(gt=0.0)] | None = Field(
-        description="gradients are clipped to this norm after the warm-up; null: not at all"
+    kind: Literal["constant", "cosine"] = Field("constant", description="cosine: linear warm-up, then cosine decay")
+    warmup_fraction: Annotated[Number, Field(ge=0.0, lt=1.0)] = Field(
+        0.0, description="fraction of all steps that warm up"
+    )
+    initial_lr: NotNegative = Field(0.0, description="learning rate at step 0 of the warm-up")
+    min_lr: NotNegative = Field(0.0, description="learning rate at the end of the decay")
+    max_grad_norm: Annotated[Positive | None, Word("none")] = Field(
+        None, description="gradients are clipped to this norm after the warm-up; none: not at all"
     )
 
 
 class Training(Section):
-    """What the three trainings have in common."""
+    """A training: the fields that all three have."""
 
-    seed: Seed = Field(description="seed of initial weights, shuffling and dropout")
-    batch_size: Count = Field(description="sequences per pass through the model")
+    seed: Seed = Field(123, description="seed of initial weights, shuffling and dropout")
+    batch_size: BatchSize = 8
     accumulation_steps: Count = Field(
-        description="passes whose gradients make one update: batch_size x accumulation_steps sequences, in less memory"
+        1, description="passes per update: batch_size x accumulation_steps sequences, in less memory"
     )
-    epochs: Count = Field(description="passes over the training set")
-    eval_every: Count = Field(description="steps between two evaluations")
-    eval_batches: Count = Field(description="batches per evaluation, of each set")
+    epochs: Epochs = 5
+    eval_every: EvalEvery = 5
+    eval_batches: Count = Field(5, description="batches per evaluation, of each split")
     precision: Literal["fp32", "bf16"] = Field(
-        description="bf16: matrix products with 8 bits of precision, weights and updates in fp32; for GPUs"
+        "fp32", description="bf16: matrix products with 8 bits of precision, weights in fp32; for GPUs"
     )
-    compile: bool = Field(
-        strict=True,
-        description="compile the losses (torch.compile), a minute at the start; other random numbers for dropout",
+    compile: Flag = Field(
+        False, description="compile the losses (torch.compile): a minute at the start, another dropout"
     )
-    optimizer: Optimizer
-    schedule: ScheduleParams
+    optimizer: Optimizer = Optimizer()
+    schedule: ScheduleParams = ScheduleParams()
 
 
 class Lora(Section):
-    """Low-rank updates (appendix E), of `trainable: lora`."""
+    """Low-rank updates (appendix E), for trainable: lora."""
 
-    rank: Count = Field(description="rank of every layer's update")
-    alpha: Annotated[Number, Field(gt=0.0)] = Field(
-        description="strength: an update counts alpha / rank; alpha x rank does what alpha does where that is left out"
+    rank: Count = Field(16, description="rank of every layer's update")
+    alpha: Positive = Field(
+        16.0, description="scaling is alpha / rank; for unscaled LoRA (the companion's before 9/2026): alpha x rank"
     )
 
 
 class Sample(Section):
-    """The text written after every epoch."""
+    """Text generated after every epoch."""
 
-    prompt: Annotated[str, Field(min_length=1)] = Field(description="how the text begins")
-    tokens: Count = Field(description="tokens to add, greedily")
+    prompt: Text = Field("Every effort moves you", description="beginning of the text")
+    tokens: Count = Field(50, description="tokens to add, greedily")
 
 
 class Corpus(Section):
-    """What chapter 5's model is trained on: the book's text, or texts of any size, tokenised once by all cores."""
+    """Text to train on: the book's, or texts of any size, tokenised once by all cores."""
 
     path: DataPath = Field(
-        description=f"a UTF-8 text under data/, or a folder of them; {BOOK_TEXT}: the book's, from fetch_data"
+        BOOK_TEXT, description=f"UTF-8 text under data/, or a folder of them; {BOOK_TEXT}: the book's"
     )
     files: list[DataGlob] = Field(
-        min_length=1, description="where path is a folder: the files, folders and globs in it that are read"
+        ["**/*.txt"],
+        min_length=1,
+        description="where path is a folder: files, folders and globs in it to read",
     )
-    strip_gutenberg: bool = Field(
-        strict=True, description="leave out Project Gutenberg's header and footer, where a file has them"
+    strip_gutenberg: Flag = Field(
+        False, description="leave out Project Gutenberg's header and footer, where a file has them"
     )
 
     @model_validator(mode="after")
@@ -137,41 +181,50 @@ class Corpus(Section):
 class Pretrain(Training):
     """Pretraining from scratch (chapter 5)."""
 
-    corpus: Corpus
+    FIRST: ClassVar = ("corpus", "model", "epochs", "batch_size", "optimizer", "schedule", "sample", "seed")
+
+    batch_size: BatchSize = 2
+    epochs: Epochs = 10
+    optimizer: PretrainOptimizer = PretrainOptimizer()
+    corpus: Corpus = Corpus()
     train_fraction: Fraction = Field(
-        description="first part that is trained on, of the book's text by character, else by token; the rest validates"
+        0.9, description="first part, for training: of the book's text by character, else by token"
     )
-    stride: Count = Field(description="tokens from the start of one training sequence to the next")
-    model: PretrainModel
-    sample: Sample
+    stride: Count = Field(256, description="tokens from the start of one training sequence to the next")
+    model: PretrainModel = PretrainModel()
+    sample: Sample = Sample()
 
 
 class Finetune(Training):
-    """What the two fine-tunings have in common."""
+    """A fine-tuning: the fields that both have."""
 
-    base: Base = Field(description="model to start from, a folder under models/: gpt2/<size>, or pretrain")
+    base: Base = Field("gpt2/124M", description="model to start from, a folder under models/: gpt2/<size>, or pretrain")
     initial_weights: Literal["base", "random"] = Field(
-        description="random: take only the shape of the base and begin with random weights"
+        "base", description="random: take only the shape of the base, with new weights"
     )
-    drop_rate: DropRate = Field(description="dropout probability while fine-tuning")
-    kernels: Literal["explicit", "fused"] = Field(description="the book's arithmetic, or PyTorch's kernels for it")
-    lora: Lora
+    drop_rate: DropRate = Field(0.0, description="dropout probability while fine-tuning")
+    kernels: Kernels = "fused"
+    lora: Lora = Lora()
 
 
 class LabelledData(Section):
-    """What the classifier is trained on: the book's messages, or labelled texts with any number of classes."""
+    """Labelled texts: the book's messages, or your own with any number of classes."""
 
     path: DataPath = Field(
-        description=f"a .csv or .tsv file under data/ with a line of column names; {BOOK_MESSAGES}: the book's messages"
+        BOOK_MESSAGES, description=f"{BOOK_MESSAGES} (the book's), or a .csv or .tsv file under data/"
     )
-    text: Column | None = Field(description="column of the texts; null for the book's messages, which have no names")
-    label: Column | None = Field(description="column of their labels; null for the book's messages")
+    text: Annotated[Column | None, Word("none")] = Field(
+        None, description="column of the texts; none: the book's messages, which have no column names"
+    )
+    label: Annotated[Column | None, Word("none")] = Field(
+        None, description="column of their labels; none: the book's messages"
+    )
 
     @model_validator(mode="after")
     def _names_what_there_is(self) -> LabelledData:
         names = [name for name in (self.text, self.label) if name is not None]
         if self.is_book and names:
-            raise ValueError(f"{BOOK_MESSAGES} has no named columns: expected null for text and label, found {names}")
+            raise ValueError(f"{BOOK_MESSAGES} has no named columns: expected none for text and label, found {names}")
         if not self.is_book and not self.path.endswith((".csv", ".tsv")):
             raise ValueError(f"path: expected a .csv or .tsv file, or {BOOK_MESSAGES}, found {shown(self.path)}")
         if not self.is_book and len(set(names)) < 2:
@@ -180,78 +233,79 @@ class LabelledData(Section):
 
     @property
     def is_book(self) -> bool:
-        """Whether it is what `fetch_data` provides."""
+        """Whether these are the messages that `fetch_data` provides."""
         return self.path == BOOK_MESSAGES
 
 
 class Classify(Finetune):
     """Fine-tuning as a classifier (chapter 6)."""
 
-    data: LabelledData
+    FIRST: ClassVar = (
+        *("data", "base", "trainable", "lora", "epochs", "batch_size", "optimizer", "schedule"),
+        *("max_length", "deciding_token", "class_weights", "seed"),
+    )
+
+    eval_every: EvalEvery = 50
+    data: LabelledData = LabelledData()
     class_weights: Literal["none", "balanced"] = Field(
-        description="balanced: a class counts the more in the loss, the rarer it is among the training texts"
+        "none", description="balanced: weight in the loss inversely proportional to class frequency"
     )
     trainable: Literal["last_layer", "last_block", "last_two_blocks", "all", "lora"] = Field(
-        description="what is trained: the head; head, final norm and last block; the last two blocks with them; all; "
-        "or low-rank updates of all layers, the head's included, the weights themselves frozen"
+        "last_block", description="last_layer: the head alone"
     )
     deciding_token: Literal["last", "last_real", "first", "mean"] = Field(
-        description="token that the class is decided at: the last of the padded message, the message's own last, or "
-        "the first; mean: the mean of what the head says at every token of the padded message"
+        "last", description="position whose logits are classified"
     )
-    max_length: Count | None = Field(
-        description="tokens that messages are padded or cut to; null: as many as the longest training message has"
+    max_length: Annotated[Count | None, Word("longest")] = Field(
+        None, description="tokens that messages are padded or cut to; longest: as the longest training message"
     )
-    causal: bool = Field(
-        strict=True,
-        description="no token sees a later one; false: every token sees the whole message, its padding included",
+    causal: Flag = Field(
+        True, description="no token sees a later one; false: each sees the whole message with its padding"
     )
-    ignore_index: Annotated[int, Field(ge=-(2**31), lt=2**31, strict=True)] = Field(
-        description="number of a class that is not learnt (PyTorch's cross_entropy); one that is no class, such as "
-        "-100 or the companion's 50256, changes nothing"
-    )
-    frozen_gb: Annotated[Number, Field(ge=0.0)] = Field(
-        description="most GB of memory for what the frozen layers make of all messages, computed once; else every time"
+    frozen_gb: NotNegative = Field(
+        4.0, description="memory limit, GB, for cached activations of the frozen blocks; else computed each time"
     )
 
 
-class Preferences(Section):
-    """Preference tuning by DPO (the companion's ch07/04)."""
+class PreferenceParams(Section):
+    """Preference tuning by DPO (the companion's ch07/04), for objective: preferences."""
 
-    data: DataPath = Field(
-        description="a JSON list under data/ with instruction, input, chosen and rejected; split by the same fractions"
-    )
-    beta: Annotated[Number, Field(gt=0.0)] = Field(
-        description="weight of the rewards: the smaller, the further the model may go from the one it starts from"
+    beta: Positive = Field(
+        0.1, description="weight of the rewards; a smaller one lets the model move further from its base"
     )
 
 
 class Instruct(Finetune):
     """Fine-tuning to follow instructions (chapter 7)."""
 
+    FIRST: ClassVar = (
+        *("data", "objective", "preferences", "prompt_style", "mask_instruction", "base", "trainable", "lora"),
+        *("epochs", "batch_size", "optimizer", "schedule", "max_length", "seed"),
+    )
+
+    epochs: Epochs = 2
     data: DataPath = Field(
-        description="a JSON list under data/ with instruction, input and output: the book's, Alpaca's, your own"
+        BOOK_INSTRUCTIONS,
+        description="JSON list: instruction, input, and output; or chosen, rejected for preferences",
     )
     prompt_style: Literal["alpaca", "phi3"] = Field(
-        description="how an instruction is written for the model: the book's main style, or exercise 7.1's"
+        "alpaca", description="form of the prompt: the book's, or exercise 7.1's"
     )
-    mask_instruction: bool = Field(
-        strict=True, description="learn the responses alone, and not the instructions before them (exercise 7.2)"
-    )
+    mask_instruction: Flag = Field(False, description="learn the responses alone (exercise 7.2)")
     objective: Literal["answers", "preferences"] = Field(
-        description="answers: learn to give those of data; preferences: learn which of two is better (DPO)"
+        "answers", description="preferences: learn which of two answers is better (DPO)"
     )
-    preferences: Preferences
+    preferences: PreferenceParams = PreferenceParams()
     trainable: Literal["all", "lora"] = Field(
-        description="what is trained: all, or low-rank updates of all layers, the weights themselves frozen"
+        "all", description="lora: low-rank updates of all layers, the weights frozen"
     )
-    train_fraction: Fraction = Field(description="first part of the entries, for training")
-    test_fraction: Fraction = Field(description="the part after it, for the test; what remains validates")
-    max_length: Count = Field(description="longest sequence, tokens; longer ones are cut and counted")
-    group_by_length: bool = Field(
-        strict=True, description="make training batches of about equally long sequences: faster, other batches"
+    train_fraction: Fraction = Field(0.85, description="first part of the entries, for training")
+    test_fraction: Fraction = Field(0.1, description="next part, for the test; the rest validates")
+    max_length: Count = Field(1024, description="longest sequence, tokens; longer ones are cut and counted")
+    group_by_length: Flag = Field(
+        False, description="training batches of about equally long sequences: faster, but other batches"
     )
-    sample_tokens: Count = Field(description="most tokens of the answer written after every epoch")
+    sample_tokens: Count = Field(35, description="most tokens of the answer generated after every epoch")
 
     @property
     def is_book(self) -> bool:
@@ -262,4 +316,13 @@ class Instruct(Finetune):
     def _leaves_a_validation_set(self) -> Instruct:
         if self.train_fraction + self.test_fraction >= 1.0:
             raise ValueError("train_fraction + test_fraction must leave something for validation")
+        return self
+
+    @model_validator(mode="after")
+    def _has_preferences_to_learn(self) -> Instruct:
+        if self.objective == "preferences" and self.is_book:
+            raise ValueError(
+                f"objective preferences learns from pairs (chosen, rejected), found data {self.data}, which has "
+                "answers: set instruct.data too, to data/sample/preference-data.json or a file of your own"
+            )
         return self

@@ -1,11 +1,21 @@
-"""What the fields of params.yaml are made of: kinds of numbers, names and paths, and the section."""
+"""Types of the fields of params.yaml: numbers, names, paths, words; and the base class of its sections."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import core_schema
 
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
@@ -17,10 +27,42 @@ def _number(value: Any) -> Any:
     return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
 
 
+@dataclass(frozen=True)
+class Word:
+    """A word that means None in the file, such as `longest`: DVC writes `null` as an empty value.
+
+    Annotates a type with None; null and an empty value are refused.
+    """
+
+    word: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_wrap_validator_function(
+            self._read,
+            handler(source),
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda value: self.word if value is None else value
+            ),
+        )
+
+    def _read(self, value: Any, read: core_schema.ValidatorFunctionWrapHandler) -> Any:
+        if value is None:
+            raise ValueError(f"Input should be a value, or the word {self.word}")
+        try:
+            return None if value == self.word else read(value)
+        except ValidationError as error:
+            raise ValueError(f"{error.errors()[0]['msg']}, or the word {self.word}") from None
+
+
+Flag = Annotated[bool, Field(strict=True)]
 Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+Positive = Annotated[Number, Field(gt=0.0)]
+NotNegative = Annotated[Number, Field(ge=0.0)]
 Fraction = Annotated[Number, Field(gt=0.0, lt=1.0)]
+DropRate = Annotated[Number, Field(ge=0.0, lt=1.0)]
 Count = Annotated[int, Field(ge=1, lt=2**31, strict=True)]
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
+Text = Annotated[str, Field(min_length=1)]
 Size = Annotated[str, Field(pattern=r"^(124M|355M|774M|1558M|tiny|custom)$")]
 Base = Annotated[str, Field(pattern=r"^(pretrain|gpt2/(124M|355M|774M|1558M|tiny|custom))$")]
 
@@ -43,6 +85,19 @@ BOOK_INSTRUCTIONS = "data/raw/instruction-data.json"
 
 
 class Section(BaseModel):
-    """A part of params.yaml: complete, without unknown keys, and read-only."""
+    """A part of params.yaml: without unknown keys, read-only; a key that is left out has the field's default.
+
+    The docstring of a section and the descriptions of its fields are the comments of the file, see `commented`.
+
+    Attributes:
+        FIRST: fields that are often changed; they stand first in the file. All of them, if there are none.
+    """
+
+    FIRST: ClassVar[tuple[str, ...]] = ()
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _may_be_empty(cls, content: Any) -> Any:
+        return {} if content is None else content

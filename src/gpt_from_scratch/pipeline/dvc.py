@@ -1,23 +1,117 @@
-"""What DVC knows of the models: the hash under which it committed them, and its own copy of each file."""
+"""Every call of dvc, and DVC's own records: hashes in dvc.lock, and its copy of each file."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
+import signal
 import subprocess
 import sys
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from gpt_from_scratch.errors import InputError, reason
+
 LOCK = "dvc.lock"
+OF_A_RUN = re.compile(r"^DVC_(ROOT|STAGE|EXP_.*)$")
+"""Variables that DVC sets for a stage, and that would confuse a `dvc` started below it."""
+_TELLING = re.compile(r"error|failed|unexpected|exception", re.I)
+
+
+def run_dvc(
+    root: Path, arguments: Sequence[str], log: Path, *, without: Collection[str] = (), own_session: bool = True
+) -> int:
+    """Run `dvc` and return its exit code.
+
+    Args:
+        log: the file that its output is written to, from the start.
+        without: further environment variables that it does not get.
+        own_session: pass Ctrl-C on from here, once, whether a terminal sent it or not; only in the main thread.
+
+    Raises:
+        KeyboardInterrupt, SystemExit: after Ctrl-C or SIGTERM, when `dvc` has ended; the stage that ran has saved its
+            training by then.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = {name: value for name, value in _environment().items() if name not in without}
+    with log.open("wb") as file:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "dvc", *arguments],
+            cwd=root,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=own_session,
+        )
+        try:
+            return child.wait()
+        except BaseException:
+            if own_session:
+                os.killpg(child.pid, signal.SIGINT)
+            child.wait()
+            raise
+
+
+def dvc_output(root: Path, *arguments: str, seconds: float | None = None) -> str:
+    """Return what `dvc` prints, without the last line end.
+
+    Raises:
+        InputError: when it fails, or takes longer than `seconds`.
+    """
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "dvc", *arguments],
+            cwd=root,
+            env=_environment(),
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=seconds,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise InputError(f"dvc {' '.join(arguments[:2])}: {reason(error)}") from None
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["it failed without a message"]
+        raise InputError(f"dvc {' '.join(arguments[:2])}: {reason(Exception(lines[-1]))}")
+    return done.stdout.rstrip()
+
+
+def complaint(log: Path) -> str:
+    """Return the line of a log of `dvc` that says best why it failed: a stage's own error if there is one."""
+    lines = [line.strip() for line in re.split(r"[\r\n]+", log.read_text(encoding="utf-8", errors="replace"))]
+    lines = [line for line in lines if line]
+    stages = [line for line in lines if re.match(r"\w+: error: ", line)]
+    telling = stages[:1] or [line for line in lines if _TELLING.search(line)] or lines or ["it said nothing"]
+    return reason(Exception(telling[-1]))
+
+
+def locked_stages(root: Path) -> dict[str, Any]:
+    """Return the stages of dvc.lock by name; nothing where there is no lock file."""
+    lock = root / LOCK
+    return (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages", {}) if lock.is_file() else {}
 
 
 def locked_outs(root: Path) -> dict[str, str]:
-    """Return DVC's hash of every output that dvc.lock names; nothing where there is no lock file."""
-    lock = root / LOCK
-    stages = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages", {}) if lock.is_file() else {}
-    return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", []) if "md5" in out}
+    """Return DVC's hash of every output that dvc.lock names."""
+    outs = [out for stage in locked_stages(root).values() for out in stage.get("outs", [])]
+    return {out["path"]: out["md5"] for out in outs if "md5" in out}
+
+
+def locked_params(root: Path) -> dict[str, Any]:
+    """Return the parameters that the stages last ran with, by key; the trainings' own before those of `evaluate`."""
+    stages = locked_stages(root)
+    # The entry of the stage that is running now is written only after its end.
+    names = [name for name in stages if name != os.environ.get("DVC_STAGE")]
+    found: dict[str, Any] = {}
+    for name in sorted(names, key=lambda name: name != "evaluate"):
+        found |= stages[name].get("params", {}).get("params.yaml", {})
+    return found
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
@@ -39,12 +133,10 @@ def folder_hash(hashes: dict[str, str]) -> str:
 def cache_folder(root: Path) -> Path | None:
     """Return where DVC keeps its copies; None where DVC does not say."""
     try:
-        said = subprocess.run(
-            [sys.executable, "-m", "dvc", "cache", "dir"], cwd=root, capture_output=True, text=True, timeout=60
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        folder = dvc_output(root, "cache", "dir", seconds=60.0)
+    except InputError:
         return None
-    return Path(said.stdout.strip()) if said.returncode == 0 and said.stdout.strip() else None
+    return Path(folder) if folder else None
 
 
 def cached_file(cache: Path | None, md5: str, size: int) -> Path | None:
@@ -53,3 +145,10 @@ def cached_file(cache: Path | None, md5: str, size: int) -> Path | None:
         return None
     path = cache / "files" / "md5" / md5[:2] / md5[2:]
     return path if path.is_file() and path.stat().st_size == size else None
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment for `dvc`: its `python` is this one, and no run around it is seen."""
+    kept = {name: value for name, value in os.environ.items() if not OF_A_RUN.match(name)}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"
+    return kept | {"PATH": path, "DVC_NO_ANALYTICS": "1"}

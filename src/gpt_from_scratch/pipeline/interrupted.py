@@ -99,7 +99,7 @@ def remove(root: Path, name: str) -> list[Unfinished]:
         Those that were deleted.
 
     Raises:
-        InputError: when there is no such training, or one of them is going on.
+        InputError: when there is no such training, or one of them is running.
     """
     chosen = [one for one in unfinished(root) if name in ("all", one.folder.parent.name, one.name)]
     if not chosen and name != "all":

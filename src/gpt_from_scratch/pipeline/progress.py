@@ -4,66 +4,53 @@ from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
+
+from gpt_from_scratch.training.callback import Callback
+
+if TYPE_CHECKING:
+    from gpt_from_scratch.training.loop import Record
 
 _LINE_EVERY_SECONDS = 30.0
 
 
-class _Record(Protocol):
-    @property
-    def step(self) -> int: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def value(self) -> float: ...
-    @property
-    def epoch(self) -> int: ...
-    @property
-    def seen(self) -> int: ...
-
-
-class TrainingProgress:
-    """Shows epoch, losses, speed and time left; entered with `with`.
+class TrainingProgress(Callback):
+    """Shows epoch, losses, speed and time left.
 
     Args:
-        name: what is being trained.
-        total_steps: updates of the whole training.
-        unit: what a record's `seen` counts.
-        shown: False in all but one of several processes.
+        name: the training's.
+        unit: of a record's `seen`.
     """
 
-    def __init__(self, name: str, total_steps: int, unit: str = "tokens", shown: bool = True) -> None:
-        self._unit = unit
+    def __init__(self, name: str, unit: str = "tokens") -> None:
+        self._name, self._unit = name, unit
+        self._shown: dict[str, str] = {}
+        self._began: tuple[float, int] | None = None
+
+    def begin(self, steps: int) -> None:
+        """Show an empty bar."""
         terminal = sys.stderr.isatty()
         self._bar = tqdm(
-            total=total_steps,
-            desc=name,
+            total=steps,
+            desc=self._name,
             unit="step",
             mininterval=0.5 if terminal else _LINE_EVERY_SECONDS,
             maxinterval=10 if terminal else 2 * _LINE_EVERY_SECONDS,
             dynamic_ncols=terminal,
-            disable=not shown,
         )
-        self._shown: dict[str, str] = {}
-        self._began: tuple[float, int] | None = None
 
-    def __enter__(self) -> TrainingProgress:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Leave the bar as it is."""
         self._bar.close()
 
-    def log(self, record: _Record) -> None:
+    def log(self, record: Record) -> None:
         """Show one record."""
         if record.name == "loss":
             self._shown |= {"epoch": str(record.epoch), "loss": f"{record.value:.3f}"}
             now = time.monotonic()
-            if self._began is None:  # a training that goes on begins at a later step
+            if self._began is None:  # a resumed training begins at a later step
                 self._began = now, record.seen
                 # tqdm reckons the whole from `initial`, the latest from `last_print_n`
                 self._bar.initial = self._bar.n = self._bar.last_print_n = record.step

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as exceptions, which never come in the middle of something that must be whole."""
+"""Ctrl-C and SIGTERM as exceptions, delayed while something must be whole; handed to trainings as their `Signals`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def listen() -> None:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Let a request to end wait until the block is left; of several requests the last counts.
+    """Delay a request to end until the block is left; of several requests the last counts.
 
     For the main thread, the only one that signals are handled in.
     """
@@ -42,12 +42,12 @@ def uninterrupted() -> Iterator[None]:
 
 
 def waiting() -> int:
-    """Return the number of the signal that waits for the end of `uninterrupted`; 0 if none does."""
+    """Return the number of the signal that `uninterrupted` delays; 0 if none is delayed."""
     return _waiting or 0
 
 
 def ignore() -> None:
-    """Hear no request to end from here on, and forget one that waits."""
+    """Ignore requests to end from here on, and forget a delayed one."""
     global _waiting
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
@@ -55,7 +55,7 @@ def ignore() -> None:
 
 
 def end(number: int) -> NoReturn:
-    """Raise what a signal is turned into."""
+    """Raise the exception of a signal."""
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     sys.exit(128 + number)

@@ -17,12 +17,12 @@ import yaml
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.params.sections import Params, load_params
-from gpt_from_scratch.pipeline.launcher import Place
 from gpt_from_scratch.pipeline.project import corpora_folder
 from gpt_from_scratch.pipeline.signals import listen
 from gpt_from_scratch.pipeline.watchdog import end_with_parent
 from gpt_from_scratch.tracking.facts import state_of
 from gpt_from_scratch.tracking.run import track_stage
+from gpt_from_scratch.training.ranks import Place
 from gpt_from_scratch.training.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ _TEMPLATE = re.compile(r"\$\{([\w.]+)\}")
 
 @dataclass(frozen=True)
 class Declared:
-    """What decides a stage's results, as dvc.yaml declares it.
+    """The inputs that decide a stage's results, as dvc.yaml declares them.
 
     Attributes:
         params: all parameters.
@@ -59,20 +59,20 @@ def run_stage(name: str, root: Path, body: Callable[[Workspace], object]) -> Non
         declared = read_declared(root, name)
         state = state_of(declared.keys, declared.deps)
         with track_stage(root, name, declared.keys, declared.params.profile, state=state) as run:
-            body(Workspace(root, declared.params, run, corpora_folder(root)))
+            body(Workspace(root, declared.params, run, corpora_folder(root), end_with_parent))
 
 
 @contextmanager
 def stage_process(name: str, root: Path) -> Iterator[None]:
-    """Turn this process into a stage's: signals are listened to, and errors that a user can mend end it in one line."""
+    """Make this process a stage's: listen to signals, and end with one line at errors that a user can mend."""
     _quiet_environment()
     place = Place.here()
     if not place.first:
         name = f"{name}[{place.rank}]"
-    level = logging.INFO if place.first else logging.ERROR  # what the others would say, the first one says
+    level = logging.INFO if place.first else logging.ERROR  # rank 0 prints what the other ranks would print
     logging.basicConfig(level=level, format=f"{name}: %(message)s", stream=sys.stderr)
     listen()
-    if place.meeting:
+    if place.rendezvous:
         end_with_parent(at_once=True)
     elif not {"DVC_STAGE", "TORCHELASTIC_RUN_ID"}.isdisjoint(os.environ):
         end_with_parent()

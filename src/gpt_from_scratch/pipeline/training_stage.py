@@ -8,23 +8,25 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.params.sections import Runtime
+from gpt_from_scratch.pipeline import signals
 from gpt_from_scratch.pipeline.fingerprint import environment_tags, fingerprint
 from gpt_from_scratch.pipeline.interrupted import alone, checkpoint_folder
-from gpt_from_scratch.pipeline.launcher import Place, started
+from gpt_from_scratch.pipeline.launcher import started
 from gpt_from_scratch.pipeline.progress import TrainingProgress
 from gpt_from_scratch.pipeline.project import corpora_folder
 from gpt_from_scratch.pipeline.stage import Declared, read_declared, stage_process
+from gpt_from_scratch.pipeline.watchdog import end_with_parent
 from gpt_from_scratch.tracking.facts import state_of
-from gpt_from_scratch.tracking.run import Untracked, track_stage
+from gpt_from_scratch.tracking.run import StageRun, Untracked, track_stage
 from gpt_from_scratch.training.checkpoint import Checkpoints
 from gpt_from_scratch.training.process_group import Group, joined
+from gpt_from_scratch.training.ranks import Place
 from gpt_from_scratch.training.resuming import Saver
 from gpt_from_scratch.training.workspace import Workspace
 
@@ -51,14 +53,14 @@ def run_training(name: str, root: Path, recipe: Callable[[Workspace], None], uni
             saver = Saver(checkpoints, params.runtime.checkpoint_seconds, group=group)
             if group.first:
                 _compare(saver, circumstances)
-            earlier = saver.found.state["carried"] if saver.found else None
             run: Any = Untracked()
-            progress = partial(TrainingProgress, shown=group.first)
             if group.first:
+                earlier = saver.state_of(StageRun)
                 run = track_stage(root, name, declared.keys, params.profile, state=state, counts=unit, earlier=earlier)
-                saver.carried = run.carried
+            progress = TrainingProgress(name, unit)
+            work = Workspace(root, params, run, corpora_folder(root), end_with_parent, saver, group, progress)
             with run, _saved_on_request(saver):
-                recipe(Workspace(root, params, run, corpora_folder(root), saver, group, progress))
+                recipe(work)
                 run.tags(environment_tags(root))
             if group.first:
                 checkpoints.remove()
@@ -67,7 +69,7 @@ def run_training(name: str, root: Path, recipe: Callable[[Workspace], None], uni
 def work_key(declared: Declared) -> str:
     """Return a hash of what determines a training's result: parameters, inputs, code and libraries.
 
-    The runtime settings are left out: a training may go on under others, though not to the same bits.
+    The runtime settings are left out: a training may be resumed under others, though not to the same bits.
     """
     params = {section: values for section, values in declared.keys.items() if section != "runtime"}
     libraries = {name: version(name) for name in LIBRARIES}
@@ -77,10 +79,10 @@ def work_key(declared: Declared) -> str:
 
 @contextmanager
 def _processes(root: Path, name: str, folder: Path, runtime: Runtime) -> Iterator[Group]:
-    """Give the group of this training's processes, which torchrun or the first of them starts; that one has the lock.
+    """Yield the group of this training's ranks, which torchrun or rank 0 starts; rank 0 holds the lock.
 
     Raises:
-        InputError: when torchrun has started another number of them than is asked for.
+        InputError: when torchrun has started another number of ranks than is asked for.
     """
     place = Place.here()
     if place.size > 1 and runtime.processes not in (1, place.size):
@@ -91,22 +93,22 @@ def _processes(root: Path, name: str, folder: Path, runtime: Runtime) -> Iterato
         if place.size == 1:
             command = [sys.executable, str(root / "stages" / f"{name}.py")]
             place = stack.enter_context(started(command, runtime.processes))
-        yield stack.enter_context(joined(place, runtime))
+        yield stack.enter_context(joined(place, runtime, signals))
 
 
 @contextmanager
 def _saved_on_request(saver: Saver) -> Iterator[None]:
-    """Save the training when the process is told to end."""
+    """Save the training when the process is requested to end."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
         saver.save()
-        log.info("told to end; run the same command again to go on")
+        log.info("interrupted; run the same command again to resume")
         raise
 
 
 def _compare(saver: Saver, circumstances: dict[str, Any]) -> None:
-    """Warn when a training goes on under circumstances that may give other bits than those of its start."""
+    """Warn when a training is resumed with settings or in an environment that may give other bits."""
     if saver.found is None or saver.found.about == circumstances:
         return
     before = saver.found.about
@@ -115,4 +117,4 @@ def _compare(saver: Saver, circumstances: dict[str, Any]) -> None:
         for name in sorted(before.keys() | circumstances.keys())
         if before.get(name) != circumstances.get(name)
     ]
-    log.warning("going on otherwise than at the start (%s): equal bits are no longer promised", "; ".join(changes))
+    log.warning("resuming otherwise than at the start (%s): equal bits are no longer promised", "; ".join(changes))

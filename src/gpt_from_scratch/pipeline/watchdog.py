@@ -1,4 +1,4 @@
-"""Ending with the `dvc` that started this process: alone it would write into outputs that the next one deletes."""
+"""A thread that ends this process when its parent, `dvc`, dies: alone it would write into outputs that DVC deletes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _SHELLS = ("sh", "bash", "dash", "zsh", "ksh", "fish")
 
 
 def end_with_parent(at_once: bool = False) -> None:
-    """Send this process SIGTERM when the process that started it is gone; shells in between are looked through.
+    """Send this process SIGTERM when its parent is gone; shells in between do not count as parents.
 
     Args:
-        at_once: end it without a word instead, whatever it waits for: it has nothing to save.
+        at_once: exit silently instead, whatever the process waits for: it has nothing to save.
     """
     links = _links()
 
@@ -27,10 +27,10 @@ def end_with_parent(at_once: bool = False) -> None:
             time.sleep(SECONDS)
         if at_once:
             os._exit(1)
-        log.warning("the process that started this one is gone: ending")
+        log.warning("the parent process is gone: ending")
         os.kill(os.getpid(), signal.SIGTERM)
 
-    threading.Thread(target=watch, name="parent", daemon=True).start()
+    threading.Thread(target=watch, name="watchdog", daemon=True).start()
 
 
 def _links() -> list[tuple[int, int]]:

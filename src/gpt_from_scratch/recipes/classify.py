@@ -12,11 +12,11 @@ from gpt_from_scratch.files.writing import new_folder
 from gpt_from_scratch.model.heads import set_causal, set_classification_head, train_only
 from gpt_from_scratch.model.lora import merge_lora, train_lora
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
-from gpt_from_scratch.training import Classification
 from gpt_from_scratch.training.environment import prepare
-from gpt_from_scratch.training.fit import fit, total_steps
+from gpt_from_scratch.training.fit import fit
 from gpt_from_scratch.training.frozen_prefix import keep_frozen_prefix
 from gpt_from_scratch.training.outputs import write_training
+from gpt_from_scratch.training.tasks import Classification
 from gpt_from_scratch.training.workspace import Workspace, warn_cut
 from gpt_from_scratch.weights.adapter import save_adapter
 from gpt_from_scratch.weights.classifier import save_classifier
@@ -72,18 +72,16 @@ def classify(work: Workspace) -> None:
         )
     loaders = message_loaders(*sets, params.batch_size, padded=kind["padded"] and not first_block)
     torch.manual_seed(params.seed)
-    with work.progress(NAME, total_steps(loaders[0], params), "examples") as progress:
-        result = fit(
-            model,
-            Classification(first_block, params.deciding_token, params.ignore_index, weights),
-            loaders,
-            params,
-            device,
-            [work.tracker, progress],
-            initial_batches=10,
-            saver=work.saver,
-            group=work.group,
-        )
+    journal = fit(
+        model,
+        Classification(first_block, params.deciding_token, weights),
+        loaders,
+        params,
+        [work.tracker, work.progress],
+        initial_batches=10,
+        saver=work.saver,
+        group=work.group,
+    )
     if not work.group.first:
         return
 
@@ -102,4 +100,4 @@ def classify(work: Workspace) -> None:
             deciding_token=params.deciding_token,
             facts=facts,
         )
-    write_training(work, NAME, result, {**facts, "max_length": train_set.max_length, "cut": cut})
+    write_training(work, NAME, journal, {**facts, "max_length": train_set.max_length, "cut": cut})

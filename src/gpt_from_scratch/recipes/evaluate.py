@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
-from gpt_from_scratch.data.instructions.entries import Entry, Instructions, read_entries, split_entries
+from gpt_from_scratch.data.instructions.entries import Entry, Instructions
 from gpt_from_scratch.data.instructions.prompts import style_of
+from gpt_from_scratch.data.instructions.reading import read_parts
 from gpt_from_scratch.data.messages.labelled import as_words
 from gpt_from_scratch.data.messages.messages import read_split
 from gpt_from_scratch.data.messages.spam import fold
-from gpt_from_scratch.data.raw.files import named_file
 from gpt_from_scratch.data.text.corpus import TokenWindows
 from gpt_from_scratch.data.text.pretraining import read_pretraining_text
+from gpt_from_scratch.data.text.shards import Workers
 from gpt_from_scratch.evaluation.classification import (
     baseline,
     classification_metrics,
@@ -26,7 +26,7 @@ from gpt_from_scratch.evaluation.classification import (
 )
 from gpt_from_scratch.evaluation.instructions import answer_metrics, fitting_entries, response_loss
 from gpt_from_scratch.evaluation.language import language_metrics, perplexity, samples
-from gpt_from_scratch.evaluation.published import by_step, compare
+from gpt_from_scratch.files.curves import read_curve
 from gpt_from_scratch.files.writing import read_json, write_csv, write_json
 from gpt_from_scratch.generation.answering import answers
 from gpt_from_scratch.generation.classifying import classify
@@ -34,7 +34,7 @@ from gpt_from_scratch.generation.text import check_room, encode
 from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.model.int8 import to_int8
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
-from gpt_from_scratch.training.environment import prepare
+from gpt_from_scratch.training.environment import prepare, usable_cores
 from gpt_from_scratch.training.workspace import Workspace, warn_cut
 from gpt_from_scratch.weights.classifier import load_classifier
 from gpt_from_scratch.weights.huggingface import load_config, load_facts, load_model
@@ -47,53 +47,23 @@ log = logging.getLogger(__name__)
 MOST_WINDOWS = 2000
 """Windows of each part of a large corpus that the language model is measured on, at equal distances."""
 
-TRAININGS = {"pretrain": "pretrain", "classify": "finetune_classify", "instruct": "finetune_instruct"}
-
 
 def evaluate(work: Workspace) -> None:
-    """Measure language model, classifier and instruction model, and write what all results say together."""
+    """Measure language model, classifier and instruction model, and write their figures."""
     judges = ready_judges(work)
     check_prompts(work)
     device = prepare(work.params.runtime)
-    trainings = {name: read_json(work.metrics / f"{file}.json") for name, file in TRAININGS.items()}
+    trainings = {name: read_json(work.metrics / f"finetune_{name}.json") for name in ("classify", "instruct")}
     language = evaluate_language(work, device)
     classifier = evaluate_classifier(work, device)
     instructions = evaluate_instructions(work, device, judges)
     facts = {
         **work.data_facts(),
-        "pretrained": "; ".join(f"{name}: {trainings[name]['pretrained']}" for name in ("classify", "instruct")),
+        "pretrained": "; ".join(f"{name}: {facts['pretrained']}" for name, facts in trainings.items()),
     }
-    settings = {
-        **facts,
-        "pretrain": work.params.pretrain.model_dump(),
-        "classify": {
-            **work.params.classify.model_dump(),
-            "recipe": work.params.split_spam.recipe,
-            "base": trainings["classify"]["base"],
-            "pretrained": trainings["classify"]["pretrained"],
-        },
-        "instruct": {
-            **work.params.instruct.model_dump(),
-            **{key: trainings["instruct"][key] for key in ("base", "pretrained")},
-        },
-    }
-    curves = {}
-    for name in ("pretrain", "instruct"):
-        with (work.metrics / "plots" / f"{TRAININGS[name]}.csv").open(encoding="utf-8") as file:
-            curves[name] = by_step(csv.DictReader(file))
-    results = {
-        **facts,
-        "language_model": language,
-        "classifier": classifier,
-        "instructions": instructions,
-        "published": compare(
-            {**trainings, "classifier": classifier, "curves": curves, "instructions": instructions},
-            {**settings, "judges": [judge.model_dump() for judge in work.params.evaluate.judges]},
-        ),
-    }
+    results = {**facts, "language_model": language, "classifier": classifier, "instructions": instructions}
     write_json(work.metrics / "evaluation.json", results)
     work.tracker.tags(facts)
-    work.tracker.table(results["published"], "published.json")
     work.tracker.artifact(work.metrics / "evaluation.json")
 
 
@@ -109,14 +79,7 @@ def check_prompts(work: Workspace) -> None:
         check_room(encode(tokenizer, prompt), params.sample_tokens, context, name="evaluate.sample_prompts")
     folder = work.models / "instruct"
     tokenizer, style, context = load_tokenizer(folder), style_of(load_facts(folder)), load_config(folder).context_length
-    fitting_entries(read_test_entries(work), tokenizer, style, context, params.response_tokens)
-
-
-def read_test_entries(work: Workspace) -> list[Entry]:
-    """Return the instructions of the test split."""
-    params = work.params.instruct
-    entries = read_entries(named_file(work.raw, params.data), empty_answers=not params.is_book)
-    return split_entries(entries, params.train_fraction, params.test_fraction)[1]
+    fitting_entries(read_parts(work.raw, work.params.instruct)[1], tokenizer, style, context, params.response_tokens)
 
 
 def load_for_evaluation(work: Workspace, name: str, device: Any) -> GPTModel:
@@ -129,8 +92,9 @@ def evaluate_language(work: Workspace, device: Any) -> dict[str, Any]:
     """Measure the pretrained model on its text and let it write."""
     params, model = work.params.evaluate, load_for_evaluation(work, "pretrain", device)
     tokenizer = load_tokenizer(work.models / "pretrain")
+    workers = Workers(usable_cores(), work.on_fork)
     text = read_pretraining_text(
-        work.params.pretrain, work.root, work.corpora_folder, tokenizer, work.models / "pretrain"
+        work.params.pretrain, work.root, work.corpora_folder, tokenizer, work.models / "pretrain", workers
     )
     context = model.config.context_length
     windows = [TokenWindows(ids, context, context) for ids in (text.train, text.validation)]
@@ -146,15 +110,14 @@ def evaluate_language(work: Workspace, device: Any) -> dict[str, Any]:
         params.top_k,
         params.seed,
     )
-    with (work.metrics / "plots" / "pretrain.csv").open(encoding="utf-8") as file:
-        rows = [
-            {
-                "step": row["step"],
-                "train_perplexity": perplexity(float(row["train_loss"])),
-                "validation_perplexity": perplexity(float(row["validation_loss"])),
-            }
-            for row in csv.DictReader(file)
-        ]
+    rows = [
+        {
+            "step": row["step"],
+            "train_perplexity": perplexity(row["train_loss"]),
+            "validation_perplexity": perplexity(row["validation_loss"]),
+        }
+        for row in read_curve(work.metrics / "plots" / "pretrain.csv")
+    ]
     write_csv(work.metrics / "plots" / "perplexity.csv", rows)
     work.tracker.metrics({f"language_model/{name}": value for name, value in metrics.items()})
     work.tracker.table(written, "samples.json")
@@ -203,7 +166,7 @@ def evaluate_instructions(work: Workspace, device: Any, judges: Sequence[Judge] 
     params, model = work.params.evaluate, load_for_evaluation(work, "instruct", device)
     folder = work.models / "instruct"
     tokenizer, style = load_tokenizer(folder), style_of(load_facts(folder))
-    every = read_test_entries(work)
+    every: list[Entry] = read_parts(work.raw, work.params.instruct)[1]
     test, left_out = fitting_entries(every, tokenizer, style, model.config.context_length, params.response_tokens)
     for note in left_out:
         log.warning("left out of the answers: %s", note)

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from tiktoken import Encoding
 
 from gpt_from_scratch.data.batches.loaders import Loader
-from gpt_from_scratch.data.instructions.entries import Instructions, read_entries, split_entries
+from gpt_from_scratch.data.instructions.entries import Instructions
 from gpt_from_scratch.data.instructions.loaders import instruction_loaders, preference_loaders
-from gpt_from_scratch.data.instructions.preferences import Preferences, read_preferences
+from gpt_from_scratch.data.instructions.preferences import Preferences
 from gpt_from_scratch.data.instructions.prompts import FACT, Question, format_prompt
-from gpt_from_scratch.data.raw.files import named_file
+from gpt_from_scratch.data.instructions.reading import read_parts
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files.writing import new_folder
 from gpt_from_scratch.generation.text import continue_text, encode
 from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.model.lora import merge_lora, train_lora
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
-from gpt_from_scratch.training import LanguageModelling, Task
 from gpt_from_scratch.training.environment import prepare
-from gpt_from_scratch.training.fit import fit, total_steps
+from gpt_from_scratch.training.fit import fit
+from gpt_from_scratch.training.journal import Samples
 from gpt_from_scratch.training.outputs import SAMPLES, write_training
 from gpt_from_scratch.training.preferences import PreferenceTuning, reference_log_probabilities
+from gpt_from_scratch.training.tasks import LanguageModelling, Task
 from gpt_from_scratch.training.workspace import Workspace, warn_cut
 from gpt_from_scratch.weights.adapter import save_adapter
 from gpt_from_scratch.weights.config_file import load_config
@@ -51,7 +52,9 @@ def instruct(work: Workspace) -> None:
     base = work.models / params.base
 
     tokenizer = load_tokenizer(base)
-    train_part, _, val_part = split_entries(read_data(work), params.train_fraction, params.test_fraction)
+    train_part, _, val_part = read_parts(work.raw, params)
+    preferences = params.objective == "preferences"
+    work.use_dataset(work.root / params.data, "preference tuning" if preferences else "instruction tuning")
     context = load_config(base).context_length
     check_length("instruct.max_length", params.max_length, context, params.base)
     prompt = sample_prompt(params, tokenizer, context, val_part)
@@ -61,25 +64,25 @@ def instruct(work: Workspace) -> None:
     if params.trainable == "lora":
         train_lora(model, params.lora.rank, params.lora.alpha)
     model.to(device)
-    learn = learn_preferences if params.objective == "preferences" else learn_answers
+    learn = learn_preferences if preferences else learn_answers
     task, loaders, cut = learn(params, model, tokenizer, (train_part, val_part), device)
     warn_cut(cut, len(train_part) + len(val_part), "instructions with their answers", params.max_length)
 
     torch.manual_seed(params.seed)
-    with work.progress(NAME, total_steps(loaders[0], params)) as progress:
-        result = fit(
-            model,
-            task,
-            loaders,
-            params,
-            device,
-            [work.tracker, progress],
-            initial_batches=params.eval_batches,
-            saver=work.saver,
-            group=work.group,
-            write_sample=lambda: continue_text(model, tokenizer, prompt, params.sample_tokens),
-            keep_sample=lambda row: work.tracker.table([row], SAMPLES),
-        )
+    samples = Samples(
+        lambda: continue_text(model, tokenizer, prompt, params.sample_tokens),
+        tell=lambda row: work.tracker.table([row], SAMPLES),
+    )
+    journal = fit(
+        model,
+        task,
+        loaders,
+        params,
+        [work.tracker, work.progress, samples],
+        initial_batches=params.eval_batches,
+        saver=work.saver,
+        group=work.group,
+    )
     if not work.group.first:
         return
 
@@ -91,21 +94,9 @@ def instruct(work: Workspace) -> None:
             merge_lora(model)
         save_model(model, folder, base, facts)
     # Whether there are scores depends on the objective, and DVC's outs cannot: they stand in the metrics file.
-    scores = {"epochs": result.journal.scores} if result.journal.scores else {}
-    write_training(work, NAME, result, {**facts, **scores, "cut": cut}, scores_curve=False)
+    scores = {"epochs": journal.scores} if journal.scores else {}
+    write_training(work, NAME, journal, {**facts, **scores, "cut": cut}, samples=samples.rows, scores_curve=False)
     work.tracker.tags(own)
-
-
-def read_data(work: Workspace) -> list[Any]:
-    """Read the entries of the objective, and note their file as an input."""
-    params = work.params.instruct
-    preferences = params.objective == "preferences"
-    name = params.preferences.data if preferences else params.data
-    source = named_file(work.raw, name)
-    work.use_dataset(source, "preference tuning" if preferences else "instruction tuning")
-    if preferences:
-        return read_preferences(source)
-    return read_entries(source, empty_answers=not params.is_book)
 
 
 def sample_prompt(params: Instruct, tokenizer: Encoding, context_length: int, entries: Sequence[Question]) -> str:
@@ -159,7 +150,7 @@ def teaching(params: Instruct) -> dict[str, str]:
     if params.prompt_style != "alpaca":
         facts[FACT] = params.prompt_style
     if params.objective == "preferences":
-        facts |= {"objective": params.objective, "preferences": params.preferences.data}
+        facts |= {"objective": params.objective, "preferences": params.data}
     elif not params.is_book:
         facts["instructions"] = params.data
     return facts

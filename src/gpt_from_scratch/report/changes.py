@@ -1,4 +1,4 @@
-"""What changed in the metrics against the commit before."""
+"""Changes of the metrics since the commit before."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gpt_from_scratch.pipeline.git import git_output
 
 @dataclass(frozen=True)
 class Change:
-    """A figure that is another one than before; None where it was not there, or is not any more."""
+    """A figure that changed; None where it was not there before, or is not there now."""
 
     file: str
     figure: str
@@ -23,7 +23,7 @@ class Change:
 
     @property
     def difference(self) -> float | None:
-        """How much larger it is now."""
+        """The change, positive where it is larger now."""
         return None if self.before is None or self.now is None else self.now - self.before
 
 

@@ -1,113 +1,178 @@
-"""Charts as pictures that a page holds within itself (SVG as data URIs)."""
+"""The charts of a project's results: SVG within the report, PNG for MLflow."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-Rows = Sequence[Mapping[str, Any]]
+from gpt_from_scratch.files.curves import Curve, read_curve, read_rows
 
+if TYPE_CHECKING:
+    from gpt_from_scratch.training.tracker import Tracker
+
+TRAININGS = {"pretrain": "Pretraining", "finetune_classify": "Classifier", "finetune_instruct": "Instruction tuning"}
+_SPLITS = {"train": "training", "validation": "validation"}
 # Told apart by brightness and dash too, for those who do not tell colours apart.
 _LINES = (("#1f5fa8", "-"), ("#d1641c", "--"), ("#2b7a4b", "-."))
 
 
-@dataclass
+@dataclass(frozen=True)
 class Chart:
-    """A picture.
+    """A chart, drawn when it is asked for.
 
     Attributes:
         title: what it shows.
         text: the same for those who do not see it.
-        source: the picture as the address of an image.
+        draw: draws it on Matplotlib axes.
     """
 
     title: str
     text: str
-    source: str = field(default="", repr=False)
+    draw: Callable[[Any], None] = field(repr=False)
+
+    @cached_property
+    def source(self) -> str:
+        """The chart as the address of an image: an SVG within a data URI."""
+        return "data:image/svg+xml;base64," + base64.b64encode(self._drawn("svg")).decode("ascii")
+
+    def write_png(self, path: Path) -> None:
+        """Write the chart, with its title; the same bytes every time."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(self._drawn("png"))
+
+    def _drawn(self, kind: str) -> bytes:
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+
+        with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": self.title, "font.family": "sans-serif"}):
+            figure = Figure(figsize=(4.6, 3.1), layout="constrained")
+            axes = figure.add_subplot()
+            axes.grid(visible=True, color="#dddddd", linewidth=0.6)
+            axes.spines[["top", "right"]].set_visible(False)
+            self.draw(axes)
+            buffer = io.BytesIO()
+            if kind == "png":
+                axes.set_title(_literal(self.title))
+            # Neither the date nor Matplotlib's version, which would change the bytes.
+            metadata = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
+            figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
+        return buffer.getvalue()
 
 
-def line_chart(title: str, rows: Rows, x: str, columns: Mapping[str, str], y_label: str) -> Chart:
-    """Draw columns of `rows` over the column `x`.
+def training_charts(plots: Path) -> dict[str, Chart]:
+    """Return the charts of the three trainings by a short name, from the curves in `metrics/plots`."""
+    charts = {}
+    for name, title in TRAININGS.items():
+        if curve := read_curve(plots / f"{name}.csv", optional=True):
+            charts[name] = line_chart(f"{title}: loss", curve, "step", _columns(curve, "loss"), "nats")
+            columns = {"lr": "learning rate"}
+            charts[f"{name}_lr"] = line_chart(f"{title}: learning rate", curve, "step", columns, "learning rate")
+        if name == "pretrain" and (curve := read_curve(plots / "perplexity.csv", optional=True)):
+            columns = _columns(curve, "perplexity")
+            charts["perplexity"] = line_chart(f"{title}: perplexity", curve, "step", columns, "perplexity")
+        if curve := read_curve(plots / f"{name}_accuracy.csv", optional=True):
+            columns = _columns(curve, "accuracy")
+            charts[f"{name}_accuracy"] = line_chart(f"{title}: accuracy", curve, "epoch", columns, "accuracy")
+    return charts
+
+
+def classifier_charts(plots: Path) -> dict[str, Chart]:
+    """Return the charts of the classifier on the test set by a short name, from the files in `metrics/plots`."""
+    charts = {}
+    if rows := read_rows(plots / "confusion.csv"):
+        pairs = ((row["actual"], row["predicted"]) for row in rows)
+        charts["confusion"] = confusion_chart("Confusion matrix, test set", pairs)
+    if curve := read_curve(plots / "roc.csv", optional=True):
+        x, y = "false_positive_rate", "true_positive_rate"
+        charts["roc"] = diagonal_chart("ROC curve, test set", curve, x, y, dots=False)
+    if curve := read_curve(plots / "reliability.csv", optional=True):
+        x, y = "predicted_probability", "observed_frequency"
+        charts["reliability"] = diagonal_chart("Reliability diagram, test set", curve, x, y, dots=True)
+    return charts
+
+
+def log_charts(plots: Path, tracker: Tracker) -> None:
+    """Log all charts of a project as PNG."""
+    with tempfile.TemporaryDirectory() as name:
+        for chart_name, chart in {**training_charts(plots), **classifier_charts(plots)}.items():
+            chart.write_png(path := Path(name) / f"{chart_name}.png")
+            tracker.artifact(path, "plots")
+
+
+def line_chart(title: str, curve: Curve, x: str, columns: Mapping[str, str], y_label: str) -> Chart:
+    """Return a chart of columns over the column `x`.
 
     Args:
-        columns: what the legend calls each column.
+        columns: the legend's name of each column.
     """
-    chart = Chart(title, f"{title}. {_ends(rows, columns)}")
-    with _drawn(chart) as axes:
-        for (name, label), (colour, dash) in zip(columns.items(), _LINES, strict=False):
-            points = [(float(row[x]), float(row[name])) for row in rows if row[name] not in ("", None)]
+    lines = {label: [(row[x], row[name]) for row in curve if row[name] is not None] for name, label in columns.items()}
+
+    def draw(axes: Any) -> None:
+        for (label, points), (colour, dash) in zip(lines.items(), _LINES, strict=False):
             axes.plot(*zip(*points, strict=True), dash, color=colour, label=label, linewidth=1.8)
         axes.set(xlabel=x.replace("_", " "), ylabel=y_label)
         axes.xaxis.get_major_locator().set_params(integer=True)
         if len(columns) > 1:
             axes.legend(frameon=False)
-    return chart
+
+    ends = " ".join(f"{label}: from {line[0][1]:.4g} to {line[-1][1]:.4g}." for label, line in lines.items())
+    return Chart(title, f"{title}. {ends}", draw)
 
 
 def confusion_chart(title: str, pairs: Iterable[tuple[str, str]]) -> Chart:
-    """Draw how often each class was taken for each, from pairs of the actual and the predicted one."""
+    """Return a chart of how often each class was taken for each, from pairs of the actual and the predicted one."""
     pairs = list(pairs)
     labels = sorted({label for pair in pairs for label in pair})
     counts = [[pairs.count((actual, predicted)) for predicted in labels] for actual in labels]
+    largest = max(map(max, counts))
+
+    def draw(axes: Any) -> None:
+        axes.grid(visible=False)
+        axes.imshow(counts, cmap="Blues")
+        for row, line in enumerate(counts):
+            for column, count in enumerate(line):
+                colour = "white" if count > largest / 2 else "black"
+                axes.text(column, row, str(count), ha="center", va="center", color=colour)
+        places, names = range(len(labels)), [_literal(label) for label in labels]
+        axes.set(xticks=places, yticks=places, xticklabels=names, yticklabels=names)
+        axes.set(xlabel="predicted", ylabel="actual")
+        if len(labels) > 4:
+            axes.tick_params("x", rotation=90)
+
     said = "; ".join(
         f"{count} of {actual} taken for {predicted}"
         for actual, line in zip(labels, counts, strict=True)
         for predicted, count in zip(labels, line, strict=True)
     )
-    chart = Chart(title, f"{title}: {said}.")
-    with _drawn(chart) as axes:
-        axes.grid(visible=False)
-        axes.imshow(counts, cmap="Blues")
-        largest = max(map(max, counts))
-        for row, line in enumerate(counts):
-            for column, count in enumerate(line):
-                colour = "white" if count > largest / 2 else "black"
-                axes.text(column, row, str(count), ha="center", va="center", color=colour)
-        places = range(len(labels))
-        axes.set(xticks=places, yticks=places, xticklabels=labels, yticklabels=labels)
-        axes.set(xlabel="predicted", ylabel="actual")
-    return chart
+    return Chart(title, f"{title}: {said}.", draw)
 
 
-def diagonal_chart(title: str, rows: Rows, x: str, y: str, *, dots: bool) -> Chart:
-    """Draw one column over another, both from 0 to 1, beside the diagonal.
+def diagonal_chart(title: str, curve: Curve, x: str, y: str, *, dots: bool) -> Chart:
+    """Return a chart of one column over another, both from 0 to 1, beside the diagonal.
 
     Args:
         dots: mark the points, which then are few.
     """
-    chart = Chart(title, f"{title}, {len(rows)} points of {y.replace('_', ' ')} over {x.replace('_', ' ')}.")
-    with _drawn(chart) as axes:
+
+    def draw(axes: Any) -> None:
         axes.plot([0, 1], [0, 1], ":", color="#777777")
-        colour = _LINES[0][0]
         style = "o-" if dots else "-"
-        axes.plot([float(row[x]) for row in rows], [float(row[y]) for row in rows], style, color=colour, linewidth=1.8)
+        axes.plot([row[x] for row in curve], [row[y] for row in curve], style, color=_LINES[0][0], linewidth=1.8)
         axes.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " "), xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    return chart
+
+    return Chart(title, f"{title}, {len(curve)} points of {y.replace('_', ' ')} over {x.replace('_', ' ')}.", draw)
 
 
-def _ends(rows: Rows, columns: Mapping[str, str]) -> str:
-    values = {label: [row[name] for row in rows if row[name] not in ("", None)] for name, label in columns.items()}
-    return " ".join(
-        f"{label}: from {float(column[0]):.4g} to {float(column[-1]):.4g}." for label, column in values.items()
-    )
+def _columns(curve: Curve, figure: str) -> dict[str, str]:
+    """Return the columns of a figure on both splits, as far as they are there, and their names in a legend."""
+    return {f"{key}_{figure}": label for key, label in _SPLITS.items() if f"{key}_{figure}" in curve[0]}
 
 
-@contextmanager
-def _drawn(chart: Chart) -> Iterator[Any]:
-    """Give axes to draw on, and put what was drawn into the chart."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": chart.title, "font.family": "sans-serif"}):
-        figure = Figure(figsize=(4.6, 3.1), layout="constrained")
-        axes = figure.add_subplot()
-        axes.grid(visible=True, color="#dddddd", linewidth=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
-        yield axes
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    chart.source = "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+def _literal(text: str) -> str:
+    return text.replace("$", r"\$")  # a dollar sign would begin a formula

@@ -1,15 +1,13 @@
-"""The present state beside another commit's, as Markdown: what a pull request shows."""
+"""The present results beside another commit's, as Markdown for a pull request."""
 
 from __future__ import annotations
 
-import csv
-import io
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.files.curves import parse_curve, read_curve
+from gpt_from_scratch.pipeline.dvc import dvc_output
 from gpt_from_scratch.pipeline.git import git_output
 
 MOST_POINTS = 40
@@ -35,7 +33,7 @@ def comparison(root: Path, revision: str) -> str:
         raise InputError(f"revision: expected a commit that git knows, found {revision!r}")
     parts = [f"## Results beside those of `{revision}`"]
     for title, command in (("Metrics", "metrics"), ("Parameters", "params")):
-        parts += [f"### {title}", _dvc(root, command, "diff", "--md", revision) or "No difference."]
+        parts += [f"### {title}", dvc_output(root, command, "diff", "--md", revision) or "No difference."]
     parts.append("### Curves")
     drawn = [curve for row in CURVES if (curve := _curve(root, revision, *row))]
     return "\n\n".join([*parts, *(drawn or ["No difference."])]) + "\n"
@@ -44,8 +42,9 @@ def comparison(root: Path, revision: str) -> str:
 def _curve(root: Path, revision: str, title: str, name: str, x: str, y: str) -> str | None:
     """Return one curve of both states; None if they are the same, or if it is missing."""
     path = root / "metrics" / "plots" / name
-    now = _points(path.read_text(encoding="utf-8"), x, y) if path.is_file() else []
-    before = _points(git_output(root, "show", f"{revision}:./metrics/plots/{name}") or "", x, y)
+    committed = git_output(root, "show", f"{revision}:./metrics/plots/{name}") or ""
+    curves = read_curve(path, optional=True), parse_curve(committed, f"{revision}: {name}")
+    now, before = ([(row[x], row[y]) for row in curve if row.get(y) is not None] for curve in curves)
     if now == before or not now:
         return None
     values = [value for _, value in before + now]
@@ -69,14 +68,3 @@ def _even(points: Sequence[tuple[float, float]], last: float) -> Iterator[float]
     number = min(MOST_POINTS, max(2, len(points)))
     for place in (last * index / (number - 1) for index in range(number)):
         yield [value for at, value in points if at <= place or at == points[0][0]][-1]
-
-
-def _points(text: str, x: str, y: str) -> list[tuple[float, float]]:
-    return [(float(row[x]), float(row[y])) for row in csv.DictReader(io.StringIO(text)) if row[y]]
-
-
-def _dvc(root: Path, *arguments: str) -> str:
-    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=root, capture_output=True, text=True)
-    if done.returncode:
-        raise InputError(f"dvc {' '.join(arguments)}: {done.stderr.strip().splitlines()[-1]}")
-    return done.stdout.strip()

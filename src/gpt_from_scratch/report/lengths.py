@@ -1,12 +1,12 @@
-"""How long the texts are that the results come from."""
+"""Lengths of the texts that the results come from."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from gpt_from_scratch.files.curves import read_rows
 from gpt_from_scratch.files.writing import read_json
 from gpt_from_scratch.params.sections import load_params
 
@@ -30,9 +30,8 @@ def _texts(root: Path) -> Iterator[tuple[str, Sequence[str]]]:
     if corpus.is_book and (text := root / corpus.path).is_file():  # another one may be larger than the memory
         yield "text for pretraining", [text.read_text(encoding="utf-8")]
     for path in sorted((root / "data" / "spam").glob("*.csv")):
-        with path.open(encoding="utf-8", newline="") as file:
-            yield f"messages, {path.stem}", [row["Text"] for row in csv.DictReader(file)]
+        yield f"messages, {path.stem}", [row["Text"] for row in read_rows(path)]
     if (instructions := root / params.instruct.data).is_file():
         entries = read_json(instructions)
-        for key in ("instruction", "input", "output"):
-            yield f"instructions, {key}", [entry[key] for entry in entries]
+        for key in ("instruction", "input", "output", "chosen", "rejected"):
+            yield f"instructions, {key}", [entry[key] for entry in entries if key in entry]

@@ -1,4 +1,4 @@
-"""`report.html`: what the last `dvc repro` came to, on one page that holds all it needs.
+"""`report.html`: the results of the last `dvc repro` on one self-contained page.
 
 It reads files and draws what they say; no figure is computed here that a stage could have written. All texts, which
 may come from a model or from strangers' messages, are escaped by the template engine.
@@ -6,7 +6,6 @@ may come from a model or from strangers' messages, are escaped by the template e
 
 from __future__ import annotations
 
-import csv
 import socket
 from datetime import datetime
 from pathlib import Path
@@ -14,15 +13,13 @@ from typing import Any
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.evaluation.instructions import rouge_l
-from gpt_from_scratch.evaluation.results import figure_text, own_rows
+from gpt_from_scratch.experiments.published import published_rows
 from gpt_from_scratch.files.writing import read_json, write_text
 from gpt_from_scratch.pipeline.fingerprint import fingerprint, short
 from gpt_from_scratch.report.changes import metric_changes
-from gpt_from_scratch.report.charts import Chart, confusion_chart, diagonal_chart, line_chart
+from gpt_from_scratch.report.charts import TRAININGS, classifier_charts, training_charts
 from gpt_from_scratch.report.lengths import length_rows
-
-LOSSES = {"train_loss": "training", "validation_loss": "validation"}
-TRAININGS = {"pretrain": "Pretraining", "finetune_classify": "Classifier", "finetune_instruct": "Instruction tuning"}
+from gpt_from_scratch.report.results import classifier_rows, figure_text, own_rows
 
 
 def write_report(root: Path, path: Path) -> None:
@@ -49,22 +46,25 @@ def write_report(root: Path, path: Path) -> None:
 
 
 def contents(root: Path) -> dict[str, Any]:
-    """Return what the page shows, as the template names it."""
+    """Return the content of the page, by the names in the template."""
     metrics = root / "metrics"
     if not (metrics / "evaluation.json").is_file():
         raise InputError(f"{metrics / 'evaluation.json'}: file not found; run dvc repro first")
     evaluation = read_json(metrics / "evaluation.json")
+    published, classifier = published_rows(root), classifier_rows(evaluation["classifier"])
     facts = fingerprint(root)
     return {
         "made": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         "host": socket.gethostname(),
         "evaluation": evaluation,
         "own": list(own_rows(evaluation)),
-        "published": [row for row in evaluation["published"] if " at step " not in row["figure"]],
-        "notes": list(dict.fromkeys(row["note"] for row in evaluation["published"] if row["note"])),
+        "classifier": {"columns": classifier[0], "rows": classifier[1]},
+        "published": [row for row in published if row["step"] is None],
+        "published_curves": [row for row in published if row["step"] is not None],
+        "notes": list(dict.fromkeys(row["note"] for row in published if row["note"])),
         "changes": metric_changes(root),
-        "curves": list(_curves(metrics / "plots")),
-        "classifier_charts": list(_classifier_charts(metrics / "plots")),
+        "curves": list(training_charts(metrics / "plots").values()),
+        "classifier_charts": list(classifier_charts(metrics / "plots").values()),
         "answers": _answers(metrics / "responses.json"),
         "samples": {title: _optional(metrics / "samples" / f"{name}.json") for name, title in TRAININGS.items()},
         "split": _optional(metrics / "split_spam.json"),
@@ -74,47 +74,9 @@ def contents(root: Path) -> dict[str, Any]:
     }
 
 
-def _curves(plots: Path) -> list[Chart]:
-    charts = []
-    for name, title in TRAININGS.items():
-        rows = _rows(plots / f"{name}.csv")
-        if rows:
-            charts.append(line_chart(f"{title}: loss", rows, "step", LOSSES, "nats"))
-            charts.append(line_chart(f"{title}: learning rate", rows, "step", {"lr": "learning rate"}, "learning rate"))
-        if name == "pretrain" and (rows := _rows(plots / "perplexity.csv")):
-            columns = {"train_perplexity": "training", "validation_perplexity": "validation"}
-            charts.append(line_chart("Pretraining: perplexity", rows, "step", columns, "perplexity"))
-        if rows := _rows(plots / f"{name}_accuracy.csv"):
-            columns = {"train_accuracy": "training", "validation_accuracy": "validation"}
-            columns = {key: label for key, label in columns.items() if key in rows[0]}
-            charts.append(line_chart(f"{title}: accuracy", rows, "epoch", columns, "accuracy"))
-    return charts
-
-
-def _classifier_charts(plots: Path) -> list[Chart]:
-    charts = []
-    if rows := _rows(plots / "confusion.csv"):
-        pairs = ((row["actual"], row["predicted"]) for row in rows)
-        charts.append(confusion_chart("Confusion matrix, test set", pairs))
-    if rows := _rows(plots / "roc.csv"):
-        x, y = "false_positive_rate", "true_positive_rate"
-        charts.append(diagonal_chart("ROC curve, test set", rows, x, y, dots=False))
-    if rows := _rows(plots / "reliability.csv"):
-        x, y = "predicted_probability", "observed_frequency"
-        charts.append(diagonal_chart("Reliability diagram, test set", rows, x, y, dots=True))
-    return charts
-
-
 def _answers(path: Path) -> list[dict[str, Any]]:
     return [{**entry, "rouge_l": rouge_l(entry["output"], entry["model_response"])} for entry in _optional(path)]
 
 
 def _optional(path: Path) -> Any:
     return read_json(path) if path.is_file() else []
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8") as file:
-        return list(csv.DictReader(file))

@@ -56,7 +56,7 @@ def readable(size: int) -> str:
 
 
 def report(root: Path) -> str:
-    """Clean, and return what there is to say about it."""
+    """Clean, and return a line about it."""
     return f"{readable(clean(root))} freed; `make repro` makes it again"
 
 

@@ -1,4 +1,4 @@
-"""What may keep the pipeline from running, or from giving the committed results again; and the cures."""
+"""`gpt doctor`: problems that keep the pipeline from running or from reproducing the committed results, with cures."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import platform
 import re
 import shutil
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,10 +16,13 @@ from urllib.parse import urlsplit
 
 from gpt_from_scratch.data.raw.sources import UPSTREAM, gpt2_checkpoint, gpt2_huggingface
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.params.commented import left_out
 from gpt_from_scratch.params.pins import has_effect
 from gpt_from_scratch.params.profiles import profiles
 from gpt_from_scratch.params.sections import Params, load_params
+from gpt_from_scratch.pipeline.dvc import dvc_output
 from gpt_from_scratch.pipeline.fingerprint import fingerprint, short
+from gpt_from_scratch.pipeline.git import git_output
 from gpt_from_scratch.pipeline.interrupted import unfinished
 from gpt_from_scratch.pipeline.project import project_home
 from gpt_from_scratch.tools.estimates import Need, disk_need, memory_needs
@@ -51,7 +52,7 @@ class Finding:
 
 
 def examine(root: Path, *, offline: bool = False) -> Iterator[Finding]:
-    """Yield what there is to say about the project at `root`.
+    """Yield the findings about the project at `root`.
 
     Args:
         offline: leave the hosts alone, as `runtime.offline` does.
@@ -83,6 +84,10 @@ def examine(root: Path, *, offline: bool = False) -> Iterator[Finding]:
 
 def _results(root: Path, params: Params) -> Iterator[Finding]:
     runtime = params.runtime
+    if missing := left_out(root / "params.yaml"):
+        text = f"params.yaml leaves out {', '.join(missing[:3])}{' and more' if len(missing) > 3 else ''}"
+        cure = "DVC wants what dvc.yaml and -S name: python -m gpt_from_scratch.params params.yaml writes the defaults"
+        yield Finding("differs", text, cure)
     if (root / "params.yaml").read_bytes() not in {path.read_bytes() for path in profiles(root).values()}:
         yield Finding("differs", "params.yaml is no unchanged profile", "git diff params.yaml shows the edits")
     if not runtime.portable:
@@ -97,19 +102,18 @@ def _results(root: Path, params: Params) -> Iterator[Finding]:
     if runtime.device != "cpu":
         yield Finding("differs", f"runtime.device is {runtime.device}: bits hold for this kind of device", "or set cpu")
     kept = ("src", "stages", "data/sample", "dvc.yaml", "requirements.lock")
-    if changed := _said(root, "git", "status", "--porcelain", "--", *kept).splitlines():
+    if changed := (git_output(root, "status", "--porcelain", "--", *kept) or "").splitlines():
         names = ", ".join(line[3:] for line in changed[:5]) + (" and more" if len(changed) > 5 else "")
         yield Finding("differs", f"changed since the last commit: {names}", "git diff shows it, git stash puts it away")
-    if "changed" in _said(root, sys.executable, "-m", "dvc", "status"):
+    if _out_of_date(root):
         yield Finding("note", "results are not up to date with the project", "dvc repro")
 
 
-def _said(root: Path, *command: str) -> str:
-    """Return what a command printed; nothing where there is no such command."""
+def _out_of_date(root: Path) -> bool:
     try:
-        return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
+        return "changed" in dvc_output(root, "status", seconds=60.0)
+    except InputError:
+        return False
 
 
 def _versions(root: Path) -> Iterator[Finding]:
@@ -141,7 +145,7 @@ def _disk(root: Path, params: Params) -> Iterator[Finding]:
 
 
 def _memory(root: Path, params: Params, *, on_gpu: bool) -> Iterator[Finding]:
-    """Hold what the stages need against the memory; on a GPU the trainings need its memory instead."""
+    """Compare the stages' resource estimates with the free memory; on a GPU the trainings take its memory instead."""
     import psutil
 
     needs, memory = memory_needs(params, root), psutil.virtual_memory().available

@@ -1,4 +1,4 @@
-"""What a run takes of disk and memory: by the sizes of its models, and by what is trained of them."""
+"""Resource estimates of a run: memory and disk, from model sizes, trainable parameters and saved activations."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from gpt_from_scratch.weights.config_file import load_config
 from gpt_from_scratch.weights.layout import gpt2_tensors, parameter_count
 
 LIBRARIES = 1.0e9
-"""Bytes of memory that a stage's process takes before it holds a model; as measured, the most of any stage."""
+"""Bytes of memory of a stage's process before it holds a model; the largest measured for any stage."""
 MARGIN = 1.5
-"""What a pass takes at its peak, of what it keeps for the gradients: as measured on the CPU, 1.1 to 1.5."""
+"""Peak memory over saved activations of a pass; as measured on the CPU, 1.1 to 1.5."""
 LONGEST_MESSAGE, LONGEST_INSTRUCTION = 257, 131
 """Tokens of the longest ones, an instruction with its answer, in the book's and the sample's data."""
 SAMPLE_VOCABULARY = 1536
@@ -26,12 +26,12 @@ HERE = Path()
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes of memory that a stage takes.
+    """A stage's estimated memory in bytes.
 
     Attributes:
-        model: the process and its model: 4 bytes a weight, and 12 a trained one, for its gradient and AdamW's two
-            averages; or the model twice while it is read or written, where that is more.
-        batch: one pass, which keeps its intermediate results for the gradients; less with smaller batches.
+        model: the process and its model: 4 bytes per parameter, and 12 more per trainable one, for its gradient and
+            AdamW's two moments; or the model twice while it is read or written, where that is more.
+        batch: the peak of one pass over the saved activations; less with smaller batches.
     """
 
     model: float
@@ -39,13 +39,13 @@ class Need:
 
     @property
     def total(self) -> float:
-        """All of it."""
+        """Bytes of both."""
         return self.model + self.batch
 
 
 @dataclass(frozen=True)
 class _Work:
-    """A training: its model, its passes, and how much of the model is trained: blocks, weights, outputs a token."""
+    """A training: its model, sequence length, trainable blocks and parameters, and outputs per token."""
 
     cfg: GPTConfig
     params: Training
@@ -58,7 +58,7 @@ class _Work:
     def need(self) -> Need:
         weights = parameter_count(self.cfg)
         explicit = self.cfg.kernels == "explicit"
-        # As counted of the tensors that autograd keeps; dropout makes the fused attention keep its scores as well.
+        # Counted from the activations that autograd saves; with dropout the fused attention saves its scores as well.
         scores = 3 * self.cfg.n_heads * self.length if explicit or self.cfg.drop_rates.attn else 0
         floats = self.blocks * ((34 if explicit else 18) * self.cfg.emb_dim + scores) + 4 * self.outputs
         model = max(4 * weights + 12 * self.trained, 8 * weights)
@@ -66,7 +66,7 @@ class _Work:
 
     @property
     def disk(self) -> float:
-        """Bytes of the checkpoints while it goes on."""
+        """Bytes of the checkpoints during the training."""
         return (KEPT + 1) * 4.0 * (parameter_count(self.cfg) + 2 * self.trained)
 
 
@@ -80,7 +80,7 @@ def lora_count(cfg: GPTConfig, rank: int, outputs: int) -> int:
 
 
 def memory_needs(params: Params, root: Path = HERE) -> dict[str, Need]:
-    """Return what each stage with a full model takes of memory, by the stage's name.
+    """Return the memory estimate of each stage with a full model, by the stage's name.
 
     Args:
         root: the project's folder, for a base that lies in `data/bases`.
@@ -88,7 +88,7 @@ def memory_needs(params: Params, root: Path = HERE) -> dict[str, Need]:
     Raises:
         InputError: when there is no usable base there.
 
-    Messages and instructions are taken for as long as the longest in the data that come with the profiles.
+    Messages and instructions count as long as the longest in the data of the profiles.
     """
     largest = max(parameter_count(_gpt2(params, size, root)) for size in params.gpt2_sizes)
     return {
@@ -98,7 +98,7 @@ def memory_needs(params: Params, root: Path = HERE) -> dict[str, Need]:
 
 
 def disk_need(params: Params, root: Path = HERE) -> float:
-    """Return the bytes of disk that a run takes beside the environment; arguments as in `memory_needs`.
+    """Return the disk estimate of a run in bytes, without the environment; arguments as in `memory_needs`.
 
     A fetched model lies there as its host gives it, as a model folder and in DVC's cache; a trained one as the two
     last; and the checkpoints of one training at a time.
@@ -146,7 +146,7 @@ def _block_weights(cfg: GPTConfig) -> int:
 
 
 def _pretrained(params: Params) -> GPTConfig:
-    return GPTConfig(_vocabulary(params), **params.pretrain.model.model_dump())
+    return GPTConfig(_vocabulary(params), **dict(params.pretrain.model))
 
 
 def _vocabulary(params: Params) -> int:
@@ -163,5 +163,5 @@ def _gpt2(params: Params, size: str, root: Path) -> GPTConfig:
     if size == "custom":
         return load_config(root / params.download_gpt2.path)
     if size == "tiny":
-        return GPTConfig(_vocabulary(params), **params.download_gpt2.tiny.model_dump(), qkv_bias=True, tie_weights=True)
+        return GPTConfig(_vocabulary(params), **dict(params.download_gpt2.tiny), qkv_bias=True, tie_weights=True)
     return GPT2_SIZES[size]

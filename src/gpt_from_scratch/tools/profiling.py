@@ -1,4 +1,4 @@
-"""Where a stage's time goes: PyTorch's profiler over a few updates of a training, or over the writing of answers.
+"""`gpt profile`: PyTorch's profiler over a few updates of a training, or over the generation of answers.
 
 The stage's own recipe runs on its own parameters and inputs, and is stopped before it writes anything.
 """
@@ -14,9 +14,8 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from gpt_from_scratch.data.instructions.entries import read_entries, split_entries
 from gpt_from_scratch.data.instructions.prompts import style_of
-from gpt_from_scratch.data.raw.files import named_file
+from gpt_from_scratch.data.instructions.reading import read_parts
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.generation.answering import answers
 from gpt_from_scratch.params.sections import Params, load_params
@@ -45,7 +44,7 @@ OPERATORS_SHOWN = 25
 
 @dataclass(frozen=True)
 class Profile:
-    """What a profile left.
+    """The results of a profile.
 
     Attributes:
         trace: a file for chrome://tracing or ui.perfetto.dev.
@@ -150,9 +149,7 @@ def _write_answers(root: Path, params: Params, watch: _Watch) -> None:
     device = prepare(params.runtime)
     folder = root / "models" / "instruct"
     model, tokenizer, style = load_model(folder, device=device), load_tokenizer(folder), style_of(load_facts(folder))
-    source = named_file(root / "data" / "raw", params.instruct.data)
-    entries = read_entries(source, empty_answers=not params.instruct.is_book)
-    test = split_entries(entries, params.instruct.train_fraction, params.instruct.test_fraction)[1]
+    test = read_parts(root / "data" / "raw", params.instruct)[1]
     batch = test[: params.evaluate.batch_size]
     answers(model, tokenizer, batch, WARM_UP, len(batch), style=style)
     watch.start()

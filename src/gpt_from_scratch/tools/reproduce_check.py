@@ -1,4 +1,4 @@
-"""The profile quick in two fresh folders, at different paths and times: are all results the same, bit by bit?
+"""Check that the profile quick gives the same bytes in two fresh folders, at different paths and times.
 
 Run `python -m gpt_from_scratch.tools.reproduce_check` in the project's folder and environment; with `--here` that
 folder's own results, of an earlier `dvc repro`, are compared too.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,7 +17,10 @@ from typing import Any
 
 import yaml
 
+from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files.writing import sha256
+from gpt_from_scratch.pipeline.dvc import complaint, run_dvc
+from gpt_from_scratch.pipeline.git import git_output, working_files
 
 FOLDERS = ("first", "second/deeper and with spaces")
 APART_SECONDS = 3.0
@@ -26,41 +28,27 @@ APART_SECONDS = 3.0
 
 def copy_project(root: Path, folder: Path) -> None:
     """Copy what git holds, as it lies in the working tree, with the profile quick and without results."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=root,
-        capture_output=True,
-        check=True,
-    )
-    for name in filter(None, listed.stdout.decode().split("\0")):
+    for name in working_files(root):
         source, target = root / name, folder / name
         if source.is_file() and name != "dvc.lock" and not name.startswith("metrics/"):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, target)
     shutil.copy(root / "profiles/quick.yaml", folder / "params.yaml")
-    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    if git_output(folder, "init", "--quiet") is None:
+        raise InputError(f"{folder}: git init failed; is git installed?")
 
 
 def repro(folder: Path, delay: float) -> float:
     """Run the pipeline in a copy of the project; return the seconds it took.
 
     Raises:
-        subprocess.CalledProcessError: when it fails; what it said is in `repro.log`.
+        InputError: when it fails; its output is in `repro.log`.
     """
     time.sleep(delay)
-    own = ("DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI")
-    environment = {name: value for name, value in os.environ.items() if name not in own}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
     began = time.monotonic()
-    with (folder / "repro.log").open("w") as log:
-        subprocess.run(
-            [sys.executable, "-m", "dvc", "repro"],
-            cwd=folder,
-            env=environment | {"PATH": path, "DVC_NO_ANALYTICS": "1"},
-            stdout=log,
-            stderr=log,
-            check=True,
-        )
+    log = folder / "repro.log"
+    if run_dvc(folder, ["repro"], log, without=["MLFLOW_TRACKING_URI"], own_session=False):
+        raise InputError(f"{folder}: dvc repro failed: {complaint(log)}; see {log}")
     return time.monotonic() - began
 
 
@@ -84,10 +72,13 @@ def differences(first: dict[str, str], second: dict[str, str]) -> list[str]:
 
 
 def main(root: Path, *, here: bool = False) -> int:
-    """Run, compare, and say what came of it; the folders stay if something differs.
+    """Run, compare and print the outcome; return the exit code. The folders stay if something differs.
 
     Args:
         here: compare the results that lie in `root` too.
+
+    Raises:
+        InputError: when a run fails.
     """
     home = Path(tempfile.mkdtemp(prefix="reproduce-check-"))
     folders = [home / name for name in FOLDERS]
@@ -98,13 +89,9 @@ def main(root: Path, *, here: bool = False) -> int:
     # Side by side only where each has a core of its own.
     workers = 2 if 0 < threads * 2 <= (os.cpu_count() or 1) else 1
     print(f"dvc repro in {folders[0]} and in {folders[1]}: some minutes", flush=True)
-    try:
-        with ThreadPoolExecutor(workers) as pool:
-            for folder, seconds in zip(folders, pool.map(repro, folders, (0.0, APART_SECONDS)), strict=True):
-                print(f"  {folder}: {seconds:.0f} s", flush=True)
-    except subprocess.CalledProcessError:
-        print(f"error: dvc repro failed; see repro.log below {home}", file=sys.stderr)
-        return 1
+    with ThreadPoolExecutor(workers) as pool:
+        for folder, seconds in zip(folders, pool.map(repro, folders, (0.0, APART_SECONDS)), strict=True):
+            print(f"  {folder}: {seconds:.0f} s", flush=True)
     expected = results(folders[0])
     for other in [folders[1], *([root] if here else [])]:
         if different := differences(expected, results(other)):
@@ -117,4 +104,7 @@ def main(root: Path, *, here: bool = False) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path.cwd(), here="--here" in sys.argv))
+    try:
+        sys.exit(main(Path.cwd(), here="--here" in sys.argv))
+    except InputError as error:
+        sys.exit(f"error: {error}")

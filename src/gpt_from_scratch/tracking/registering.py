@@ -70,7 +70,7 @@ MODELS = {
         served=CLASSIFIER,
         measured_with=lambda params: {
             **params.split_spam.model_dump(mode="json"),
-            "data": params.classify.data.model_dump(mode="json"),
+            "data": dict(params.classify.data),
         },
         raw=("SMSSpamCollection",),
         limits="Texts of the kind it was trained on, English by default; a longer text is cut, and the answer says so.",
@@ -212,12 +212,15 @@ def _measured(root: Path, params: Params, model: Registered) -> Measured:
         raise InputError(f"{root}/metrics/evaluation.json: {model.metric}: expected a number, found {value!r}")
     sources = read_json(root / "data/raw/sources.json")["sha256"] if (root / "data/raw/sources.json").is_file() else {}
     trained = read_json(root / "metrics" / f"{model.stage}.json")
-    own = root / params.classify.data.path
+    own = {
+        "classify": None if params.classify.data.is_book else root / params.classify.data.path,
+        "instruct": None if params.instruct.is_book else root / params.instruct.data,
+    }.get(model.section)
     test = [
         model.measured_with(params),
         [sources.get(file) for file in model.raw],
         trained.get("corpus_tokens"),
-        sha256(own) if model.section == "classify" and not params.classify.data.is_book and own.is_file() else None,
+        sha256(own) if own and own.is_file() else None,
     ]
     circumstances = {
         "profile": params.profile,

@@ -63,7 +63,7 @@ def track_stage(
         tags: further tags, such as which data and which weights are used.
         state: hash of the stage's params and deps.
         counts: what a record's `seen` counts; names the speed, `tokens_per_second`.
-        earlier: what `carried` returned in an earlier process whose run is to go on.
+        earlier: what `state_dict` returned in an earlier process whose run is to go on.
 
     Raises (on entering):
         InputError: when `MLFLOW_TRACKING_URI` cannot be used, such as when its server does not answer. Once the stage
@@ -146,7 +146,7 @@ class StageRun(Tracker):
         if not self._flush():
             self._keep()
 
-    def carried(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return what a later process needs for the run to go on, JSON values."""
         return {
             "uri": self._outbox.uri,

@@ -90,7 +90,7 @@ class Checkpoints:
             reason = " ".join(str(error).split())
             raise InputError(
                 f"{path}: the checkpoint of step {step} could not be written ({reason}); those before it are "
-                "untouched: make room and run the same command again to go on"
+                "untouched: make room and run the same command again to resume"
             ) from None
         for older in self._folders()[:-KEPT]:
             shutil.rmtree(older)

@@ -1,4 +1,4 @@
-"""What a training runs on, and what makes it give the same bits again."""
+"""The device, the threads and the determinism of a process that computes."""
 
 from __future__ import annotations
 

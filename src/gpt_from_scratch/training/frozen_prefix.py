@@ -1,7 +1,7 @@
-"""The leading part of a model that a training leaves as it is: computed once for every example, and kept.
+"""Cached activations of the leading blocks that a training leaves frozen, computed once for every example.
 
-Embeddings and frozen blocks give the same states for the same tokens in every epoch and every evaluation. In chapter 6
-they are 11 of 12 blocks of the work.
+Embeddings and frozen blocks give the same activations for the same tokens in every epoch and every evaluation. In
+chapter 6 they are 11 of 12 blocks of the work.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from gpt_from_scratch.model.fast_path import FastPath
 from gpt_from_scratch.model.gpt import GPTModel
 from gpt_from_scratch.model.sequences import DecidingToken, Sequences, first_tokens
 
 log = logging.getLogger(__name__)
 
 Examples = Dataset[tuple[Tensor, Tensor]]
-"""Token ids `[tokens]`, or states `[tokens, emb_dim]`, each with a label, a scalar."""
+"""Token ids `[tokens]`, or activations `[tokens, emb_dim]`, each with a label, a scalar."""
 
 PASS_TOKENS = 1024
 """Tokens that go through the blocks together, as many as stay in a processor's cache meanwhile."""
@@ -39,20 +40,21 @@ def keep_frozen_prefix(
     tell: Callable[[int], object] = lambda examples: None,
     deciding_token: DecidingToken = "last",
 ) -> tuple[list[Examples], int]:
-    """Compute what the frozen blocks make of every example, where that is the same each time.
+    """Compute the activations after the frozen blocks for every example, where they are the same each time.
 
-    It is not where dropout is at work. Draws no random numbers.
+    They are not where dropout is at work. Draws no random numbers.
 
     Args:
-        model: wherever its weights lie; the states are kept in the CPU's memory.
+        model: on any device; the activations are kept in the CPU's memory.
         sets: token ids and labels.
-        room: bytes that the states may take.
-        tell: is told after every pass how many examples it held.
-        deciding_token: where the class is read, which decides what is kept; see `KeptStates`.
+        room: memory limit of the activations, bytes.
+        tell: takes the number of examples of every pass.
+        deciding_token: the position whose logits are classified, which decides the positions that are kept; see
+            `CachedActivations`.
 
     Returns:
-        The sets with states in the place of token ids, and the block that these enter: `Classification(first_block)`
-        takes them as `Sequences`. Or the sets as they were, and 0.
+        The splits with activations in the place of token ids, and the block that these enter:
+        `Classification(first_block)` takes them as `Sequences`. Or the splits as they were, and 0.
     """
     blocks = frozen_blocks(model)
     if blocks == 0 or any(model.config.drop_rates):
@@ -63,7 +65,7 @@ def keep_frozen_prefix(
     size = sum(map(sum, lengths)) * model.config.emb_dim * model.pos_emb.weight.element_size()
     if size > room:
         log.info(
-            "the states after the %d frozen blocks would take %.1f GB, more than %.1f GB: computing them every time",
+            "the activations after %d frozen blocks would take %.1f GB, more than %.1f GB: computing them every time",
             blocks,
             size / 1e9,
             room / 1e9,
@@ -71,21 +73,21 @@ def keep_frozen_prefix(
         return list(sets), 0
     parts = zip(sets, lengths, strict=True)
     return [
-        KeptStates(_states(model, examples, blocks, sum(part), tell, deciding_token), part, examples)
+        CachedActivations(_states(model, examples, blocks, sum(part), tell, deciding_token), part, examples)
         for examples, part in parts
     ], blocks
 
 
-class KeptStates(Examples):
-    """Examples as the states that enter the first trained block.
+class CachedActivations(Examples):
+    """Examples as the activations that enter the first trained block.
 
-    A state of the deciding token alone is kept where no other matters later: where all blocks are frozen and one token
-    decides, and where that is the first, which sees no other. Else each token's is.
+    Those of the deciding token alone are kept where no other matters later: where all blocks are frozen and one token
+    decides, and where that is the first, which attends to no other. Else each token's are.
 
     Args:
-        states: those of all examples, one behind the other, `[all tokens, emb_dim]`.
-        lengths: how many states each example has.
-        examples: where the labels come from.
+        states: activations of all examples, one behind the other, `[all tokens, emb_dim]`.
+        lengths: number of positions kept of each example.
+        examples: source of the labels.
     """
 
     def __init__(self, states: Tensor, lengths: Sequence[int], examples: Examples) -> None:
@@ -96,7 +98,7 @@ class KeptStates(Examples):
         return len(self._labels)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        """Return states `[tokens, emb_dim]` and the label, a scalar."""
+        """Return activations `[tokens, emb_dim]` and the label, a scalar."""
         return self._states[index], self._labels[index]
 
 
@@ -122,9 +124,8 @@ def _states(
     sees_none = first and model.config.causal
     for group in _passes(examples):
         batch = Sequences.of([ids[:1] for ids in group] if sees_none else group).to(weight.device)
-        x = model.embed(batch.values, lengths=batch.lengths)
-        last = deciding_token in ("last", "last_real")
-        x = model.run_blocks(x, range(blocks), lengths=batch.lengths, last_only=last)
+        fast = FastPath(batch.lengths, last_only=deciding_token in ("last", "last_real"))
+        x = model.run_blocks(model.embed(batch.values, fast=fast), range(blocks), fast=fast)
         if first and _one_state(model, blocks, deciding_token):
             x = first_tokens(x, batch.lengths)
         start, end = end, end + x.shape[1]

@@ -1,44 +1,39 @@
-"""Where a training's records end up: the same ones in the curves' file and with the tracker."""
+"""The records of a training as rows and figures, for metrics files and curves, and the samples of its epochs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from gpt_from_scratch.training.loop import Record
+from gpt_from_scratch.training.callback import Callback
 
-
-class Listener(Protocol):
-    """Whoever else wants the records: a tracker, a progress bar."""
-
-    def log(self, record: Record) -> None:
-        """Take note of one record."""
+if TYPE_CHECKING:
+    from gpt_from_scratch.training.loop import Position, Record
 
 
-class Journal:
-    """Collects the evaluations of one training.
+class Journal(Callback):
+    """The evaluations of one training.
 
     Attributes:
+        initial: losses and scores before the first update.
         rows: one row per evaluation: `step`, `epoch`, `seen`, `lr`, `train_loss`, `validation_loss`.
-        scores: one row per epoch for tasks that measure something then: `step`, `epoch` and the scores.
+        scores: one row per epoch for tasks with scores: `step`, `epoch` and the scores.
     """
 
-    def __init__(self, listeners: Iterable[Listener] = ()) -> None:
+    def __init__(self) -> None:
+        self.initial: dict[str, float] = {}
         self.rows: list[dict[str, Any]] = []
         self.scores: list[dict[str, Any]] = []
-        self._listeners = list(listeners)
         self._lr = 0.0
+        self._step = 0
         self._last: Record | None = None
 
-    def follow(self, records: Iterable[Record]) -> Iterator[Record]:
-        """Note every record, hand it to the listeners and pass it on."""
-        for record in records:
-            self._note(record)
-            for listener in self._listeners:
-                listener.log(record)
-            yield record
+    def after_update(self, position: Position) -> None:
+        """Remember the step, whose records follow."""
+        self._step = position.step
 
-    def _note(self, record: Record) -> None:
+    def log(self, record: Record) -> None:
+        """Add a record to its row."""
         self._last = record
         place = {"step": record.step, "epoch": record.epoch}
         if record.name == "lr":
@@ -52,9 +47,61 @@ class Journal:
                 self.scores.append(place)
             self.scores[-1][record.name] = record.value
 
-    def summary(self) -> dict[str, Any]:
-        """Return the number of updates, what they saw, and the last evaluation's losses."""
-        if self._last is None:
-            return {"steps": 0, "seen": 0}
-        last = {name: self.rows[-1][name] for name in ("step", "train_loss", "validation_loss")}
-        return {"steps": self._last.step + 1, "seen": self._last.seen, "final": last}
+    def metrics(self) -> dict[str, Any]:
+        """Return the figures of the training: updates, units seen, first and last losses, scores of the last epoch."""
+        found: dict[str, Any] = {"steps": 0, "seen": 0}
+        if self._last is not None:
+            final = {name: self.rows[-1][name] for name in ("step", "train_loss", "validation_loss")}
+            found = {"steps": self._last.step + 1, "seen": self._last.seen, "final": final}
+        found["initial"] = self.initial
+        for row in self.scores[-1:]:
+            found["last_epoch"] = {name: value for name, value in row.items() if name not in ("step", "epoch")}
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the rows of the steps before the checkpoint's."""
+        rows = {"rows": self.rows, "scores": self.scores}
+        return {"initial": self.initial, **{name: _before(self._step, found) for name, found in rows.items()}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take the rows of an earlier process."""
+        self.initial, self.rows, self.scores = state["initial"], state["rows"], state["scores"]
+
+
+class Samples(Callback):
+    """Texts that the model generates, one after every epoch.
+
+    Args:
+        generate: returns the text of the model as it is now, in evaluation mode. It draws no random numbers.
+        tell: is handed every row at once.
+
+    Attributes:
+        rows: one per epoch: `epoch`, `step`, `text`.
+    """
+
+    def __init__(self, generate: Callable[[], str], tell: Callable[[dict[str, Any]], None] = lambda row: None) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self._generate, self._tell = generate, tell
+        self._step = 0
+
+    def after_update(self, position: Position) -> None:
+        """Remember the step, whose records follow."""
+        self._step = position.step
+
+    def log(self, record: Record) -> None:
+        """Generate a text at the end of an epoch."""
+        if record.name == "epoch":
+            self.rows.append({"epoch": record.epoch, "step": record.step, "text": self._generate()})
+            self._tell(self.rows[-1])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the rows of the steps before the checkpoint's."""
+        return {"rows": _before(self._step, self.rows)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take the rows of an earlier process."""
+        self.rows = state["rows"]
+
+
+def _before(step: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row for row in rows if row["step"] < step]

@@ -1,31 +1,31 @@
 """The training loop: the only one, for all three trainings (chapters 5 to 7, appendix D).
 
-It draws no random numbers of its own and takes any loader, so that under one seed it meets the same batches and the
-same dropout as the book's functions do.
+It draws no random numbers of its own and takes any loader, so that under one seed it draws the same batches and the
+same dropout as the book's functions.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.pipeline.signals import uninterrupted
-from gpt_from_scratch.training.process_group import ALONE, Group
+from gpt_from_scratch.training.batch import Batch, Loaders
+from gpt_from_scratch.training.callback import Callback
+from gpt_from_scratch.training.process_group import ALONE, Evaluator, Group
 from gpt_from_scratch.training.random_state import RandomState
 from gpt_from_scratch.training.sharding import exchanging, whole
-from gpt_from_scratch.training.tasks import Batch, Task, mean_loss
+from gpt_from_scratch.training.tasks import Task, mean_loss
 
 
 @dataclass(frozen=True)
 class Record:
-    """One thing that the loop has to say.
+    """One figure of a training.
 
     Attributes:
         step: number of the update, from 0.
@@ -45,14 +45,14 @@ class Record:
 
 @dataclass(frozen=True)
 class Position:
-    """Where a training stands: right after an update, before anything is measured or written on it.
+    """The position of a training right after an update, before an evaluation or a sample of its step.
 
-    With the weights and the optimizer's state of that moment, `train` goes on from here as if it had never stopped.
+    With the weights and the optimizer's state of that moment, `train` resumes from here as if it had never stopped.
 
     Attributes:
         step, epoch, seen: as in `Record`.
         batches: batches drawn in this epoch.
-        loss, lr, grad_norm: what the update reports.
+        loss, lr, grad_norm: the update's figures.
         epoch_random: the random generators before the epoch's first batch was drawn.
         random: the random generators after the update.
     """
@@ -68,105 +68,120 @@ class Position:
     random: RandomState
 
 
-def train(
-    model: nn.Module,
-    task: Task,
-    train_loader: DataLoader[Batch],
-    val_loader: DataLoader[Batch],
-    optimizer: torch.optim.Optimizer,
-    device: torch.device,
-    *,
-    epochs: int,
-    eval_every: int,
-    eval_batches: int | None,
-    schedule: Callable[[int], float] | None = None,
-    max_grad_norm: float | None = None,
-    clip_from_step: int = 0,
-    accumulation_steps: int = 1,
-    start: Position | None = None,
-    on_update: Callable[[Position], None] = lambda position: None,
-    group: Group = ALONE,
-) -> Iterator[Record]:
-    """Train `model` and yield records as they arise.
+@dataclass(frozen=True)
+class LoopSettings:
+    """The length of a training, its evaluations and its updates.
 
-    Args:
+    Attributes:
+        epochs: passes over the training split.
         eval_every: steps between two evaluations; the first is after step 0.
         eval_batches: batches per evaluation and loader; all if None.
         schedule: learning rate per step; the optimizer's own if None.
         max_grad_norm: gradients are scaled down to this norm, from `clip_from_step` on; no clipping if None.
-        accumulation_steps: batches that make one update, as if they were one batch; what is left of an epoch after the
+        accumulation_steps: batches of one update, which is that of one large batch; what is left of an epoch after the
             last full update is not trained on, as by a loader that drops its last, smaller batch.
-        start: where to go on; the model and the optimizer have to be those of that moment.
-        on_update: is told the position after every update, while no signal interrupts.
-        group: the processes that train together; `model` is then what a `Spread` calls. Each yields the same records.
+    """
+
+    epochs: int
+    eval_every: int
+    eval_batches: int | None = None
+    schedule: Callable[[int], float] | None = None
+    max_grad_norm: float | None = None
+    clip_from_step: int = 0
+    accumulation_steps: int = 1
+
+
+def train(
+    model: nn.Module,
+    task: Task,
+    loaders: Loaders,
+    optimizer: torch.optim.Optimizer,
+    settings: LoopSettings,
+    *,
+    callbacks: Sequence[Callback] = (),
+    start: Position | None = None,
+    group: Group = ALONE,
+) -> Iterator[Record]:
+    """Train `model` on its device; hand every record to the callbacks and yield it.
+
+    Args:
+        callbacks: are told of every update and of every record.
+        start: position to resume from; the model and the optimizer have to be those of that moment.
+        group: the ranks that train together; `model` is then `Spread.called`. Each yields the same records.
 
     Raises:
         InputError: when a loss or a gradient is not finite; the update is not made.
 
-    After the record named `epoch` the model is in evaluation mode, so that the caller can write a sample.
+    After the record named `epoch` the model is in evaluation mode, so that a sample can be generated.
     """
+    device = next(model.parameters()).device
+    evaluator = Evaluator(device, settings.eval_batches, group)
+
+    step, seen, epoch = (start.step, start.seen, start.epoch) if start else (-1, 0, 1)
+
+    def report(name: str, value: float) -> Record:
+        record = Record(step, name, value, epoch, seen)
+        for callback in callbacks:
+            callback.log(record)
+        return record
 
     def measure(position: Position) -> Iterator[Record]:
-        def record(name: str, value: float) -> Record:
-            return Record(position.step, name, value, position.epoch, position.seen)
-
-        yield record("loss", position.loss)
-        yield record("lr", position.lr)
-        yield record("grad_norm", position.grad_norm)
-        if position.step % eval_every == 0:
+        yield report("loss", position.loss)
+        yield report("lr", position.lr)
+        yield report("grad_norm", position.grad_norm)
+        if step % settings.eval_every == 0:
             model.eval()
-            yield record("train_loss", mean_loss(task, model, train_loader, device, eval_batches, group))
-            yield record("validation_loss", mean_loss(task, model, val_loader, device, eval_batches, group))
+            for name, loader in zip(("train_loss", "validation_loss"), loaders, strict=True):
+                yield report(name, mean_loss(task, model, loader, evaluator))
             model.train()
 
-    step, seen = (start.step, start.seen) if start else (-1, 0)
-    for epoch in range(start.epoch if start else 1, epochs + 1):
+    for epoch in range(epoch, settings.epochs + 1):  # noqa: B020
         model.train()
         resumed = start if start and start.epoch == epoch else None
         if resumed:
             resumed.epoch_random.restore(device)
         epoch_random = RandomState.capture(device)
-        batches = iter(train_loader)
+        batches = iter(loaders[0])
         drawn = 0
         if resumed:
             drawn = sum(1 for _ in islice(batches, resumed.batches))
             resumed.random.restore(device)
             yield from measure(resumed)
-        while len(parts := list(islice(batches, accumulation_steps))) == accumulation_steps:
+        while len(parts := list(islice(batches, settings.accumulation_steps))) == settings.accumulation_steps:
             step += 1
             drawn += len(parts)
-            if schedule is not None:
+            if settings.schedule is not None:
                 for parameters in optimizer.param_groups:
-                    parameters["lr"] = schedule(step)
+                    parameters["lr"] = settings.schedule(step)
             lr = optimizer.param_groups[0]["lr"]
             optimizer.zero_grad()
             loss = _backward(model, task, parts, device, group, drawn)
-            clipped = max_grad_norm is not None and step >= clip_from_step
-            grad_norm = _clip(model, max_grad_norm if clipped else None)
+            grad_norm = _clip(model, settings.max_grad_norm if step >= settings.clip_from_step else None)
             if not (math.isfinite(loss) and math.isfinite(grad_norm)):
                 raise InputError(
                     f"step {step}, batch {drawn} of epoch {epoch}: expected finite numbers, found loss {loss} and "
                     f"gradient norm {grad_norm} at learning rate {lr:g}; the update was not made: lower the learning "
                     "rate, warm up, or clip the gradients"
                 )
-            with uninterrupted():
+            with group.signals.uninterrupted():
                 optimizer.step()
                 seen += sum(task.count(batch) for batch in parts)
                 position = Position(
                     step, epoch, seen, drawn, loss, lr, grad_norm, epoch_random, RandomState.capture(device)
                 )
-                on_update(position)
+                for callback in callbacks:
+                    callback.after_update(position)
             yield from measure(position)
         model.eval()
-        for name, value in task.scores(model, train_loader, val_loader, device, eval_batches, group):
-            yield Record(step, name, value, epoch, seen)
-        yield Record(step, "epoch", float(epoch), epoch, seen)
+        for name, value in task.scores(model, loaders, evaluator):
+            yield report(name, value)
+        yield report("epoch", float(epoch))
 
 
 def _backward(
     model: nn.Module, task: Task, parts: list[Batch], device: torch.device, group: Group, drawn: int
 ) -> float:
-    """Add up the gradients of some batches, each row by its share of what is learnt; return the mean loss.
+    """Accumulate the gradients of some batches, each row by its share of the targets' weight; return the mean loss.
 
     Args:
         drawn: batches drawn in this epoch, these included.
@@ -181,7 +196,7 @@ def _backward(
         own = group.rows(batch)
         weight = task.weight(own)
         with exchanging(model, wanted=left == 0), group.own_random(device, drawn - left):
-            # Rows without anything to learn have no loss, but the others wait for this process's gradients.
+            # Rows without anything to learn have no loss, but the other ranks wait for this rank's gradients.
             loss = task.loss(model, own if weight else batch, device) * (weight / total)
             (loss * group.size).backward()  # what is exchanged is averaged
         mean += loss.item()

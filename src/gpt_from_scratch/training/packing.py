@@ -1,4 +1,4 @@
-"""A padded batch without its padding: the sequences one behind the other."""
+"""Packing: a batch without its padding, the sequences one behind the other."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from torch import Tensor
 
 
 def pack(inputs: Tensor, targets: Tensor, ignored: int) -> tuple[Tensor, Tensor, list[int]]:
-    """Keep of each row what its last learnt target can see, which is all that the loss depends on.
+    """Cut each row after its last learnt target, on which and on the positions before it alone the loss depends.
 
     Args:
         inputs, targets: token ids `[batch, tokens]`.
         ignored: a target that is not learnt.
 
     Returns:
-        Inputs and targets, each `[1, tokens kept]`, and how many each row keeps; at least one.
+        Inputs and targets, each `[1, tokens kept]`, and the number that each row keeps; at least one.
     """
     places = torch.arange(1, targets.shape[1] + 1, device=targets.device)
     lengths = ((targets != ignored) * places).amax(dim=1).clamp(min=1)

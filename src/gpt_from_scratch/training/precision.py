@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.training.process_group import ALONE, Group
-from gpt_from_scratch.training.tasks import Batch, Task
+from gpt_from_scratch.training.batch import Batch, Loaders
+from gpt_from_scratch.training.process_group import Evaluator
+from gpt_from_scratch.training.tasks import Task
 
 Precision = Literal["fp32", "bf16"]
 
@@ -57,15 +58,7 @@ class _Accelerated:
         with autocast(self._precision, device):
             return self._loss(model, batch, device)
 
-    def scores(
-        self,
-        model: nn.Module,
-        train_loader: Iterable[Batch],
-        val_loader: Iterable[Batch],
-        device: torch.device,
-        num_batches: int | None,
-        group: Group = ALONE,
-    ) -> Iterator[tuple[str, float]]:
-        with autocast(self._precision, device):
+    def scores(self, model: nn.Module, loaders: Loaders, evaluator: Evaluator) -> Iterator[tuple[str, float]]:
+        with autocast(self._precision, evaluator.device):
             # All of them now: between two values of a generator the caller would compute in bf16 too.
-            return iter(list(self._task.scores(model, train_loader, val_loader, device, num_batches, group)))
+            return iter(list(self._task.scores(model, loaders, evaluator)))

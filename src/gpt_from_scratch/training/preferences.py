@@ -6,16 +6,17 @@ Rafailov et al. 2023, *Direct Preference Optimization: Your Language Model is Se
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gpt_from_scratch.model.fast_path import FastPath
+from gpt_from_scratch.training.batch import IGNORED, Batch, Loaders
 from gpt_from_scratch.training.packing import pack
 from gpt_from_scratch.training.precision import Precision, autocast
-from gpt_from_scratch.training.process_group import ALONE, Group
-from gpt_from_scratch.training.tasks import IGNORED, Batch, fused
+from gpt_from_scratch.training.process_group import Evaluator
+from gpt_from_scratch.training.tasks import fused
 
 
 class PreferenceTuning:
@@ -51,41 +52,27 @@ class PreferenceTuning:
         """Return the pairs of a batch."""
         return len(batch[1])
 
-    def scores(
-        self,
-        model: nn.Module,
-        train_loader: Iterable[Batch],
-        val_loader: Iterable[Batch],
-        device: torch.device,
-        num_batches: int | None,
-        group: Group = ALONE,
-    ) -> Iterator[tuple[str, float]]:
-        """Yield of both sets the mean rewards, their margin, and the share of pairs whose chosen answer has more.
+    def scores(self, model: nn.Module, loaders: Loaders, evaluator: Evaluator) -> Iterator[tuple[str, float]]:
+        """Yield of both splits the mean rewards, their margin, and the share of pairs whose chosen answer has more.
 
         The book's rewards are these without the factor beta. Before the training all of them are 0 but for rounding,
         so that the share then means nothing.
         """
-        for name, loader in (("train", train_loader), ("validation", val_loader)):
-            for score, value in reward_scores(self, model, loader, device, num_batches, group).items():
+        for name, loader in zip(("train", "validation"), loaders, strict=True):
+            for score, value in reward_scores(self, model, loader, evaluator).items():
                 yield f"{name}_{score}", value
 
 
-@torch.no_grad()
 def reward_scores(
-    task: PreferenceTuning,
-    model: nn.Module,
-    loader: Iterable[Batch],
-    device: torch.device,
-    num_batches: int | None = None,
-    group: Group = ALONE,
+    task: PreferenceTuning, model: nn.Module, loader: Iterable[Batch], evaluator: Evaluator
 ) -> dict[str, float]:
-    """Return means over the pairs of the first `num_batches` batches (all if None); NaN without any."""
+    """Return means over the pairs; NaN without any."""
 
     def measure(batch: Batch) -> tuple[float, ...]:
-        chosen, rejected = task.rewards(model, batch, device).double().unbind(1)
+        chosen, rejected = task.rewards(model, batch, evaluator.device).double().unbind(1)
         return len(chosen), (chosen > rejected).sum().item(), chosen.sum().item(), rejected.sum().item()
 
-    results = group.each(islice(loader, num_batches), measure)
+    results = evaluator.each(loader, measure)
     pairs, right, chosen, rejected = (sum(column) for column in zip(*results, strict=True)) if results else [0.0] * 4
     pairs = pairs or float("nan")
     return {
@@ -114,7 +101,8 @@ def log_probabilities(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tens
     counts = learnt.sum(1).tolist()
     inputs, targets, lengths = pack(inputs, targets, IGNORED)
     learnt = targets != IGNORED
-    losses = F.cross_entropy(model(inputs, lengths=lengths, wanted=learnt).float(), targets[learnt], reduction="none")
+    logits = model(inputs, fast=FastPath(lengths, wanted=learnt))
+    losses = F.cross_entropy(logits.float(), targets[learnt], reduction="none")
     return torch.stack([-part.mean() for part in losses.split(counts)]).view(shape)
 
 

@@ -1,13 +1,14 @@
-"""The processes that do one training together, and what they tell each other.
+"""The ranks that do one training together, and their exchange of values.
 
-All of them draw every batch, alike, and each takes its rows. So the loaders, the order of the batches and the place
-that a training has reached do not depend on how many processes there are.
+All of them draw every batch, alike, and each takes its rows. So the loaders, the order of the batches and the position
+of a training do not depend on the number of ranks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -15,53 +16,54 @@ import torch
 from torch import distributed
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.pipeline import signals
-from gpt_from_scratch.pipeline.launcher import Place, ProcessLost
+from gpt_from_scratch.training.batch import Batch
+from gpt_from_scratch.training.ranks import NoSignals, Place, ProcessLost, Signals
 
 if TYPE_CHECKING:
     from gpt_from_scratch.params.sections import Runtime
-    from gpt_from_scratch.training.tasks import Batch
 
 Sharding = Literal["none", "full"]
 Item = TypeVar("Item")
 
 
 class Group:
-    """The processes of one training, of which this is one. A group of one asks nobody and changes nothing.
+    """The ranks of one training, seen from one of them. A group of one exchanges nothing.
 
     Args:
-        place: which one this is.
-        sharding: whether each holds all weights, or all together hold them once; see `Spread`.
+        place: this process's rank.
+        sharding: `none`: each rank holds all weights; `full`: all ranks together hold them once; see `Spread`.
+        signals: requests to end this process.
     """
 
-    def __init__(self, place: Place, sharding: Sharding = "none") -> None:
+    def __init__(self, place: Place, sharding: Sharding = "none", signals: Signals | None = None) -> None:
         self.rank, self.size, self.local_size = place.rank, place.size, place.local_size
         self.first, self.sharding = place.first, sharding
+        self.signals = signals or NoSignals()
 
     def gather(self, *values: float) -> list[tuple[float, ...]]:
-        """Return what each process hands in, by rank; each hands in equally many values.
+        """Return the values of each rank, in the ranks' order; each hands in equally many.
 
         Raises:
-            KeyboardInterrupt, SystemExit: in all of them, when one was told to end inside of `together`.
+            KeyboardInterrupt, SystemExit: in all ranks, when one was requested to end inside of `together`.
         """
         if self.size == 1:
             return [values]
-        told = torch.tensor([signals.waiting(), *values], dtype=torch.float64)
-        heard = [torch.empty_like(told) for _ in range(self.size)]
-        distributed.all_gather(heard, told)
-        rows = [row.tolist() for row in heard]
-        if asked := int(max(row[0] for row in rows)):
-            # torchrun and terminals send several: a later one must not keep this process from saving with the others.
-            signals.ignore()
-            signals.end(asked)
+        own = torch.tensor([self.signals.waiting(), *values], dtype=torch.float64)
+        found = [torch.empty_like(own) for _ in range(self.size)]
+        distributed.all_gather(found, own)
+        rows = [row.tolist() for row in found]
+        if requested := int(max(row[0] for row in rows)):
+            # torchrun and terminals send several: a later one must not keep this rank from saving with the others.
+            self.signals.ignore()
+            self.signals.end(requested)
         return [tuple(row[1:]) for row in rows]
 
     def sum(self, value: float) -> float:
-        """Return the sum of what the processes hand in."""
+        """Return the sum of the ranks' values."""
         return sum(row[0] for row in self.gather(value))
 
     def tell(self, text: str) -> str:
-        """Return the first process's text."""
+        """Return rank 0's text."""
         if self.size == 1:
             return text
         size = torch.tensor(len(text.encode()))
@@ -73,7 +75,7 @@ class Group:
         return bytes(content.tolist()).decode()
 
     def rows(self, batch: Batch) -> Batch:
-        """Return this process's rows of a batch; the processes' numbers of rows differ by one at most."""
+        """Return this rank's rows of a batch; the ranks' numbers of rows differ by one at most."""
         if self.size == 1:
             return batch
         number = len(batch[1])
@@ -81,28 +83,28 @@ class Group:
         return tuple(part[own] for part in batch)
 
     def each(self, items: Iterable[Item], measure: Callable[[Item], tuple[float, ...]]) -> list[tuple[float, ...]]:
-        """Return what is measured of each item, in order; every process does some of them, and knows all results."""
+        """Return `measure` of each item, in order; every rank measures some of them and gets all results."""
         items, results = iter(items), []
         while share := list(islice(items, self.size)):
-            # Who has no item of its own repeats another's: the weights may be such that all have to compute.
+            # A rank without an item of its own repeats another's: with sharded weights all have to compute.
             results += self.gather(*measure(share[self.rank % len(share)]))[: len(share)]
         return results
 
     def together(self) -> AbstractContextManager[None]:
-        """Let requests to end wait, inside the block, until all processes hear of them at the next `gather`."""
+        """Delay requests to end, inside the block, until all ranks learn of them at the next `gather`."""
         return nullcontext() if self.size == 1 else self._together()
 
     @contextmanager
     def _together(self) -> Iterator[None]:
-        with signals.uninterrupted():
+        with self.signals.uninterrupted():
             yield
             if not self.first:
-                signals.ignore()  # its part is done
+                self.signals.ignore()  # its part is done
 
     def own_random(self, device: torch.device, number: int) -> AbstractContextManager[None]:
-        """Let PyTorch draw other numbers in each process inside the block, and none of those that it draws outside.
+        """Let PyTorch draw other numbers in each rank inside the block, and none of those that it draws outside.
 
-        Else the rows of different processes would meet the same dropout.
+        Else the rows of different ranks would have the same dropout.
 
         Args:
             number: another one for each block between two draws outside.
@@ -117,21 +119,44 @@ class Group:
 
 
 ALONE = Group(Place())
-"""A training in one process."""
+"""The group of a training in one process."""
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """The device, the batches and the ranks that a loss or a score is measured with.
+
+    Attributes:
+        device: the model's.
+        batches: number of batches of each loader, from its first; all if None.
+        group: the ranks that share the batches.
+    """
+
+    device: torch.device | str
+    batches: int | None = None
+    group: Group = ALONE
+
+    @torch.no_grad()
+    def each(self, loader: Iterable[Batch], measure: Callable[[Batch], tuple[float, ...]]) -> list[tuple[float, ...]]:
+        """Return `measure` of each batch, without gradients; the model's mode is the caller's choice."""
+        return self.group.each(islice(loader, self.batches), measure)
 
 
 @contextmanager
-def joined(place: Place, runtime: Runtime) -> Iterator[Group]:
-    """Meet the other processes of a training, and give the group.
+def joined(place: Place, runtime: Runtime, signals: Signals | None = None) -> Iterator[Group]:
+    """Join the other ranks of a training, and yield the group.
 
-    They speak gloo on CPUs, and on GPUs NCCL, where each takes the one of its local rank.
+    They exchange by gloo on CPUs, and by NCCL on GPUs, of which each rank takes the one of its local rank.
+
+    Args:
+        signals: requests to end this process.
 
     Raises:
-        InputError: when there are fewer GPUs than processes, or the device is one that several cannot share.
-        ProcessLost: when another process is gone.
+        InputError: when there are fewer GPUs than ranks, or the device is one that several cannot share.
+        ProcessLost: when another rank is gone.
     """
     if place.size == 1:
-        yield ALONE
+        yield Group(place, signals=signals)
         return
     gpu = runtime.device in ("auto", "cuda") and torch.cuda.is_available()
     if gpu:
@@ -143,11 +168,11 @@ def joined(place: Place, runtime: Runtime) -> Iterator[Group]:
     try:
         distributed.init_process_group(
             "cpu:gloo,cuda:nccl" if gpu else "gloo",
-            init_method=f"file://{place.meeting}" if place.meeting else "env://",
+            init_method=f"file://{place.rendezvous}" if place.rendezvous else "env://",
             rank=place.rank,
             world_size=place.size,
         )
-        yield Group(place, runtime.sharding)
+        yield Group(place, runtime.sharding, signals)
     except RuntimeError as error:
         if isinstance(error, distributed.DistError) or "gloo" in str(error):
             raise ProcessLost(f"process {place.rank} of {place.size} has lost another process") from error

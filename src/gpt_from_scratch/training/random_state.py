@@ -1,4 +1,4 @@
-"""The state of every random generator that a training can draw from, so that a resumed one draws what is next."""
+"""The state of every random generator that a training can draw from, saved and restored."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class RandomState:
         )
 
     def restore(self, device: torch.device | str) -> None:
-        """Let every generator go on from here."""
+        """Set every generator to this state."""
         torch.set_rng_state(self.torch_cpu)
         gpu = _gpu(device)
         if gpu is not None and self.torch_gpu is not None:

@@ -1,11 +1,11 @@
-"""Saving a training as it goes on, and going on where an earlier process was ended."""
+"""Saving a training at intervals, and resuming it where an earlier process was ended."""
 
 from __future__ import annotations
 
 import logging
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.pipeline.signals import uninterrupted
+from gpt_from_scratch.training.callback import Callback
 from gpt_from_scratch.training.checkpoint import KEPT, Checkpoints, read_checkpoint
 from gpt_from_scratch.training.loop import Position
 from gpt_from_scratch.training.process_group import ALONE, Group
@@ -23,18 +23,18 @@ from gpt_from_scratch.training.sharding import Spread, part, whole
 log = logging.getLogger(__name__)
 
 
-class Saver:
-    """Keeps a training's newest position and saves it: every so often, and when the process is told to end.
+class Saver(Callback):
+    """Keeps a training's newest position and saves it: every so often, and when the process is requested to end.
+
+    Unlike other callbacks it is called on every rank. Rank 0's looks for checkpoints and writes them, and all read.
 
     Args:
-        checkpoints: where to.
+        checkpoints: the training's.
         every_seconds: time between two checkpoints, the most work that a kill can cost.
-        group: the processes that train together. Each has a saver; the first one's looks for checkpoints and writes
-            them, and all read.
+        group: the ranks that train together.
 
     Attributes:
         found: the newest checkpoint of an earlier process; None if this one is the first.
-        carried: returns what else is to be found again, JSON values.
     """
 
     def __init__(
@@ -48,31 +48,30 @@ class Saver:
         path = group.tell(str(self.found.path) if self.found else "")
         if path and not group.first:
             self.found = read_checkpoint(Path(path))
-        self.carried: Callable[[], Any] = lambda: None
         self._checkpoints, self._every, self._clock = checkpoints, every_seconds, clock
         self._group = group
         self._position: Position | None = None
         self._saved_step = -1 if self.found is None else self.found.step
 
-    def begin(
-        self,
-        spread: Spread,
-        optimizer: torch.optim.Optimizer,
-        device: torch.device,
-        history: Callable[[int], Any],
-    ) -> Position | None:
-        """Take charge of a training; put model and optimizer into the state that was found.
+    def state_of(self, kind: type[Callback]) -> dict[str, Any] | None:
+        """Return the state of a callback in the checkpoint that was found; None without one."""
+        return self.found.state["callbacks"].get(kind.__name__) if self.found else None
 
-        Args:
-            history: returns what was reported on the steps before a given one, JSON values.
+    def resume(
+        self, spread: Spread, optimizer: torch.optim.Optimizer, callbacks: Sequence[Callback]
+    ) -> Position | None:
+        """Take charge of a training; put model, optimizer and callbacks into the state that was found.
 
         Returns:
-            Where the training goes on; None at its beginning.
+            The position to resume from; None at the training's beginning.
 
         Raises:
             InputError: when the disk has no room for the checkpoints and the trained model.
         """
-        self._spread, self._optimizer, self._history = spread, optimizer, history
+        self._spread, self._optimizer, self._callbacks = spread, optimizer, list(callbacks)
+        for callback in callbacks:
+            if (state := self.state_of(type(callback))) is not None:
+                callback.load_state_dict(state)
         if self._group.first:
             self._check_room()
         start = None
@@ -80,11 +79,11 @@ class Saver:
             fill(spread.trained, self.found.tensors("weights"))
             _fill_optimizer(optimizer, self.found.tensors("optimizer"))
             start = _position_from(self.found.state["position"])
-            log.info("going on after step %d, from %s", start.step, self.found.path)
+            log.info("resuming after step %d, from %s", start.step, self.found.path)
         self._saved_at = self._clock()
         return start
 
-    def note(self, position: Position) -> None:
+    def after_update(self, position: Position) -> None:
         """Remember a position, and save it when it is time."""
         self._position = position
         due = self._clock() - self._saved_at >= self._every
@@ -98,20 +97,20 @@ class Saver:
         position = self._position
         if position is None or position.step <= self._saved_step:
             return
-        with uninterrupted():
+        with self._group.signals.uninterrupted():
             weights = self._whole(parameters(self._spread.trained))
-            averages = self._whole(_optimizer_tensors(self._optimizer))
+            moments = self._whole(_optimizer_tensors(self._optimizer))
             if self._group.first:
+                states = {type(callback).__name__: callback.state_dict() for callback in self._callbacks}
                 state = {
                     "position": _position_to(position),
-                    "history": self._history(position.step),
-                    "carried": self.carried(),
+                    "callbacks": {name: content for name, content in states.items() if content},
                 }
-                self._checkpoints.save(position.step, {"weights": weights, "optimizer": averages}, state)
+                self._checkpoints.save(position.step, {"weights": weights, "optimizer": moments}, state)
             self._saved_step, self._saved_at = position.step, self._clock()
 
     def _whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the tensors in the first process, and nothing in the others, whose parts it may need."""
+        """Return the whole tensors on rank 0, and nothing on the other ranks, whose parts it may need."""
         kept = {}
         for name, tensor in tensors.items():
             values = whole(tensor.detach())
@@ -123,7 +122,7 @@ class Saver:
         own = parameters(self._spread.trained).values()
         weights = sum(p.numel() * p.element_size() for p in own)
         trained = sum(p.numel() * p.element_size() for p in own if p.requires_grad)
-        # The checkpoints that are kept and one being written, with AdamW's two averages; the model, and DVC's copy.
+        # The checkpoints that are kept and one being written, with AdamW's two moments; the model, and DVC's copy.
         needed = (KEPT + 1) * (weights + 2 * trained) + 2 * weights - self._checkpoints.size()
         place = next(
             folder for folder in (self._checkpoints.folder, *self._checkpoints.folder.parents) if folder.is_dir()

@@ -1,4 +1,4 @@
-"""A model in several processes: all weights in each of them, or all weights once over all of them."""
+"""A model on several ranks: all weights on each of them, or each weight once, in parts on all of them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from gpt_from_scratch.training.process_group import Group
 
 
 class Spread:
-    """A model as the processes of a group train it.
+    """A model as the ranks of a group train it.
 
-    With `sharding: none` each process has it, and PyTorch's `DistributedDataParallel` averages the gradients. With
-    `full` each holds a part of every weight, gradient and average of the optimizer, and sees a block whole while it
-    computes that block alone (FSDP2, `fully_shard`).
+    With `sharding: none` each rank has it, and PyTorch's `DistributedDataParallel` averages the gradients. With `full`
+    each holds a part of every weight, gradient and moment of the optimizer, and gathers a block while it computes that
+    block alone (FSDP2, `fully_shard`).
 
     Args:
-        model: the same in each process. With `full` it is trained as a sharded copy: meanwhile the first process keeps
-            the model in the CPU's memory, and the others give its memory back.
+        model: the same on each rank. With `full` it is trained as a sharded copy: meanwhile rank 0 keeps the model in
+            the CPU's memory, and the other ranks free it.
 
     Attributes:
         trained: has the parameters that are trained: `model`, or its sharded copy.
@@ -41,7 +41,7 @@ class Spread:
             self.called = DistributedDataParallel(model, devices, gradient_as_bucket_view=True)
 
     def gather(self) -> None:
-        """Bring what was trained back into the first process's model, in evaluation mode."""
+        """Copy the trained weights back into rank 0's model, in evaluation mode; all ranks take part."""
         if not self.sharded:
             return
         own = dict(self._model.named_parameters())
@@ -78,12 +78,12 @@ def exchanging(model: nn.Module, wanted: bool) -> AbstractContextManager[None]:
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """Return a sharded tensor whole, in the CPU's memory, in which all processes take part; another as it is."""
+    """Return a sharded tensor whole, in the CPU's memory, in which all ranks take part; another as it is."""
     return tensor.full_tensor().cpu() if hasattr(tensor, "full_tensor") else tensor
 
 
 def part(tensor: Tensor, like: Tensor) -> Tensor:
-    """Return what this process holds of a whole tensor that is to be sharded as `like`; all of it if that is not."""
+    """Return this rank's part of a whole tensor that is to be sharded as `like`; all of it if that is not."""
     if not hasattr(like, "device_mesh"):
         return tensor
     from torch.distributed.tensor import distribute_tensor

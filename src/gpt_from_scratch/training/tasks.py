@@ -1,29 +1,20 @@
-"""What sets the three trainings apart: the loss, what is counted, and what is measured after an epoch."""
+"""The tasks, in which the three trainings differ: the loss, the unit of a batch, and the scores after an epoch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gpt_from_scratch.model.fast_path import FastPath
 from gpt_from_scratch.model.sequences import DecidingToken, Sequences, first_tokens, mean_tokens
+from gpt_from_scratch.training.batch import IGNORED, Batch, Loaders
 from gpt_from_scratch.training.cross_entropy import cross_entropy
 from gpt_from_scratch.training.packing import pack
-from gpt_from_scratch.training.process_group import ALONE, Group
-
-Batch = tuple[Tensor | Sequences, Tensor] | tuple[Tensor, Tensor, Tensor]
-"""Inputs, token ids `[batch, tokens]`, and targets: token ids `[batch, tokens]` or class numbers `[batch]`.
-
-With class numbers, inputs may be sequences of different lengths, of token ids or of kept states (`frozen_prefix`).
-The first dimension of every part is the batch's, also of those that a task adds (`preferences`).
-"""
-
-IGNORED = -100
-"""A target that is not learnt: what PyTorch's cross-entropy leaves out."""
+from gpt_from_scratch.training.process_group import Evaluator
 
 
 class Task(Protocol):
@@ -33,21 +24,13 @@ class Task(Protocol):
         """Return the mean loss of one batch, a scalar in nats."""
 
     def count(self, batch: Batch) -> int:
-        """Return how much of what this training counts (tokens, examples) a batch holds."""
+        """Return the units of a batch: its tokens or examples."""
 
     def weight(self, batch: Batch) -> float:
-        """Return how many targets the mean loss of a batch is over, or what they weigh together; 0: none is learnt."""
+        """Return the total weight of the targets in the mean loss of a batch; 0: none is learnt."""
 
-    def scores(
-        self,
-        model: nn.Module,
-        train_loader: Iterable[Batch],
-        val_loader: Iterable[Batch],
-        device: torch.device,
-        num_batches: int | None,
-        group: Group = ALONE,
-    ) -> Iterator[tuple[str, float]]:
-        """Yield what is measured after every epoch, as names and values; the model is in evaluation mode."""
+    def scores(self, model: nn.Module, loaders: Loaders, evaluator: Evaluator) -> Iterator[tuple[str, float]]:
+        """Yield the scores after an epoch, names and values; the model is in evaluation mode."""
 
 
 class LanguageModelling:
@@ -67,7 +50,7 @@ class LanguageModelling:
         if not learnt.all():
             inputs, targets, lengths = pack(inputs, targets, IGNORED)
             learnt = targets != IGNORED
-        return cross_entropy(model(inputs, lengths=lengths, wanted=learnt), targets[learnt])
+        return cross_entropy(model(inputs, fast=FastPath(lengths, wanted=learnt)), targets[learnt])
 
     def count(self, batch: Batch) -> int:
         return batch[0].numel()
@@ -75,15 +58,7 @@ class LanguageModelling:
     def weight(self, batch: Batch) -> int:
         return int((batch[1] != IGNORED).sum())
 
-    def scores(
-        self,
-        model: nn.Module,
-        train_loader: Iterable[Batch],
-        val_loader: Iterable[Batch],
-        device: torch.device,
-        num_batches: int | None,
-        group: Group = ALONE,
-    ) -> Iterator[tuple[str, float]]:
+    def scores(self, model: nn.Module, loaders: Loaders, evaluator: Evaluator) -> Iterator[tuple[str, float]]:
         yield from ()
 
 
@@ -95,65 +70,51 @@ class Classification:
     token is computed where that decides and sees no other.
 
     Args:
-        first_block: block that the inputs enter, if they are kept states; 0: they are token ids.
+        first_block: block that the inputs enter, if they are cached activations; 0: they are token ids.
         deciding_token: which position decides.
-        ignore_index: class that is not learnt, as in PyTorch's cross-entropy; a batch of nothing else has the loss 0.
-        class_weights: what an example of each class weighs in the mean loss, `[classes]`; all the same if None.
+        class_weights: weight of an example of each class in the mean loss, `[classes]`; all the same if None.
     """
 
     def __init__(
         self,
         first_block: int = 0,
         deciding_token: DecidingToken = "last",
-        ignore_index: int = IGNORED,
         class_weights: Tensor | None = None,
     ) -> None:
-        self._first_block, self._deciding_token, self._ignore_index = first_block, deciding_token, ignore_index
-        self._class_weights = class_weights
+        self._first_block, self._deciding_token, self._class_weights = first_block, deciding_token, class_weights
 
     def logits(self, model: nn.Module, inputs: Tensor | Sequences) -> Tensor:
         """Return class logits `[batch, classes]` for token ids `[batch, tokens]`, or for `Sequences`."""
         if isinstance(inputs, Sequences):
-            options = {"lengths": inputs.lengths, "first_block": self._first_block}
-            if self._deciding_token in ("last", "last_real"):
-                return model(inputs.values, last_only=True, **options)[0]
+            last = self._deciding_token in ("last", "last_real")
+            logits = model(inputs.values, fast=FastPath(inputs.lengths, last, first_block=self._first_block))
+            if last:
+                return logits[0]
             decide = first_tokens if self._deciding_token == "first" else mean_tokens
-            return decide(model(inputs.values, **options), inputs.lengths)[0]
+            return decide(logits, inputs.lengths)[0]
         bare = _bare(model)
         spare = getattr(bare, "kernels", "explicit") == "fused" and not (model.training and any(bare.config.drop_rates))
         if self._deciding_token == "mean":
             return mean_tokens(model(inputs), None)[:, 0]
         if self._deciding_token == "first":
             return model(inputs[:, :1] if spare and bare.config.causal else inputs)[:, 0]
-        return model(inputs, last_only=True)[:, -1] if spare else model(inputs)[:, -1]
+        return model(inputs, fast=FastPath(last_only=True))[:, -1] if spare else model(inputs)[:, -1]
 
     def loss(self, model: nn.Module, batch: Batch, device: torch.device) -> Tensor:
         inputs, labels = (part.to(device) for part in batch)
-        logits = self.logits(model, inputs)
         weights = None if self._class_weights is None else self._class_weights.to(device)
-        if self._ignore_index < 0:  # no class: PyTorch's own mean
-            return F.cross_entropy(logits, labels, weights)
-        total = F.cross_entropy(logits, labels, weights, ignore_index=self._ignore_index, reduction="sum")
-        return total / (self.weight(batch) or 1)
+        return F.cross_entropy(self.logits(model, inputs), labels, weights)
 
     def count(self, batch: Batch) -> int:
         return len(batch[1])
 
     def weight(self, batch: Batch) -> float:
-        learnt = batch[1][batch[1] != self._ignore_index].cpu()
-        return len(learnt) if self._class_weights is None else self._class_weights[learnt].sum().item()
+        labels = batch[1].cpu()
+        return len(labels) if self._class_weights is None else self._class_weights[labels].sum().item()
 
-    def scores(
-        self,
-        model: nn.Module,
-        train_loader: Iterable[Batch],
-        val_loader: Iterable[Batch],
-        device: torch.device,
-        num_batches: int | None,
-        group: Group = ALONE,
-    ) -> Iterator[tuple[str, float]]:
-        yield "train_accuracy", accuracy(self, model, train_loader, device, num_batches, group)
-        yield "validation_accuracy", accuracy(self, model, val_loader, device, num_batches, group)
+    def scores(self, model: nn.Module, loaders: Loaders, evaluator: Evaluator) -> Iterator[tuple[str, float]]:
+        for name, loader in zip(("train_accuracy", "validation_accuracy"), loaders, strict=True):
+            yield name, accuracy(self, model, loader, evaluator)
 
 
 def fused(model: nn.Module) -> bool:
@@ -166,44 +127,27 @@ def _bare(model: nn.Module) -> nn.Module:
     return getattr(model, "module", model)
 
 
-@torch.no_grad()
-def mean_loss(
-    task: Task,
-    model: nn.Module,
-    loader: Iterable[Batch],
-    device: torch.device,
-    num_batches: int | None = None,
-    group: Group = ALONE,
-) -> float:
-    """Return the mean of the batches' losses over the first `num_batches` batches (all if None); NaN without any.
+def mean_loss(task: Task, model: nn.Module, loader: Iterable[Batch], evaluator: Evaluator) -> float:
+    """Return the mean of the batches' losses, in nats; NaN without any.
 
-    Batches without anything to learn are left out. The model's mode is the caller's business. Of several processes
-    each takes some of the batches.
+    Batches without anything to learn are left out. The model's mode is the caller's choice.
     """
 
     def measure(batch: Batch) -> tuple[float, float]:
-        return task.loss(model, batch, device).item(), task.weight(batch)
+        return task.loss(model, batch, evaluator.device).item(), task.weight(batch)
 
-    losses = [loss for loss, weight in group.each(islice(loader, num_batches), measure) if weight]
+    losses = [loss for loss, weight in evaluator.each(loader, measure) if weight]
     return sum(losses) / len(losses) if losses else float("nan")
 
 
-@torch.no_grad()
-def accuracy(
-    task: Classification,
-    model: nn.Module,
-    loader: Iterable[Batch],
-    device: torch.device,
-    num_batches: int | None = None,
-    group: Group = ALONE,
-) -> float:
-    """Return the fraction of correctly classified examples in the first `num_batches` batches; NaN without any."""
+def accuracy(task: Classification, model: nn.Module, loader: Iterable[Batch], evaluator: Evaluator) -> float:
+    """Return the fraction of correctly classified examples; NaN without any."""
 
     def measure(batch: Batch) -> tuple[float, float]:
-        inputs, labels = (part.to(device) for part in batch)
+        inputs, labels = (part.to(evaluator.device) for part in batch)
         predicted = task.logits(model, inputs).argmax(dim=-1)
         return (predicted == labels).sum().item(), len(labels)
 
-    results = group.each(islice(loader, num_batches), measure)
+    results = evaluator.each(loader, measure)
     correct, examples = (sum(column) for column in zip(*results, strict=True)) if results else (0, 0)
     return correct / examples if examples else float("nan")

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from gpt_from_scratch.training.loop import Record
+from gpt_from_scratch.training.callback import Callback
 
 
-class Tracker:
+class Tracker(Callback):
     """A tracker that notes nothing: for a notebook, a test, and every rank but 0. MLflow's run is a subclass."""
-
-    def log(self, record: Record) -> None:
-        """Take one record of the training loop."""
 
     def dataset(self, name: str, path: Path | str, sha256: str, context: str) -> None:
         """Note an input by its hash; `context` says what it is used for."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gpt_from_scratch.files.writing import read_json, sha256
+from gpt_from_scratch.training.callback import Callback
 from gpt_from_scratch.training.process_group import ALONE, Group
 from gpt_from_scratch.training.tracker import Tracker
 
@@ -20,32 +20,29 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def _no_progress(name: str, total_steps: int, unit: str = "tokens") -> AbstractContextManager[Tracker]:
-    return nullcontext(Tracker())
-
-
 @dataclass(frozen=True)
 class Workspace:
-    """What a recipe works on and reports to. With `root` and `params` alone it runs in a notebook.
+    """The input and the output of a recipe. With `root` and `params` alone it runs in a notebook.
 
     Attributes:
         root: the project's folder, or a copy of it.
         params: all parameters.
         tracker: takes losses, samples and files.
         corpora: folder that keeps large corpora as token ids; `.cache/corpora` of the project if None.
+        on_fork: called in every process that a recipe forks, to end it with this one.
         saver: saves a training and resumes it; None: nothing is saved.
-        group: the processes that train together.
-        progress: returns a context manager with a `log` method, which shows a training's progress; it is called with a
-            name, the number of updates and the unit of what is counted.
+        group: the ranks that train together.
+        progress: shows a training's progress.
     """
 
     root: Path
     params: Params
     tracker: Tracker = field(default_factory=Tracker)
     corpora: Path | None = None
+    on_fork: Callable[[], object] = lambda: None
     saver: Saver | None = None
     group: Group = ALONE
-    progress: Callable[..., AbstractContextManager[Any]] = _no_progress
+    progress: Callback = field(default_factory=Callback)
 
     @property
     def raw(self) -> Path:

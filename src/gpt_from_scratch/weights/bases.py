@@ -63,5 +63,5 @@ def convert_download(source: str, size: str, downloads: Downloads, destination: 
 def write_synthetic_base(params: DownloadGpt2, size: str, tokenizer: Path, checkpoint: Path) -> None:
     """Write a checkpoint of random weights: of a published size, or of `tiny`, whose shape the parameters give."""
     vocab_size = load_tokenizer(tokenizer).n_vocab
-    shape = GPTConfig(**params.tiny.model_dump()) if size == "tiny" else GPT2_SIZES[size]
+    shape = GPTConfig(**dict(params.tiny)) if size == "tiny" else GPT2_SIZES[size]
     write_synthetic_checkpoint(replace(shape, vocab_size=vocab_size), params.seed, checkpoint, tokenizer)

@@ -17,6 +17,9 @@ class KVCache:
     It can stand wherever the model takes a `gpt_from_scratch.model.KVCache`, which allocates its memory once.
     """
 
+    places: None = None
+    """All rows have the same length."""
+
     def __init__(self, n_layers: int) -> None:
         self.cache: list[KeysValues | None] = [None] * n_layers
 
@@ -53,6 +56,7 @@ class GrowingLayer:
 
     cache: KVCache
     layer_idx: int
+    visible: None = None
 
     def append(self, keys: Tensor, values: Tensor) -> KeysValues:
         """Store the new tokens' keys and values and return those of all tokens so far."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt_from_scratch.data.inspection.statistics import instruction_statistics, message_statistics, text_statistics
-from gpt_from_scratch.data.instructions.entries import read_entries
+from gpt_from_scratch.data.instructions.reading import Objective, objectives_of, read_instructions
 from gpt_from_scratch.data.messages.labelled import class_names, read_table
 from gpt_from_scratch.data.messages.spam import LABELS, read_messages
 from gpt_from_scratch.data.raw.files import named_file, raw_file
@@ -50,7 +50,7 @@ class Checker:
             yield self._messages(raw_file(raw, "SMSSpamCollection"), None, None)
         else:
             yield self._messages(self._root / data.path, data.text, data.label)
-        yield self._instructions(named_file(raw, params.instruct.data))
+        yield self._instructions(named_file(raw, params.instruct.data), params.instruct.objective)
 
     def file(self, path: Path, text: str | None, label: str | None) -> dict[str, Any]:
         """Return what is found in one file.
@@ -65,7 +65,7 @@ class Checker:
             InputError: when it cannot be read as what it is taken for.
         """
         if path.suffix == ".json":
-            return self._instructions(path)
+            return self._instructions(path, "preferences" if objectives_of(path) == ["preferences"] else "answers")
         if _is_collection(path):
             return self._messages(path, None, None)
         if path.suffix in (".csv", ".tsv"):
@@ -74,10 +74,10 @@ class Checker:
             raise InputError(f"{path}: expected a file, found none")
         return self._text(path, [], False)
 
-    def _instructions(self, path: Path) -> dict[str, Any]:
+    def _instructions(self, path: Path, objective: Objective) -> dict[str, Any]:
         params = self._params.instruct
         found = instruction_statistics(
-            read_entries(path, empty_answers=path != self._root / BOOK_INSTRUCTIONS),
+            read_instructions(path, objective, empty_answers=path != self._root / BOOK_INSTRUCTIONS),
             self._tokenizer,
             train_fraction=params.train_fraction,
             test_fraction=params.test_fraction,

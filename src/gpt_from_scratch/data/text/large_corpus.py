@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gpt_from_scratch.data.text.chunks import PIECE, SHARD, cut, shards
 from gpt_from_scratch.data.text.documents import find_files, read_documents
-from gpt_from_scratch.data.text.shards import shard_files, write_shards
+from gpt_from_scratch.data.text.shards import ONE_WORKER, Workers, shard_files, write_shards
 from gpt_from_scratch.data.text.token_map import TokenMap
 from gpt_from_scratch.files.writing import sha256
 from gpt_from_scratch.tokenizer.bpe import tokenizer_files
@@ -37,7 +37,12 @@ class LargeCorpus:
 
 
 def open_corpus(
-    path: Path, patterns: Sequence[str], strip_gutenberg: bool, tokenizer_folder: Path, kept: Path
+    path: Path,
+    patterns: Sequence[str],
+    strip_gutenberg: bool,
+    tokenizer_folder: Path,
+    kept: Path,
+    workers: Workers = ONE_WORKER,
 ) -> LargeCorpus:
     """Return a corpus, tokenised now unless it was before.
 
@@ -48,6 +53,7 @@ def open_corpus(
         strip_gutenberg: as in `read_documents`.
         tokenizer_folder: where the tokenizer's two files lie.
         kept: the folder for the ids of all corpora.
+        workers: the processes that tokenise.
 
     Raises:
         InputError: when a file is missing, unreadable, empty or not UTF-8.
@@ -63,7 +69,7 @@ def open_corpus(
     groups = list(shards(cut(documents)))
     node, nodes = (int(os.environ.get(name, value)) for name, value in (("GROUP_RANK", 0), ("GROUP_WORLD_SIZE", 1)))
     with FileLock(folder / f"{node}.lock"):
-        write_shards(groups, tokenizer_folder, folder, node, nodes)
+        write_shards(groups, tokenizer_folder, folder, workers, node, nodes)
     while len(finished := shard_files(folder)) < len(groups):
         log.info("%d of %d shards are there; waiting for the other machines'", len(finished), len(groups))
         time.sleep(5)

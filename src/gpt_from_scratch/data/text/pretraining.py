@@ -12,6 +12,7 @@ from tiktoken import Encoding
 from gpt_from_scratch.data.raw.files import raw_file
 from gpt_from_scratch.data.text.corpus import read_text, split_text
 from gpt_from_scratch.data.text.large_corpus import open_corpus
+from gpt_from_scratch.data.text.shards import ONE_WORKER, Workers
 from gpt_from_scratch.data.text.token_map import TokenMap
 from gpt_from_scratch.files.writing import sha256
 from gpt_from_scratch.tokenizer.bpe import END_OF_TEXT
@@ -39,7 +40,12 @@ class PretrainingText:
 
 
 def read_pretraining_text(
-    params: Pretrain, root: Path, corpora: Path, tokenizer: Encoding, tokenizer_folder: Path
+    params: Pretrain,
+    root: Path,
+    corpora: Path,
+    tokenizer: Encoding,
+    tokenizer_folder: Path,
+    workers: Workers = ONE_WORKER,
 ) -> PretrainingText:
     """Return the book's text, split by character and then tokenised (section 5.1.3), or a large corpus.
 
@@ -50,6 +56,7 @@ def read_pretraining_text(
         root: the project's folder.
         corpora: folder that keeps the token ids of large corpora.
         tokenizer_folder: folder of the tokenizer's files.
+        workers: the processes that tokenise a large corpus.
 
     Raises:
         InputError: as `raw_file` or `open_corpus` do.
@@ -60,6 +67,6 @@ def read_pretraining_text(
         texts = split_text(read_text(source), fraction)
         train, validation = (tokenizer.encode(text, allowed_special={END_OF_TEXT}) for text in texts)
         return PretrainingText(train, validation, source.relative_to(root), sha256(source))
-    large = open_corpus(root / corpus.path, corpus.files, corpus.strip_gutenberg, tokenizer_folder, corpora)
+    large = open_corpus(root / corpus.path, corpus.files, corpus.strip_gutenberg, tokenizer_folder, corpora, workers)
     facts = {"data": corpus.path, "corpus_documents": large.documents, "corpus_tokens": len(large.tokens)}
     return PretrainingText(*large.tokens.split(fraction), Path(corpus.path), large.key, facts)

@@ -13,8 +13,9 @@ import os
 import re
 import signal
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,27 @@ from gpt_from_scratch.data.text.chunks import Piece
 from gpt_from_scratch.data.text.token_map import TYPE
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files.writing import sha256, sync
-from gpt_from_scratch.pipeline.watchdog import end_with_parent
 from gpt_from_scratch.tokenizer.bpe import END_OF_TEXT, load_tokenizer
-from gpt_from_scratch.training.environment import usable_cores
 
 _NAME = re.compile(r"(\d{6})-([0-9a-f]{16})\.u16")
 _UNFINISHED = ".unfinished-"
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The processes that tokenise.
+
+    Attributes:
+        number: at most so many.
+        on_fork: called in every process that is forked, to end it with this one.
+    """
+
+    number: int = 1
+    on_fork: Callable[[], object] = lambda: None
+
+
+ONE_WORKER = Workers()
+"""This process alone."""
 
 
 def shard_files(folder: Path) -> dict[int, Path]:
@@ -41,7 +57,12 @@ def shard_files(folder: Path) -> dict[int, Path]:
 
 
 def write_shards(
-    shards: Sequence[Sequence[Piece]], tokenizer_folder: Path, folder: Path, node: int = 0, nodes: int = 1
+    shards: Sequence[Sequence[Piece]],
+    tokenizer_folder: Path,
+    folder: Path,
+    workers: Workers = ONE_WORKER,
+    node: int = 0,
+    nodes: int = 1,
 ) -> None:
     """Tokenise the shards that a folder lacks, with a progress bar.
 
@@ -49,6 +70,7 @@ def write_shards(
         shards: the pieces of each.
         tokenizer_folder: where the tokenizer's two files lie.
         folder: an existing one, where nobody else on this machine writes.
+        workers: the processes to use.
         node, nodes: which of several machines this is, from 0, and how many they are.
 
     Raises:
@@ -73,10 +95,10 @@ def write_shards(
     table = split_dataset_by_node(table, rank=node, world_size=nodes)
     finished = shard_files(folder)
     table = table.select([row for row, number in enumerate(table["number"]) if number not in finished])
-    processes = min(usable_cores(), len(table))
+    processes = min(workers.number, len(table))
     if not processes:
         return
-    with _no_orphans():
+    with _no_orphans(workers.on_fork):
         table.map(
             _write_shard,
             fn_kwargs={"tokenizer": str(tokenizer_folder), "folder": str(folder), "node": node, "main": os.getpid()},
@@ -138,18 +160,18 @@ def _settle_worker() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-_watching = False
+_on_fork: Callable[[], object] | None = None
 
 
 @contextmanager
-def _no_orphans() -> Iterator[None]:
-    """Let the processes that are forked here end with this one, however it does; `datasets` forks one to talk to them.
+def _no_orphans(on_fork: Callable[[], object]) -> Iterator[None]:
+    """Call `on_fork` in the processes that are forked in the block; `datasets` forks one to talk to the others too.
 
     Where processes are not forked but started anew, as on macOS, those of a killed run finish what they have begun.
     """
-    global _watching
+    global _on_fork
     _watch_forks()
-    _watching = True
+    _on_fork = on_fork
     try:
         yield
     except Exception as error:
@@ -157,7 +179,7 @@ def _no_orphans() -> Iterator[None]:
             raise request from None
         raise
     finally:
-        _watching = False
+        _on_fork = None
 
 
 def _request_to_end(error: BaseException | None) -> BaseException | None:
@@ -169,4 +191,4 @@ def _request_to_end(error: BaseException | None) -> BaseException | None:
 
 @cache
 def _watch_forks() -> None:
-    os.register_at_fork(after_in_child=lambda: end_with_parent() if _watching else None)
+    os.register_at_fork(after_in_child=lambda: _on_fork() if _on_fork else None)

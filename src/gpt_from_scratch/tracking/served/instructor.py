@@ -12,7 +12,7 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 from gpt_from_scratch.data.instructions.prompts import Question, style_of
 from gpt_from_scratch.generation.answering import check_question, stream_answer
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
-from gpt_from_scratch.tracking.served.requests import Sampling, in_each_row, texts
+from gpt_from_scratch.tracking.served.requests import in_each_row, sampling_of, texts
 from gpt_from_scratch.weights.huggingface import load_facts, load_model
 
 CURE = "shorten it, or set max_new_tokens lower"
@@ -30,9 +30,10 @@ class Instructor(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Answer every row; the parameters are those of `Sampling`. No row depends on another."""
+        """Answer every row by itself; the parameters are those of `SAMPLING_DEFAULTS`."""
         del context
-        instructions, sampling = texts(list(model_input["instruction"]), "instruction"), Sampling.of(params)
+        instructions = texts(list(model_input["instruction"]), "instruction")
+        tokens, sampling = sampling_of(params)
         inputs = [""] * len(instructions)
         if "input" in model_input:
             inputs = texts(list(model_input["input"]), "input", may_be_empty=True)
@@ -40,18 +41,10 @@ class Instructor(PythonModel):
             Question(instruction=instruction, input=given)
             for instruction, given in zip(instructions, inputs, strict=True)
         ]
-        model, tokenizer, tokens = self._model, self._tokenizer, sampling.max_new_tokens
-        in_each_row(
-            lambda question: check_question(model, tokenizer, question, tokens, self._style, cure=CURE), questions
-        )
-        return pd.DataFrame(
-            {
-                "answer": [
-                    "".join(stream_answer(model, tokenizer, question, tokens, self._style, **sampling.options(model)))
-                    for question in questions
-                ]
-            }
-        )
+        model, tokenizer, style = self._model, self._tokenizer, self._style
+        in_each_row(lambda question: check_question(model, tokenizer, question, tokens, style, cure=CURE), questions)
+        streams = (stream_answer(model, tokenizer, question, tokens, style, sampling) for question in questions)
+        return pd.DataFrame({"answer": ["".join(stream) for stream in streams]})
 
 
 set_model(Instructor())

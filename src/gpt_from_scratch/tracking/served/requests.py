@@ -6,15 +6,13 @@ A refusal is HTTP status 400 with one sentence that names the row or the paramet
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import torch
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.model import GPTModel
+from gpt_from_scratch.generation import Sampling
 
 T = TypeVar("T")
 
@@ -26,41 +24,6 @@ MOST_NEW_TOKENS = 1024
 HIGHEST_TEMPERATURE = 100.0
 SAMPLING_DEFAULTS: dict[str, int | float] = {"max_new_tokens": 60, "temperature": 0.0, "top_k": 0, "seed": 123}
 """Greedy, as the book's examples. `top_k` 0 draws among all tokens."""
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """The sampling parameters of a request, under the names of the served models' parameters."""
-
-    max_new_tokens: int
-    temperature: float
-    top_k: int
-    seed: int
-
-    @classmethod
-    def of(cls, params: Mapping[str, Any] | None) -> Sampling:
-        """Read the parameters of a request; those left out have their defaults.
-
-        Raises:
-            Refused: when one is out of range.
-        """
-        values = {**SAMPLING_DEFAULTS, **(params or {})}
-        for name, low, high in (
-            ("max_new_tokens", 1, MOST_NEW_TOKENS),
-            ("temperature", 0, HIGHEST_TEMPERATURE),
-            ("top_k", 0, 2**31 - 1),
-            ("seed", 0, 2**32 - 1),
-        ):
-            if not low <= values[name] <= high:
-                raise Refused(f"{name}: expected {low} to {high}, found {values[name]}")
-        return cls(
-            int(values["max_new_tokens"]), float(values["temperature"]), int(values["top_k"]), int(values["seed"])
-        )
-
-    def options(self, model: GPTModel) -> dict[str, Any]:
-        """Return the arguments of `stream_text`; each call draws from a generator of its own."""
-        generator = torch.Generator(device=model.device).manual_seed(self.seed)
-        return {"temperature": self.temperature, "top_k": self.top_k or None, "generator": generator}
 
 
 class Refused(MlflowException):
@@ -97,6 +60,25 @@ def texts(column: Sequence[Any], name: str, *, may_be_empty: bool = False) -> li
         if len(text) > LONGEST_TEXT:
             raise Refused(f"row {row}, {name}: expected at most {LONGEST_TEXT} letters, found {len(text)}")
     return found
+
+
+def sampling_of(params: Mapping[str, Any] | None) -> tuple[int, Sampling]:
+    """Return the maximum number of new tokens and the sampling that a request asks for, or their defaults.
+
+    Raises:
+        Refused: when a parameter is out of range.
+    """
+    values = {**SAMPLING_DEFAULTS, **(params or {})}
+    for name, low, high in (
+        ("max_new_tokens", 1, MOST_NEW_TOKENS),
+        ("temperature", 0, HIGHEST_TEMPERATURE),
+        ("top_k", 0, 2**31 - 1),
+        ("seed", 0, 2**32 - 1),
+    ):
+        if not low <= values[name] <= high:
+            raise Refused(f"{name}: expected {low} to {high}, found {values[name]}")
+    sampling = Sampling(float(values["temperature"]), int(values["top_k"]) or None, int(values["seed"]))
+    return int(values["max_new_tokens"]), sampling
 
 
 def in_each_row(function: Callable[..., T], *columns: Sequence[Any]) -> list[T]:

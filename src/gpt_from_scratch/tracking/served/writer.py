@@ -12,7 +12,7 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 from gpt_from_scratch.generation.stream import stream_text
 from gpt_from_scratch.generation.text import check_room, encode
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
-from gpt_from_scratch.tracking.served.requests import Sampling, in_each_row, texts
+from gpt_from_scratch.tracking.served.requests import in_each_row, sampling_of, texts
 from gpt_from_scratch.weights.huggingface import load_model
 
 
@@ -27,23 +27,14 @@ class Writer(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Continue every row; the parameters are those of `Sampling`. No row depends on another."""
+        """Continue every row by itself; the parameters are those of `SAMPLING_DEFAULTS`."""
         del context
-        model, sampling = self._model, Sampling.of(params)
+        model, tokenizer, (tokens, sampling) = self._model, self._tokenizer, sampling_of(params)
         prompts = texts(list(model_input["prompt"]), "prompt")
-        encoded = [encode(self._tokenizer, prompt) for prompt in prompts]
-        in_each_row(lambda ids: check_room(ids, sampling.max_new_tokens, model.config.context_length), encoded)
-        return pd.DataFrame(
-            {
-                "text": [
-                    prompt
-                    + "".join(
-                        stream_text(model, self._tokenizer, ids, sampling.max_new_tokens, **sampling.options(model))
-                    )
-                    for prompt, ids in zip(prompts, encoded, strict=True)
-                ]
-            }
-        )
+        encoded = [encode(tokenizer, prompt) for prompt in prompts]
+        in_each_row(lambda ids: check_room(ids, tokens, model.config.context_length), encoded)
+        written = ("".join(stream_text(model, tokenizer, ids, tokens, sampling)) for ids in encoded)
+        return pd.DataFrame({"text": [prompt + new for prompt, new in zip(prompts, written, strict=True)]})
 
 
 set_model(Writer())

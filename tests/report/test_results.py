@@ -1,0 +1,138 @@
+"""The table that `make repro` ends with."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.experiments.published import published_rows
+from gpt_from_scratch.files.writing import read_json, write_json
+from gpt_from_scratch.report.results import log_published, results_table
+
+
+@pytest.fixture
+def project(root, tmp_path):
+    """A project after a quick run, as the stages write it."""
+    for name in ("experiments", "profiles"):
+        shutil.copytree(root / name, tmp_path / name)
+    shutil.copy(root / "profiles/quick.yaml", tmp_path / "params.yaml")
+    losses = {"train_loss": 4.15217743, "validation_loss": 4.95574729}
+    facts = {"data": "sample", "pretrained": "synthetic", "base": "tiny"}
+    sets = {
+        name: {"messages": messages, "accuracy": 0.95, "roc_auc": None, "confusion": {"ham_as_ham": 1}}
+        for name, messages in {"train": 472, "validation": 40, "test": 144, "test_unseen": 144}.items()
+    }
+    baseline = {"test": {"messages": 144, "accuracy": 0.8611, "f1": 0.5, "confusion": {}}}
+    contents = {
+        "pretrain": {**facts, "parameters": 1_193_216, "initial": losses, "final": losses},
+        "finetune_classify": {**facts, "initial": {"train_accuracy": 0.425, "validation_accuracy": 0.484375}},
+        "finetune_instruct": {**facts, "initial": losses, "final": losses},
+        "evaluation": {
+            "data": "sample",
+            "pretrained": "classify: synthetic; instruct: synthetic",
+            "language_model": {**losses, "validation_perplexity": 141.99, "samples": [], "bits_per_byte": 1.25},
+            "classifier": {**sets, "baseline": baseline},
+            "instructions": {"response_loss": 2.5, "entries": 21, "exact_match": 0.0, "rouge_l": 0.1},
+        },
+    }
+    for name, content in contents.items():
+        write_json(tmp_path / f"metrics/{name}.json", content)
+    return tmp_path
+
+
+def lines(project: Path) -> list[str]:
+    return [" ".join(line.split()) for line in results_table(project).splitlines()]
+
+
+def test_the_table_says_what_it_was_made_from_first(project):
+    assert results_table(project).splitlines()[0] == (
+        "data: sample    pretrained: classify: synthetic; instruct: synthetic"
+    )
+
+
+def test_our_own_figures_stand_in_the_table_new_ones_too(project):
+    for line in (
+        "pretraining training loss 4.152",
+        "pretraining validation loss 4.956",
+        "pretraining validation perplexity 142.0",
+        "pretraining bits per byte 1.2500",
+        "classifier messages accuracy ROC AUC F1",
+        "training 472 95.0 % - -",
+        "test 144 95.0 % - -",
+        "test unseen 144 95.0 % - -",
+        "test, TF-IDF + logistic regression 144 86.1 % - 0.5000",
+        "instructions test response loss 2.500",
+        "instructions test entries 21",
+        "instructions test ROUGE-L 0.1000",
+    ):
+        assert line in lines(project)
+
+
+def test_every_published_figure_stands_in_the_table_with_its_reason(project):
+    below = results_table(project).split("beside the book")[1]
+    published = published_rows(project)
+    assert len(published) == 42
+    for row in published:
+        if row["step"] is not None:
+            continue  # the curves stand in the report and in MLflow only
+        (line,) = (
+            line for line in below.splitlines() if line.startswith(row["training"]) and f" {row['figure']} [" in line
+        )
+        number = line.split("[")[1].split("]")[0]
+        assert f"[{number}] not comparable: {row['note']}" in " ".join(below.split())
+    assert "training loss, last evaluation [1] 4.152 0.569 3.583" in " ".join(below.split())
+    assert "163,009,536" in below
+
+
+def test_comparable_figures_have_no_mark(project, monkeypatch):
+    rows = [{**row, "note": ""} for row in published_rows(project)]
+    monkeypatch.setattr("gpt_from_scratch.report.results.published_rows", lambda root: rows)
+    assert "[" not in results_table(project)
+
+
+def test_the_table_fits_a_hundred_columns(project):
+    table = results_table(project)
+    assert max(map(len, table.splitlines())) <= 100
+    (line,) = (line for line in table.splitlines() if " parameters" in line)
+    assert line.split()[-3:] == ["1,193,216", "163,009,536", "-161,816,320"]
+
+
+def test_the_table_shows_the_judges(project):
+    evaluation = read_json(project / "metrics/evaluation.json")
+    evaluation["instructions"] |= {
+        "judges": {"a": {"mean": 49.5, "scored": 108, "unparsable": 2}},
+        "judge_correlations": [{"judges": ["a", "b"], "pearson": 0.9, "spearman": 0.8, "responses": 100}],
+    }
+    write_json(project / "metrics/evaluation.json", evaluation)
+    assert "instructions score by a (108 answers, 2 unparsable) 49.50" in lines(project)
+    assert "instructions rank correlation of a and b 0.8000" in lines(project)
+
+
+def test_a_project_without_studies_has_its_own_figures_alone(project):
+    shutil.rmtree(project / "experiments")
+    assert "beside the book" not in results_table(project)
+
+
+def test_a_study_that_is_not_valid_is_an_error_here_and_a_warning_in_a_run(project, caplog):
+    (project / "experiments/new.yaml").write_text("kind: other\n")
+    with pytest.raises(InputError, match=r"new\.yaml"):
+        results_table(project)
+    logged = []
+
+    class Run:
+        def table(self, rows, name):
+            logged.append((name, len(rows)))
+
+    log_published(project, Run())
+    assert "no comparison with the published figures" in caplog.text
+    (project / "experiments/new.yaml").unlink()
+    log_published(project, Run())
+    assert logged == [("published.json", 42)]
+
+
+def test_results_before_any_evaluation_are_one_clear_error(tmp_path):
+    with pytest.raises(InputError, match=r"evaluation\.json: file not found"):
+        results_table(tmp_path)
