@@ -21,16 +21,17 @@ from gpt_from_scratch.data.instructions.loaders import instruction_loaders
 from gpt_from_scratch.data.messages.loaders import message_loaders
 from gpt_from_scratch.data.text.corpus import TokenWindows
 from gpt_from_scratch.data.text.loaders import text_loaders
-from gpt_from_scratch.evaluation.classification import probabilities
 from gpt_from_scratch.evaluation.language import language_metrics, token_loss
 from gpt_from_scratch.experiments.timing import wait
 from gpt_from_scratch.generation import generate
+from gpt_from_scratch.generation.classifying import probabilities
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.model.config import GPT2_SIZES
 from gpt_from_scratch.model.heads import set_classification_head, train_only
 from gpt_from_scratch.training.fit import fit
 from gpt_from_scratch.training.journal import Samples
 from gpt_from_scratch.training.tasks import Classification, LanguageModelling
+from gpt_from_scratch.weights.classifier import ClassifierInfo
 
 TRAININGS: dict[str, dict[str, Any]] = {
     "pretrain": {"batch_size": 2, "epochs": 10, "eval_every": 5, "lr": 4e-4},
@@ -153,8 +154,9 @@ class BookRun:
         model.to(self._device)
         loss = self._train("classify", model, Classification(), message_loaders(sets[0], sets[1], 8))
         model.eval()
+        info = ClassifierInfo(("ham", "spam"), sizes.message_tokens, sizes.base.vocab_size - 1)
         for part in ids:
-            probabilities(model, part, 8)
+            probabilities(model, info, part.tolist(), batch_size=8)
         return loss
 
     def _instruct(self) -> float:

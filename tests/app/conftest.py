@@ -22,8 +22,15 @@ from gpt_from_scratch.weights.huggingface import save_model
 TEXT = "The keeper of the light kept the keys; he keeps them still, they say. You won a free prize, call now.\n" * 3
 
 
-def _random_model(seed: int) -> GPTModel:
-    shape = {"vocab_size": 300, "context_length": 128, "emb_dim": 32, "n_heads": 4, "n_layers": 2, "drop_rate": 0.0}
+def _random_model(seed: int, context_length: int = 256) -> GPTModel:
+    shape = {
+        "vocab_size": 300,
+        "context_length": context_length,
+        "emb_dim": 32,
+        "n_heads": 4,
+        "n_layers": 2,
+        "drop_rate": 0.0,
+    }
     torch.manual_seed(seed)
     return GPTModel(GPTConfig(**shape, qkv_bias=True)).eval()
 
@@ -40,7 +47,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ):
         (folder / name).mkdir(parents=True)
         save_model(_random_model(seed), folder / name, tokenizer, facts)
-    classifier = _random_model(9)
+    classifier = _random_model(9, 128)
     classifier.out_head = nn.Linear(32, 2)
     (folder / "classifier").mkdir()
     save_classifier(

@@ -15,8 +15,8 @@ import torch
 from gpt_from_scratch.app import classify, inspect, instruct, limits, write
 from gpt_from_scratch.app.shelf import Shelf
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.evaluation.instructions import answers
 from gpt_from_scratch.generation import Sampling, generate
+from gpt_from_scratch.generation.answering import answers
 
 EVIL = "<script>alert(1)</script> <img src=x onerror=alert(2)> ${alert(3)} {{alert(4)}}"
 
@@ -64,6 +64,7 @@ def test_the_bars_are_what_was_drawn_from(shelf: Shelf) -> None:
         ({"temperature": float("nan")}, "Temperature: expected a number from 0 to 2, found nan"),
         ({"top_k": 1.5}, "Top-k: expected a whole number from 0 to 200, found 1.5"),
         ({"count": 10**9}, "Tokens: expected a whole number from 1 to 200"),
+        ({"prompt": "key " * 400, "count": 5}, "Prompt: expected at most 256 tokens, the model's context, found "),
         ({"seed": None}, "Seed: expected a whole number from 0 to 4294967295, found none"),
         ({"model": "../secret"}, "Model: expected one of pretrain, gpt2/tiny, instruct, found another"),
     ],

@@ -80,10 +80,19 @@ def test_8_bit_weights(gpt, project) -> None:
     assert (result.exit_code, result.stdout[:22]) == (0, "Every effort moves you")
 
 
-def test_a_prompt_beyond_the_context_is_cut_and_said_to_be(gpt) -> None:
+def test_a_prompt_beyond_the_context_is_refused_or_cut_and_said_to_be(gpt, project, tmp_path) -> None:
+    tokenizer = load_tokenizer(project / "models/pretrain")
+    ids = tokenizer.encode("a " * 200)
     result = gpt("generate", "a " * 200, "--tokens", 2)
-    assert result.exit_code == 0
-    assert "the model sees the last 96" in result.stderr
+    said = f"expected at most 96 tokens, the model's context, found {len(ids)} and 2 to generate"
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"error: prompt: {said}; shorten it, or keep its end with --cut\n"
+    (tmp_path / "prompts").write_text("a\n" + "a " * 200 + "\n")
+    assert f"prompt 2 of 2: {said}" in gpt("generate", "--prompts", tmp_path / "prompts", "--tokens", 2).stderr
+    result = gpt("generate", "a " * 200, "--tokens", 2, "--cut")
+    end = tokenizer.decode(ids[-96:])
+    assert result.stdout.removeprefix("a " * 200) == gpt("generate", end, "--tokens", 2).stdout.removeprefix(end)
+    assert result.stderr == f"note: prompt has {len(ids)} tokens: cut to the last 96\n"
 
 
 def test_it_streams_and_ends_well_when_nobody_reads_on(project, root) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from itertools import pairwise
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from llms_from_scratch.ch07 import custom_collate_fn
 from llms_from_scratch.ch07 import format_input as reference_prompt
 
 from gpt_from_scratch.data.instructions.entries import Instructions, format_response, read_entries
 from gpt_from_scratch.data.instructions.loaders import instruction_loaders
 from gpt_from_scratch.data.instructions.preferences import Preferences, collate_pairs, read_preferences
-from gpt_from_scratch.data.instructions.prompts import format_prompt, response_header, style_of, without_header
+from gpt_from_scratch.data.instructions.prompts import format_prompt, response_header, settled, style_of, without_header
 from gpt_from_scratch.data.instructions.reading import read_instructions
 from gpt_from_scratch.data.raw.files import named_file
 from gpt_from_scratch.errors import InputError
@@ -49,6 +52,18 @@ def test_the_header_is_taken_out_of_the_answer(style, mark):
     assert without_header("A wren.", style) == "A wren."
     other = "<|assistant|>:" if style == "alpaca" else "### Response:"
     assert without_header(f"{other} A wren.", style) == f"{other} A wren."
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from([*"#: \na<|>", "##", " Resp", "onse", "### Response:", "<|", "assistant|>"])).map("".join)
+)
+@pytest.mark.parametrize("style", ["alpaca", "phi3"])
+def test_what_is_settled_stays_and_the_rest_completes_it(style, text):
+    """Every beginning of a text settles a beginning of what the whole text gives."""
+    whole = without_header(text, style)
+    found = [settled(text[:end], style) for end in range(len(text) + 1)]
+    assert all(later.startswith(earlier) for earlier, later in pairwise([*found, whole]))
 
 
 def test_the_style_of_a_model_is_a_fact_of_it():
@@ -102,7 +117,7 @@ def test_grouping_and_masking_go_together(tokenizer, entries):
 
 
 def test_a_prompt_that_leaves_no_room(tokenizer, entries):
-    with pytest.raises(InputError, match=r"instruct.max_length: expected room .* found 20 tokens, .* the 1\. of 3 in"):
+    with pytest.raises(InputError, match=r"instruct.max_length: .*prompt 1 of 3 has \d+ tokens, limit 20"):
         Instructions(entries[:3], tokenizer, 20).prompt_lengths()
 
 
@@ -180,7 +195,7 @@ def test_cut_pairs_are_counted(tokenizer, preferences):
     assert cut.cut == sum(length > longest for length in lengths) > 0
     assert whole.cut == 0
     assert collate_pairs(list(cut), 0, longest)[0].shape == (60, 2, longest)
-    with pytest.raises(InputError, match=r"found 20 tokens, which the prompt of the 1\. of 60 preferences fills"):
+    with pytest.raises(InputError, match=r"prompt 1 of 60 has \d+ tokens, limit 20"):
         Preferences(preferences, tokenizer, 20)
 
 

@@ -6,20 +6,15 @@ import json
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpt_from_scratch.evaluation.classification import (
     baseline,
     classification_metrics,
-    probabilities,
     reliability_points,
     roc_points,
 )
-from gpt_from_scratch.model.heads import set_classification_head
-from gpt_from_scratch.training.process_group import Evaluator
-from gpt_from_scratch.training.tasks import Classification, accuracy
 
 # Multiples of a sixteenth: many ties, one half among them, and exact sums.
 NAMES = ("ham", "spam")
@@ -90,43 +85,6 @@ def test_reliability_is_how_often_a_probability_comes_true():
         (pytest.approx(0.64), 1.0),
         (pytest.approx(0.84), 0.5),
     ]
-
-
-@pytest.fixture(scope="module")
-def classifier(random_model):
-    model = random_model()
-    torch.manual_seed(3)
-    set_classification_head(model, 2)
-    model.out_head.weight.data.mul_(5)  # so that some messages are called spam, some ham
-    return model.eval()
-
-
-@pytest.fixture(scope="module")
-def token_ids():
-    return torch.randint(0, 256, (23, 10), generator=torch.Generator().manual_seed(4))
-
-
-def test_probabilities_come_from_the_last_position(classifier, token_ids):
-    found = probabilities(classifier, token_ids, 5)
-    logits = np.stack([classifier(row[None])[0, -1].detach().double().numpy() for row in token_ids])
-    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    assert found.dtype == np.float64
-    np.testing.assert_allclose(found, expected, atol=1e-6)
-
-
-@pytest.mark.parametrize("batch_size", [1, 4, 23, 100])
-def test_probabilities_do_not_depend_on_the_batch_size(classifier, token_ids, batch_size):
-    np.testing.assert_allclose(
-        probabilities(classifier, token_ids, batch_size), probabilities(classifier, token_ids, 7), atol=1e-6
-    )
-
-
-def test_the_accuracy_is_the_trainings_own(classifier, token_ids):
-    labels = torch.arange(23) % 2
-    found = probabilities(classifier, token_ids, 6)
-    assert 0 < (found[:, 1] > 0.5).sum() < 23
-    expected = accuracy(Classification(), classifier, [(token_ids, labels)], Evaluator("cpu"))
-    assert classification_metrics(labels.numpy(), found, NAMES)["accuracy"] == pytest.approx(expected)
 
 
 HAM = ["see you at home", "are you coming home", "call me when home", "see you soon mum"]

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gpt_from_scratch.data.instructions.entries import format_prompt
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.evaluation.classification import classification_metrics
-from gpt_from_scratch.evaluation.instructions import cut_prompts, response_loss
+from gpt_from_scratch.evaluation.instructions import response_loss
 
 ENTRY = {"instruction": "Name a bird.", "input": "", "output": "A wren."}
 
@@ -23,10 +22,3 @@ def test_a_set_without_messages_has_no_figures():
 def test_no_room_for_any_response_is_one_clear_error(random_model, tokenizer):
     with pytest.raises(InputError, match=r"instruct\.max_length: expected room .* found 5 tokens"):
         response_loss(random_model(), tokenizer, [ENTRY], 5, 1)
-
-
-def test_prompts_that_are_cut_are_counted(random_model, tokenizer):
-    length = len(tokenizer.encode(format_prompt(ENTRY)))
-    model = random_model(context_length=length + 8)
-    assert cut_prompts(model, tokenizer, [ENTRY, ENTRY], 8) == 0
-    assert cut_prompts(model, tokenizer, [ENTRY, ENTRY], 9) == 2

@@ -1,4 +1,4 @@
-"""Answers, the loss on responses, and ROUGE-L against every subsequence there is."""
+"""Matches, the loss on responses, ROUGE-L against every subsequence, and entries that do not fit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpt_from_scratch.data.instructions.entries import format_prompt, format_response
-from gpt_from_scratch.evaluation.instructions import answer_metrics, answers, response_loss, rouge_l, words
+from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.evaluation.instructions import (
+    answer_metrics,
+    fitting_entries,
+    response_loss,
+    rouge_l,
+    words,
+)
 
 ENTRIES = [
     {"instruction": "Name a bird.", "input": "", "output": "A wren."},
@@ -70,52 +77,6 @@ def test_a_missing_answer_is_an_error():
         answer_metrics(ENTRIES, ["one"])
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 5, 50])
-def test_answers_are_the_books_whatever_the_batches(random_model, tokenizer, batch_size):
-    """Each prompt alone, token by token, without a cache; the header taken out as chapter 7 does."""
-    model, done = random_model(), []
-    expected = []
-    for entry in ENTRIES:
-        ids = tokenizer.encode(format_prompt(entry))
-        start = len(ids)
-        for _ in range(8):
-            chosen = model(torch.tensor([ids]))[0, -1].argmax().item()
-            if chosen == tokenizer.eot_token:
-                break
-            ids.append(chosen)
-        expected.append(tokenizer.decode(ids[start:]).replace("### Response:", "").strip())
-    assert answers(model, tokenizer, ENTRIES, 8, batch_size, done.append) == expected
-    assert len(set(expected)) > 1  # or a wrong order would not show
-    assert sum(done) == len(ENTRIES)
-
-
-def test_the_header_that_the_model_writes_is_no_part_of_the_answer(random_model, tokenizer, monkeypatch):
-    """Decoding is replaced by ready texts, in the order of the prompts' lengths."""
-    written = iter(["\n\n### Response:\nA wren.  ", "A wren, without a header", "\n\n### Resp"])
-
-    def generate_each(model, prompts, max_new_tokens, *, eos_id, batch_size):
-        assert eos_id == tokenizer.eot_token
-        yield from enumerate(tokenizer.encode(next(written))[:max_new_tokens] for _ in prompts)
-
-    monkeypatch.setattr("gpt_from_scratch.evaluation.instructions.generate_each", generate_each)
-    by_length = sorted(ENTRIES[:3], key=lambda entry: len(format_prompt(entry)))
-    texts = answers(random_model(), tokenizer, ENTRIES[:3], 60, 2)
-    found = {entry["output"]: text for entry, text in zip(ENTRIES[:3], texts, strict=True)}
-    assert [found[entry["output"]] for entry in by_length] == ["A wren.", "A wren, without a header", "### Resp"]
-
-
-def test_a_prompt_too_long_is_cut_on_the_left(random_model, tokenizer):
-    model = random_model(context_length=64)
-    prompt = tokenizer.encode(format_prompt(ENTRIES[1]))
-    assert len(prompt) > 64
-    ids = prompt[-(64 - 8) :]
-    for _ in range(8):
-        ids.append(model(torch.tensor([ids]))[0, -1].argmax().item())
-    assert tokenizer.eot_token not in ids
-    expected = tokenizer.decode(ids[-8:]).replace("### Response:", "").strip()
-    assert answers(model, tokenizer, [ENTRIES[1]], 8, 1) == [expected]
-
-
 def loss_by_hand(model, tokenizer, entries) -> float:
     losses = []
     for entry in entries:
@@ -150,3 +111,18 @@ def test_a_cut_response_counts_as_far_as_it_goes(random_model, tokenizer):
     log_probabilities = model(torch.tensor([ids]))[0].detach().double().log_softmax(-1)
     expected = -sum(log_probabilities[place - 1, ids[place]].item() for place in range(before, before + 3)) / 3
     assert response_loss(model, tokenizer, [entry], before + 2, 1) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("style", ["alpaca", "phi3"])
+def test_entries_that_do_not_fit_are_named_and_the_others_kept(tokenizer, style):
+    lengths = [len(tokenizer.encode(format_prompt(entry, style))) for entry in ENTRIES]
+    by_length = sorted(lengths)
+    kept, notes = fitting_entries(ENTRIES, tokenizer, style, by_length[2] + 8, 8)
+    assert kept == [entry for entry, length in zip(ENTRIES, lengths, strict=True) if length <= by_length[2]]
+    longest = lengths.index(by_length[-1])
+    said = f"entry {longest + 1} of 5, {ENTRIES[longest]['instruction'][:40]!r}: prompt of {by_length[-1]} tokens, "
+    assert [note for note in notes if note.startswith(said + f"limit {by_length[2]}")]
+    assert len(notes) == 2
+    assert fitting_entries(ENTRIES, tokenizer, style, by_length[-1] + 8, 8) == (ENTRIES, [])
+    with pytest.raises(InputError, match=r"evaluate\.response_tokens: .* found 8, and \d+ or more in each"):
+        fitting_entries(ENTRIES, tokenizer, style, by_length[0] + 7, 8)

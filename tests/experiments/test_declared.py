@@ -31,7 +31,7 @@ def test_every_variant_is_valid_over_the_profile_it_is_for(name, profile, reduce
             wrong.append(str(error))
     assert wrong == []
     known = {key for section in base.values() if isinstance(section, dict) for key in section}
-    assert {key.split(".")[1] for key in study.indifferent} <= known
+    assert {key.split(".")[1] for key in (*study.indifferent, *study.ways, *study.same)} <= known
     if study.grid:
         axes = (study.reduced_grid if reduced and study.reduced_grid else study.grid).axes
         for number in range(max(map(len, axes.values()))):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gpt_from_scratch.generation.text import continue_text, is_cut
+from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.generation.text import check_room, continue_text
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 
@@ -21,14 +22,20 @@ def model(tokenizer):
     return GPTModel(GPTConfig(tokenizer.n_vocab, 8, 8, 2, 1)).eval()
 
 
-@pytest.mark.parametrize(("tokens", "cut"), [(1, False), (8, False), (9, True), (30, True)])
-def test_a_prompt_is_cut_beyond_the_models_context(model, tokenizer, tokens, cut):
+@pytest.mark.parametrize(("tokens", "fits"), [(1, True), (8, True), (9, False), (30, False)])
+def test_a_prompt_beyond_the_models_context_is_refused(model, tokenizer, tokens, fits):
     ids = tokenizer.encode("x y" * tokens)[:tokens]
     prompt = tokenizer.decode(ids)
     assert tokenizer.encode(prompt) == ids
-    assert is_cut(model, tokenizer, prompt) is cut
-    text = continue_text(model, tokenizer, prompt, 3)
-    assert text.startswith(prompt)
-    if cut:
-        kept = tokenizer.decode(ids[-8:])
-        assert text.removeprefix(prompt) == continue_text(model, tokenizer, kept, 3).removeprefix(kept)
+    if fits:  # the text may grow past it
+        assert continue_text(model, tokenizer, prompt, 12).startswith(prompt)
+        return
+    said = f"prompt: expected at most 8 tokens, the model's context, found {tokens} and 3 to generate; shorten it"
+    with pytest.raises(InputError, match=said):
+        continue_text(model, tokenizer, prompt, 3)
+
+
+def test_an_answer_has_to_fit_too():
+    check_room([1] * 5, 3, 8, answer=True)
+    with pytest.raises(InputError, match=r"at most 8 tokens with the answer, .* found 5 and 4 to generate; do this"):
+        check_room([1] * 5, 4, 8, answer=True, cure="do this")

@@ -1,4 +1,4 @@
-"""A prompt of the samples that is longer than the model's context: the trainings say once that it is cut."""
+"""A prompt of the samples that does not fit the model's context: the trainings refuse it before they begin."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 
+from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files.writing import sha256
 from gpt_from_scratch.params.sections import Params
 from gpt_from_scratch.recipes.instruct import instruct
@@ -18,7 +19,6 @@ from gpt_from_scratch.training.workspace import Workspace
 
 TINY = {"context_length": 16, "emb_dim": 8, "n_heads": 2, "n_layers": 1}
 SHORT = {"epochs": 2, "eval_every": 1000, "eval_batches": 1, "batch_size": 64}
-SAID = "1 prompt of the samples longer than allowed: cut"
 EVERY = "Every effort moves you"
 
 
@@ -47,7 +47,10 @@ def train(root, tmp_path, caplog):
     torch.set_num_threads(threads)
 
 
-def test_both_trainings_with_samples_say_it_once(train):
-    assert train(pretrain, EVERY).count(SAID) == 0
-    assert train(pretrain, EVERY * 10).count(SAID) == 1
-    assert train(instruct, EVERY).count(SAID) == 1
+def test_a_prompt_longer_than_the_context_is_refused(train):
+    train(pretrain, EVERY)
+    with pytest.raises(InputError, match=r"pretrain\.sample\.prompt: expected at most 16 tokens.* and 3 to generate"):
+        train(pretrain, EVERY * 10)
+    said = r"instruct\.sample_tokens: expected room .* 16 tokens, found 3, and \d+ or more in each of the \d+ "
+    with pytest.raises(InputError, match=said):
+        train(instruct, EVERY)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from gpt_from_scratch.data.messages.loaders import message_loaders
-from gpt_from_scratch.evaluation.classification import probabilities
+from gpt_from_scratch.generation.classifying import probabilities
 from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.model.fast_path import FastPath
 from gpt_from_scratch.model.heads import set_causal, set_classification_head, train_only
@@ -24,6 +24,7 @@ from gpt_from_scratch.training.frozen_prefix import keep_frozen_prefix
 from gpt_from_scratch.training.loop import LoopSettings, train
 from gpt_from_scratch.training.optimizer import build_optimizer
 from gpt_from_scratch.training.tasks import Classification
+from gpt_from_scratch.weights.classifier import ClassifierInfo
 
 CPU = torch.device("cpu")
 CFG = {
@@ -152,7 +153,8 @@ def test_losses_are_those_of_a_loop_by_hand(deciding, causal, trainable, kernels
     assert_same(ours_losses(ours, task, loaders), expected)
     with torch.no_grad():
         inputs = data[0] if padded else [row[:length] for row, length in zip(*data[:2], strict=True)]
-        found = torch.from_numpy(probabilities(ours.eval(), inputs, 5, deciding)).float()
+        info = ClassifierInfo(("ham", "spam"), WIDTH, 0, deciding)
+        found = torch.from_numpy(probabilities(ours.eval(), info, [row.tolist() for row in inputs])).float()
         logits = decided(theirs, *data[:2], deciding)
     torch.testing.assert_close(found, torch.softmax(logits, -1), rtol=0, atol=1e-4)
 

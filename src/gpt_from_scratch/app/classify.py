@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import gradio as gr
-import numpy as np
 import torch
 
 from gpt_from_scratch.app import limits, marking
@@ -17,8 +16,8 @@ from gpt_from_scratch.app.refusing import refusing
 from gpt_from_scratch.app.shelf import CLASSIFIER, Loaded, Shelf
 from gpt_from_scratch.errors import InputError, shown
 from gpt_from_scratch.evaluation.inside import influences
-from gpt_from_scratch.evaluation.labelling import class_probabilities
 from gpt_from_scratch.files.reading import read_text
+from gpt_from_scratch.generation.classifying import Classified, classify, padded_ids
 
 EXPLANATION = (
     "How much a token mattered is the gradient of the label's log-odds times the token's embedding: "
@@ -85,22 +84,24 @@ def explained(shelf: Shelf, message: str) -> tuple[str, str]:
     """
     message = limits.checked_text(message, "Message")
     loaded = shelf.classifier()
-    probabilities = class_probabilities(loaded.model, loaded.info, loaded.tokenizer, [message])[0]
-    winner = int(np.argmax(probabilities))
-    label = loaded.info.labels[winner]
+    found = classify(loaded.model, loaded.info, loaded.tokenizer, [message])
+    (winner,), (label,), (probabilities,) = found.best, found.labels, found.probabilities
     verdict = f'<p class="verdict" role="status">{marking.escaped(label)}, {probabilities[winner]:.1%}</p>'
-    verdict += marking.bars("Probability of each label", list(zip(loaded.info.labels, probabilities, strict=True)))
-    return verdict, _mattered(loaded, message, winner)
+    verdict += marking.bars("Probability of each label", list(zip(found.names, probabilities, strict=True)))
+    return verdict + _cut_note(found), _mattered(loaded, message, winner)
+
+
+def _cut_note(found: Classified) -> str:
+    return f'<p class="note">{found.cut_note("messages")}.</p>' if found.cut.any() else ""
 
 
 def _mattered(loaded: Loaded, message: str, label: int) -> str:
-    info, count = loaded.info, loaded.info.max_length
-    ids = loaded.tokenizer.encode(message, disallowed_special=())[:count]
-    padding = [info.pad_id] * (count - len(ids)) if info.deciding_token != "last_real" else []
-    values = influences(loaded.model, torch.tensor(ids + padding), label, info.deciding_token)[: len(ids)]
+    info = loaded.info
+    padded, count = padded_ids(info, loaded.tokenizer, message)
+    values = influences(loaded.model, torch.tensor(padded), label, info.deciding_token)[:count]
     strongest = float(values.abs().max()) or 1.0
     shares = (values / strongest).tolist()
-    texts = marking.token_texts(loaded.tokenizer, ids)
+    texts = marking.token_texts(loaded.tokenizer, padded[:count])
     notes = [f"{share:+.2f}" for share in shares]
     title = f"Which tokens speak for {info.labels[label]} (+) and against it (−)"
     coloured = marking.tokens(title, texts, notes, [marking.two_sided(share) for share in shares])
@@ -148,15 +149,15 @@ def classified(shelf: Shelf, texts: Sequence[str]) -> tuple[str, str]:
         InputError: when the classifier is not there.
     """
     loaded = shelf.classifier()
-    probabilities = class_probabilities(loaded.model, loaded.info, loaded.tokenizer, texts)
-    winners = probabilities.argmax(axis=1)
+    found = classify(loaded.model, loaded.info, loaded.tokenizer, texts)
     rows = [
-        (text, loaded.info.labels[winner], f"{row[winner]:.4f}")
-        for text, winner, row in zip(texts, winners, probabilities, strict=True)
+        (text, label, f"{row.max():.4f}")
+        for text, label, row in zip(texts, found.labels, found.probabilities, strict=True)
     ]
     content = io.StringIO(newline="")
     csv.writer(content).writerows([("Text", "Label", "Probability"), *rows])
     first = f", the first {SHOWN_ROWS} of them" if len(rows) > SHOWN_ROWS else ""
-    counts = ", ".join(f"{int((winners == n).sum())} {label}" for n, label in enumerate(loaded.info.labels))
+    counts = ", ".join(f"{found.labels.count(name)} {name}" for name in found.names)
     title = f"{len(rows)} messages: {counts}{first}"
-    return marking.table(title, ("Message", "Label", "Probability"), rows[:SHOWN_ROWS]), content.getvalue()
+    table = marking.table(title, ("Message", "Label", "Probability"), rows[:SHOWN_ROWS])
+    return table + _cut_note(found), content.getvalue()

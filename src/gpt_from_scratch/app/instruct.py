@@ -1,18 +1,18 @@
-"""The tab "instruct": the answer, beside what the base model makes of the same prompt."""
+"""The tab "instruct": the answer, and the base model's to the same prompt."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import zip_longest
+from itertools import accumulate, zip_longest
 
 import gradio as gr
 
 from gpt_from_scratch.app import limits, marking
 from gpt_from_scratch.app.refusing import refusing
 from gpt_from_scratch.app.shelf import INSTRUCT, Loaded, Shelf
-from gpt_from_scratch.data.instructions.prompts import PromptStyle, Question, format_prompt, style_of, without_header
+from gpt_from_scratch.data.instructions.prompts import PromptStyle, Question, style_of
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.generation.stream import stream_text
+from gpt_from_scratch.generation.answering import stream_answer
 
 OURS, THEIRS = "The fine-tuned model's answer", "The base model's, to the same prompt"
 
@@ -48,12 +48,13 @@ def build(shelf: Shelf) -> None:
 
 
 def answer_pairs(shelf: Shelf, instruction: str, entry_input: str | None, count: float) -> Iterator[tuple[str, str]]:
-    """Yield the two growing answers, written greedily as in the evaluation.
+    """Yield the two growing answers, greedy as in the evaluation.
 
-    Where the base model is not there, the sentence that says so stands in its answer's place.
+    Without the base model, the sentence that says so stands in its answer's place.
 
     Raises:
-        InputError: when an argument is out of its bounds, or the model for instructions is not there.
+        InputError: when an argument is out of its bounds, the model for instructions is not there, or the instruction
+            does not fit its context with the answer.
     """
     question = Question(
         instruction=limits.checked_text(instruction, "Instruction"),
@@ -74,12 +75,6 @@ def answer_pairs(shelf: Shelf, instruction: str, entry_input: str | None, count:
 
 
 def _texts(loaded: Loaded, question: Question, style: PromptStyle, count: int) -> Iterator[str]:
-    """Yield the growing answer, without the header that the model writes before it."""
-    model, tokenizer = loaded.model, loaded.tokenizer
-    ids = tokenizer.encode(format_prompt(question, style), disallowed_special=())
-    # The evaluation leaves the answer its room in the context, and cuts the prompt on the left.
-    room = max(1, model.config.context_length - count)
-    text = ""
-    for piece in stream_text(model, tokenizer, ids[-room:], count):
-        text += piece
-        yield without_header(text, style)
+    """Yield the growing answer."""
+    cure = "shorten it, or set Tokens lower"
+    return accumulate(stream_answer(loaded.model, loaded.tokenizer, question, count, style, cure=cure))

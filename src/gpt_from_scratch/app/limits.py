@@ -1,4 +1,4 @@
-"""What the page takes and what it refuses, in one clear sentence: it shares two cores among all who use it."""
+"""Limits of the page, whose users share two cores, and the checks that refuse what exceeds them in one sentence."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import math
 from gpt_from_scratch.errors import InputError
 
 AT_ONCE = 2
-"""Requests that models work on at a time; files are classified besides, one at a time."""
+"""Requests that models work on at a time; in addition one file is classified at a time."""
 WAITING = 60
 """Requests that wait for their turn; further ones are refused."""
 CHARACTERS = 2000
 """Longest text or prompt."""
 NEW_TOKENS = 200
-"""Most tokens that one request writes."""
+"""Most tokens that one request generates."""
 TOKENS_INSIDE = 48
-"""Most tokens that are looked into: a map has as many rows and columns."""
+"""Most tokens on the tab "look inside": an attention map has as many rows and columns."""
 FILE_BYTES = 1_000_000
 FILE_MESSAGES = 6000
 """Largest file of messages; the SMS Spam Collection, half a million bytes, fits."""

@@ -1,4 +1,4 @@
-"""What a user can mend, as one line on the page in place of a result."""
+"""Errors that a user can mend, shown on the page as one line in place of a result."""
 
 from __future__ import annotations
 

@@ -17,18 +17,18 @@ from gpt_from_scratch.weights.classifier import ClassifierInfo, load_classifier
 from gpt_from_scratch.weights.huggingface import load_config, load_facts, load_model
 
 KEPT = 4
-"""Models that stay in memory; the one that was asked for longest ago makes room for another."""
+"""Models that stay in memory; the least recently used makes room for another."""
 
 CLASSIFIER, INSTRUCT = "classifier", "instruct"
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model in evaluation mode, on the CPU, none of whose weights is learnt any more.
+    """A frozen model in evaluation mode, on the CPU.
 
     Attributes:
-        info: what a classifier needs besides its weights; None for a language model.
-        facts: what else a language model's folder says of it.
+        info: a classifier's labels and settings; None for a language model.
+        facts: further facts from a language model's folder.
     """
 
     model: GPTModel
@@ -93,7 +93,7 @@ class Shelf:
         return self._get(CLASSIFIER, _load_classifier)
 
     def missing(self, name: str) -> str | None:
-        """Return what to say where a model is not there, or None where it is."""
+        """Return the message for a missing model, None for one that is there."""
         try:
             self._expect(name)
         except InputError as error:

@@ -1,4 +1,4 @@
-"""The tab "write": a text goes on, token by token, and one sees what each token was chosen from."""
+"""The tab "write": a text is continued token by token, with the probabilities that each token was chosen by."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from gpt_from_scratch.app.refusing import refusing
 from gpt_from_scratch.app.shelf import Loaded, Shelf
 from gpt_from_scratch.generation.sampling import Sampling, token_probabilities
 from gpt_from_scratch.generation.stream import stream_steps
+from gpt_from_scratch.generation.text import check_room, encode
 
 BARS = 10
 
@@ -59,7 +60,8 @@ def continuations(
         top_k: 0 for all tokens.
 
     Raises:
-        InputError: when an argument is out of its bounds, or the model is not there.
+        InputError: when an argument is out of its bounds, the model is not there, or the prompt is longer than its
+            context.
     """
     prompt = limits.checked_text(prompt, "Prompt")
     temperature = limits.checked_number(temperature, "Temperature", 0, 2)
@@ -67,8 +69,9 @@ def continuations(
     count = limits.checked_whole(count, "Tokens", 1, limits.NEW_TOKENS)
     seed = limits.checked_whole(seed, "Seed", 0, 2**32 - 1)
     loaded = shelf.language_model(model)
+    ids = encode(loaded.tokenizer, prompt)
+    check_room(ids, count, loaded.model.config.context_length, name="Prompt")
     sampling = Sampling(temperature, top_k or None, seed)
-    ids = loaded.tokenizer.encode(prompt, disallowed_special=())
     steps = stream_steps(loaded.model, loaded.tokenizer, ids, count, sampling)
     text = prompt
     for number, step in enumerate(steps, start=1):

@@ -15,7 +15,7 @@ from gpt_from_scratch.commands import models
 from gpt_from_scratch.errors import InputError, reason, shown
 
 if TYPE_CHECKING:
-    import numpy as np
+    from gpt_from_scratch.generation.classifying import Classified
 
 app = typer.Typer()
 
@@ -32,22 +32,25 @@ cat messages.txt | gpt classify --file - --precision bf16"""
 
 @app.command(epilog=_EXAMPLES)
 def classify(
-    text: Annotated[str | None, typer.Argument(help="What to classify.")] = None,
+    text: Annotated[str | None, typer.Argument(help="The text to classify.")] = None,
     file: Annotated[str | None, typer.Option(help="File with a text a line, or a CSV; - for standard input.")] = None,
     column: Annotated[str | None, typer.Option(help="Column of the texts in a CSV with a header line.")] = None,
-    form: Annotated[Literal["csv", "jsonl"], typer.Option("--format", help="Of what --file gives.")] = "csv",
-    out: Annotated[Path | None, typer.Option(help="File to write it to; standard output if not given.")] = None,
+    form: Annotated[Literal["csv", "jsonl"], typer.Option("--format", help="Output format, with --file.")] = "csv",
+    out: Annotated[Path | None, typer.Option(help="Output file, with --file; default: standard output.")] = None,
     model: Annotated[str, models.model_option("a classifier")] = "models/classifier",
     precision: Annotated[
         Literal["fp32", "bf16", "int8"],
         typer.Option(
-            help="bf16, int8: fast where the processor has instructions for it; probabilities good to 2 digits, or 1."
+            help="bf16, int8: fast where the processor has instructions for it; probabilities exact to 2 digits, or 1."
         ),
     ] = "fp32",
     device: models.DeviceOption = "auto",
     threads: models.ThreadsOption = 0,
 ) -> None:
-    """Print a text's label and its probability; or label every text of a file, as CSV or JSON lines."""
+    """Print a text's label and its probability; or label every text of a file, as CSV or JSON lines.
+
+    Texts with more tokens than the classifier reads are cut, as in its training, and a note says how many.
+    """
     if (text is None) == (file is None):
         raise InputError("expected a text, or --file with a file of them, and not both")
     if file is None and (column is not None or out is not None):
@@ -55,7 +58,7 @@ def classify(
     texts = [text or ""] if file is None else read_texts(file, column)
     from tqdm import tqdm
 
-    from gpt_from_scratch.evaluation.labelling import class_probabilities
+    from gpt_from_scratch.generation.classifying import classify as classify_texts
     from gpt_from_scratch.model.int8 import to_int8
     from gpt_from_scratch.tokenizer.bpe import load_tokenizer
     from gpt_from_scratch.weights.classifier import load_classifier
@@ -70,19 +73,14 @@ def classify(
             classifier = to_int8(classifier, activation_bits=8)
     every = 0.2 if sys.stderr.isatty() else 30.0
     with tqdm(total=len(texts), desc="texts", unit="text", mininterval=every, disable=file is None) as bar:
-        found = class_probabilities(
-            classifier,
-            info,
-            load_tokenizer(folder),
-            texts,
-            precision="bf16" if precision == "bf16" else "fp32",
-            progress=bar.update,
-        )
+        weights = "bf16" if precision == "bf16" else "fp32"
+        found = classify_texts(classifier, info, load_tokenizer(folder), texts, precision=weights, progress=bar.update)
+    if found.cut.any():
+        typer.echo(f"note: {found.cut_note('texts')}", err=True)
     if file is None:
-        best = int(found[0].argmax())
-        typer.echo(f"{info.labels[best]}  {found[0, best]:.4f}")
+        typer.echo(f"{found.labels[0]}  {found.probabilities.max():.4f}")
     else:
-        models.write_output(labelled(texts, info.labels, found, form), out)
+        models.write_output(labelled(texts, found, form), out)
 
 
 def read_texts(name: str, column: str | None) -> list[str]:
@@ -112,20 +110,18 @@ def read_texts(name: str, column: str | None) -> list[str]:
     return texts
 
 
-def labelled(texts: list[str], labels: tuple[str, ...], found: np.ndarray, form: Literal["csv", "jsonl"]) -> str:
-    """Return texts with their labels and the probabilities of these; as JSON lines also of all labels."""
-    best = found.argmax(axis=1).tolist()
-    rows = [
-        (text, labels[k], round(float(found[n, k]), 6)) for n, (text, k) in enumerate(zip(texts, best, strict=True))
-    ]
+def labelled(texts: list[str], found: Classified, form: Literal["csv", "jsonl"]) -> str:
+    """Return texts with their labels and probabilities; JSON lines have the probabilities of all labels too."""
     buffer = io.StringIO()
     if form == "csv":
         writer = csv.writer(buffer, lineterminator="\n")
         writer.writerow(("text", "label", "probability"))
-        writer.writerows(rows)
-        return buffer.getvalue()
-    for (text, label, probability), row in zip(rows, found.tolist(), strict=True):
-        every = {name: round(value, 6) for name, value in zip(labels, row, strict=True)}
+    for text, label, row in zip(texts, found.labels, found.probabilities.tolist(), strict=True):
+        probability = round(max(row), 6)
+        if form == "csv":
+            writer.writerow((text, label, probability))
+            continue
+        every = {name: round(value, 6) for name, value in zip(found.names, row, strict=True)}
         content = {"text": text, "label": label, "probability": probability, "probabilities": every}
         buffer.write(json.dumps(content, ensure_ascii=False) + "\n")
     return buffer.getvalue()

@@ -14,15 +14,18 @@ from gpt_from_scratch.errors import InputError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tiktoken import Encoding
-
-    from gpt_from_scratch.data.instructions.prompts import PromptStyle, Question
-    from gpt_from_scratch.generation import Sampling
+    from gpt_from_scratch.data.instructions.prompts import Question
     from gpt_from_scratch.model import GPTModel
 
 app = typer.Typer()
 
 ModelOption = Annotated[str, models.model_option("an instruction model")]
+CURE = "shorten it, or ask for fewer with --tokens"
+
+
+def tokens_option(most: int) -> Any:
+    """Return the option `--tokens`; `most` is its default where the context holds as many."""
+    return typer.Option("--tokens", min=1, max=100_000, help=f"Most tokens of an answer; {most} if they fit.")
 
 
 @app.command(
@@ -30,10 +33,10 @@ ModelOption = Annotated[str, models.model_option("an instruction model")]
     'echo "Name three colours." | gpt instruct -'
 )
 def instruct(
-    instruction: Annotated[str, typer.Argument(help="What is to be done; - reads it from standard input.")],
-    input_text: Annotated[str, typer.Option("--input", help="What it is to be done with.")] = "",
+    instruction: Annotated[str, typer.Argument(help="The instruction; - reads it from standard input.")],
+    input_text: Annotated[str, typer.Option("--input", help="The text that it is about.")] = "",
     model: ModelOption = "models/instruct",
-    tokens: models.TokensOption = 256,
+    tokens: Annotated[int | None, tokens_option(256)] = None,
     temperature: models.TemperatureOption = 0.0,
     top_k: models.TopKOption = None,
     seed: models.SeedOption = 123,
@@ -41,25 +44,28 @@ def instruct(
     device: models.DeviceOption = "auto",
     threads: models.ThreadsOption = 0,
 ) -> None:
-    """Answer an instruction, shown as it is being written."""
+    """Answer an instruction, printed as it is generated. One that does not fit the model's context is refused."""
+    from gpt_from_scratch.data.instructions.prompts import style_of
+    from gpt_from_scratch.generation import Sampling
+    from gpt_from_scratch.generation.answering import prompt_ids, stream_answer
+    from gpt_from_scratch.weights.config_file import load_facts
+
     text = models.read_input("-").strip() if instruction == "-" else instruction
     if not text.strip():
         raise InputError("instruction: expected a text, found an empty one")
     folder = models.find_model(model)
-    style = prompt_style(folder)
+    style, question = style_of(load_facts(folder)), _question(text, input_text)
     writer, tokenizer = models.load_writer(folder, models.use_device(device, threads), int8=int8)
-    prompt = answer_prompt({"instruction": text, "input": input_text}, style)
-    ids = tokenizer.encode(prompt, disallowed_special=())
-    room = writer.config.context_length - 1
-    if len(ids) > room:
-        raise InputError(f"instruction: expected at most {room} tokens with the words around it, found {len(ids)}")
-    models.show(_answer(writer, tokenizer, ids, tokens, _sampling(writer, temperature, top_k, seed)))
+    room = writer.config.context_length - len(prompt_ids(tokenizer, question, style))
+    sampling = Sampling(temperature, top_k, seed)
+    most = tokens or max(1, min(256, room))
+    models.show(stream_answer(writer, tokenizer, question, most, style, sampling, cure=CURE))
 
 
 @app.command(epilog="Examples:\n\ngpt chat\n\ngpt chat --model models/instruct --temperature 0.7 --top-k 40")
 def chat(
     model: ModelOption = "models/instruct",
-    tokens: models.TokensOption = 128,
+    tokens: Annotated[int | None, tokens_option(128)] = None,
     temperature: models.TemperatureOption = 0.0,
     top_k: models.TopKOption = None,
     seed: models.SeedOption = 123,
@@ -67,14 +73,23 @@ def chat(
     device: models.DeviceOption = "auto",
     threads: models.ThreadsOption = 0,
 ) -> None:
-    """Talk to an instruction model. /reset forgets what was said, /quit or the end of input leaves."""
-    from gpt_from_scratch.weights.huggingface import load_facts
+    """Talk to an instruction model. /reset forgets the conversation, /quit or the end of input leaves.
+
+    Earlier turns are context. When they no longer fit, the oldest are left out, and a note says so.
+    """
+    from gpt_from_scratch.data.instructions.prompts import style_of
+    from gpt_from_scratch.generation import Sampling
+    from gpt_from_scratch.generation.answering import check_question, stream_answer, turn_ids
+    from gpt_from_scratch.weights.config_file import load_facts
 
     folder = models.find_model(model)
-    style = prompt_style(folder)
+    facts = load_facts(folder)
+    style = style_of(facts)
     writer, tokenizer = models.load_writer(folder, models.use_device(device, threads), int8=int8)
-    sampling = _sampling(writer, temperature, top_k, seed)
-    typer.echo(introduction(folder, writer, load_facts(folder)))
+    context = writer.config.context_length
+    tokens = tokens or min(128, context // 2)
+    sampling = Sampling(temperature, top_k, seed).started(writer.device)
+    typer.echo(introduction(folder, writer, facts))
     history: list[list[int]] = []
     for line in _lines():
         if line == "/quit":
@@ -85,34 +100,20 @@ def chat(
         elif line.startswith("/"):
             typer.echo("(commands: /reset, /quit)")
         elif line:
-            prompt = answer_prompt({"instruction": line, "input": ""}, style)
-            turn = tokenizer.encode(prompt, disallowed_special=())
-            room = writer.config.context_length - min(tokens, writer.config.context_length // 2)
-            if len(turn) > room:
-                typer.echo(f"(too long: {len(turn)} tokens with the words around it, of {room} that fit)")
+            question = _question(line)
+            try:
+                prompt = check_question(writer, tokenizer, question, tokens, style, cure=CURE)
+            except InputError as error:
+                typer.echo(f"({error})")
                 continue
-            kept = fitting(history, turn, room)
-            if len(kept) < len(history):
-                history = kept
-                typer.echo("(the first turns no longer fit and are forgotten)")
-            seen = [token for past in history for token in past] + turn
-            answer = models.show(_answer(writer, tokenizer, seen, tokens, sampling))
-            history.append([*turn, *tokenizer.encode(answer, disallowed_special=()), tokenizer.eot_token])
-
-
-def prompt_style(folder: Path) -> PromptStyle:
-    """Return how the model's prompts were written in its training, as its facts say."""
-    from gpt_from_scratch.data.instructions.prompts import style_of
-    from gpt_from_scratch.weights.huggingface import load_facts
-
-    return style_of(load_facts(folder))
-
-
-def answer_prompt(entry: Question, style: PromptStyle) -> str:
-    """Return an instruction as the model was trained to see it, up to where its answer begins."""
-    from gpt_from_scratch.data.instructions.prompts import format_prompt, response_header
-
-    return format_prompt(entry, style) + response_header(style)
+            kept = fitting(history, prompt, context - tokens)
+            if forgotten := len(history) - len(kept):
+                typer.echo(f"({forgotten} of {len(history)} earlier turns no longer fit and are forgotten)")
+            before = [token for turn in kept for token in turn]
+            answer = models.show(
+                stream_answer(writer, tokenizer, question, tokens, style, sampling, before=before, cure=CURE)
+            )
+            history = [*kept, turn_ids(tokenizer, question, answer, style)]
 
 
 def fitting(history: list[list[int]], turn: list[int], room: int) -> list[list[int]]:
@@ -128,7 +129,7 @@ def fitting(history: list[list[int]], turn: list[int], room: int) -> list[list[i
 
 
 def introduction(folder: Path, model: GPTModel, facts: dict[str, Any]) -> str:
-    """Return what there is to know before one believes a word."""
+    """Return the lines that a chat begins with: the model's size, its origin and its limits."""
     weights = sum(parameter.numel() for parameter in model.parameters())
     origin = {"synthetic": "random weights", "none": "random weights", "path": "a model of your own"}
     begun = origin.get(str(facts.get("pretrained")), "OpenAI's GPT-2")
@@ -136,14 +137,14 @@ def introduction(folder: Path, model: GPTModel, facts: dict[str, Any]) -> str:
     return (
         f"{folder}: {weights / 1e6:.1f} million weights, begun from {begun}, trained on "
         f"{data.get(str(facts.get('data')), 'instructions')}.\n"
-        "It answers one instruction at a time as it learnt to, and was never trained to converse: what was said before "
-        "goes in as context, as far as it fits.\nIt knows little and does not know what it does not know. "
+        "It was trained to answer single instructions, and never trained to converse: earlier turns are given to it as "
+        "context, as far as they fit.\nIt knows little and does not know what it does not know. "
         "/reset forgets, /quit leaves."
     )
 
 
 def _lines() -> Iterator[str]:
-    """Yield what is typed, or what standard input holds, until it ends."""
+    """Yield the lines that are typed, or those of standard input, until it ends."""
     while True:
         if sys.stdin.isatty():
             try:
@@ -156,14 +157,5 @@ def _lines() -> Iterator[str]:
         yield line.strip()
 
 
-def _answer(model: GPTModel, tokenizer: Encoding, ids: list[int], tokens: int, sampling: Sampling) -> Iterator[str]:
-    from gpt_from_scratch.generation.stream import stream_text
-
-    return stream_text(model, tokenizer, ids, tokens, sampling)
-
-
-def _sampling(model: GPTModel, temperature: float, top_k: int | None, seed: int) -> Sampling:
-    """Return the settings of a conversation: one generator for all of its answers."""
-    from gpt_from_scratch.generation import Sampling
-
-    return Sampling(temperature, top_k, seed).started(model.device)
+def _question(instruction: str, input_text: str = "") -> Question:
+    return {"instruction": instruction, "input": input_text}

@@ -27,14 +27,18 @@ def export(
     ] = "huggingface",
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
 ) -> None:
-    """Write a model for others to load, after its logits were found to be the model's own."""
+    """Write a model in a format that others load, after a check that its logits are the same."""
+    from gpt_from_scratch.data.instructions.prompts import style_of
+    from gpt_from_scratch.evaluation.model_metrics import role
     from gpt_from_scratch.report.card import folder_card
-    from gpt_from_scratch.weights.config_file import load_config
+    from gpt_from_scratch.weights.config_file import load_config, load_facts
     from gpt_from_scratch.weights.export import book_config, export_model
 
     folder, out = models.find_model(model), out.expanduser()
     difference = export_model(folder, out, form=form, card=folder_card(folder, out.name), force=force)
-    typer.echo(f"{out}: written; its logits are the model's, {difference:.1g} apart at most")
+    typer.echo(f"{out}: written; its logits differ from the model's by {difference:.1g} at most")
+    if role(folder) == "instruct":
+        typer.echo(f"its prompts are in the style {style_of(load_facts(folder))}")
     if form == "book":
         typer.echo(f"to load it: model = GPTModel({book_config(load_config(folder))})")
         if (folder / "classifier.json").is_file():

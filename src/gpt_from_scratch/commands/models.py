@@ -1,4 +1,4 @@
-"""What the commands that use a model share: finding it, the device, and text on a terminal."""
+"""Helpers of the commands that use a model: finding it, the device, reading input, printing text."""
 
 from __future__ import annotations
 
@@ -34,22 +34,20 @@ def model_names() -> list[str]:
 
 
 def complete_model(incomplete: str) -> list[str]:
-    """Return the model folders that begin like what is typed, for the shell."""
+    """Return the model folders that begin with what was typed, for the shell's completion."""
     return [name for name in model_names() if name.startswith(incomplete)]
 
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 DeviceOption = Annotated[Device, typer.Option(help="auto: CUDA, else MPS, else the CPU.")]
-ThreadsOption = Annotated[int, typer.Option(min=0, max=1024, help="CPU threads; 0: as many as PyTorch takes.")]
-Int8Option = Annotated[bool, typer.Option("--int8", help="Weights in 8 bits: faster on an x86-64 CPU, rounded.")]
-TokensOption = Annotated[int, typer.Option(min=1, max=100_000, help="Most tokens to write.")]
+ThreadsOption = Annotated[int, typer.Option(min=0, max=1024, help="CPU threads; 0: PyTorch's default.")]
+Int8Option = Annotated[bool, typer.Option("--int8", help="8-bit weights: faster on an x86-64 CPU, less exact.")]
+TokensOption = Annotated[int, typer.Option(min=1, max=100_000, help="Most tokens to generate.")]
 TemperatureOption = Annotated[
-    float, typer.Option(min=0.0, help="0: always the most likely token; 1: as the model says; more: bolder.")
+    float, typer.Option(min=0.0, help="0: greedy; 1: the model's own probabilities; higher: more random.")
 ]
-TopKOption = Annotated[
-    int | None, typer.Option(min=1, help="Draw among this many most likely tokens; all if not given.")
-]
-SeedOption = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of what is drawn: the same seed, the same text.")]
+TopKOption = Annotated[int | None, typer.Option(min=1, help="Sample among this many most likely tokens; default: all.")]
+SeedOption = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the sampling: same seed, same text.")]
 
 
 def model_option(kind: str) -> typer.models.OptionInfo:
@@ -81,7 +79,7 @@ def find_model(name: str) -> Path:
 
 
 def use_device(name: Device, threads: int = 0) -> torch.device:
-    """Set the threads, and return the device to work on.
+    """Set the threads, and return the device.
 
     Raises:
         InputError: when it cannot be used here.
@@ -145,14 +143,14 @@ def write_output(text: str, out: Path | None) -> None:
 
 
 def printable(text: str) -> str:
-    """Return a model's text without what would steer a terminal; as it is where standard output is none."""
+    """Return a text without control characters where standard output is a terminal."""
     if not sys.stdout.isatty():
         return text
     return "".join(character for character in text if character.isprintable() or character in "\n\t")
 
 
 def show(pieces: Iterator[str]) -> str:
-    """Print pieces of text as they come, with a line end after the last; return them joined."""
+    """Print pieces of text as they arrive, then a line end; return the whole text."""
     whole = []
     for piece in pieces:
         whole.append(piece)
@@ -164,7 +162,7 @@ def show(pieces: Iterator[str]) -> str:
 
 @contextmanager
 def own_words(words: dict[str, str]) -> Iterator[None]:
-    """Say in an error what the command calls a parameter."""
+    """Replace names of parameters in an error by those of the command's options."""
     try:
         yield
     except InputError as error:

@@ -14,7 +14,6 @@ from gpt_from_scratch.errors import InputError, shown
 if TYPE_CHECKING:
     from tiktoken import Encoding
 
-    from gpt_from_scratch.generation import Sampling
     from gpt_from_scratch.model import GPTModel
 
 app = typer.Typer()
@@ -32,25 +31,30 @@ gpt generate --prompts prompts.txt --out texts.jsonl"""
 
 @app.command(epilog=_EXAMPLES)
 def generate(
-    prompt: Annotated[str | None, typer.Argument(help="How the text begins; - reads it from standard input.")] = None,
+    prompt: Annotated[str | None, typer.Argument(help="The beginning; - reads it from standard input.")] = None,
     model: Annotated[str, models.model_option("a language model")] = "models/pretrain",
     tokens: models.TokensOption = 50,
     temperature: models.TemperatureOption = 0.0,
     top_k: models.TopKOption = None,
     seed: models.SeedOption = 123,
-    num: Annotated[int, typer.Option("--num", "-n", min=1, max=1000, help="Texts to write, side by side.")] = 1,
+    num: Annotated[int, typer.Option("--num", "-n", min=1, max=1000, help="Texts to generate, in one batch.")] = 1,
     prompts: Annotated[
         str | None, typer.Option(help="File of prompts, one a line or as JSON lines with a prompt each; - for stdin.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="File for the JSON lines that --prompts gives.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, max=1024, help="Texts written side by side.")] = 16,
+    batch_size: Annotated[int, typer.Option(min=1, max=1024, help="Texts in a batch.")] = 16,
+    cut: Annotated[
+        bool, typer.Option("--cut", help="Keep the last tokens of a prompt that is longer than the model's context.")
+    ] = False,
     int8: models.Int8Option = False,
     device: models.DeviceOption = "auto",
     threads: models.ThreadsOption = 0,
 ) -> None:
-    """Continue a text, shown as it is being written; or every prompt of a file, as JSON lines."""
-    from gpt_from_scratch.generation import Sampling
+    """Continue a text, printed as it is generated; or every prompt of a file, as JSON lines.
 
+    A prompt that is longer than the model's context is refused, unless --cut is given. A text may grow past it: from
+    there on the model sees the last tokens only.
+    """
     if (prompt is None) == (prompts is None):
         raise InputError("expected a prompt, or --prompts with a file of them, and not both")
     if num > 1 and temperature == 0.0:
@@ -63,55 +67,55 @@ def generate(
     for number, text in enumerate(texts, start=1):
         if not text:
             raise InputError(f"prompt {number}: expected a text, found an empty one")
-    folder = models.find_model(model)
-    writer, tokenizer = models.load_writer(folder, models.use_device(device, threads), int8=int8)
-    sampling = Sampling(temperature, top_k, seed)
-    if prompts is not None or num > 1:
-        rows = write_all(writer, tokenizer, texts * num, tokens, sampling, batch_size)
-        if prompts is not None:
-            models.write_output("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), out)
-            return
-        for number, row in enumerate(rows, start=1):
-            typer.echo(f"--- {number} ---\n{models.printable(row['text'])}")
-        return
-    stream_one(writer, tokenizer, texts[0], tokens, sampling)
-
-
-def stream_one(model: GPTModel, tokenizer: Encoding, prompt: str, tokens: int, sampling: Sampling) -> None:
-    """Print a prompt and its continuation, token by token."""
-    from gpt_from_scratch.generation.stream import stream_text
-
-    ids = _ids(model, tokenizer, prompt)
-    typer.echo(prompt, nl=False)
-    models.show(stream_text(model, tokenizer, ids, tokens, sampling))
-
-
-def write_all(
-    model: GPTModel,
-    tokenizer: Encoding,
-    prompts: list[str],
-    tokens: int,
-    sampling: Sampling,
-    batch_size: int,
-) -> list[dict[str, Any]]:
-    """Continue many prompts; return for each prompt, text (with the prompt), number of new tokens, and settings."""
     from tqdm import tqdm
 
-    from gpt_from_scratch.generation import generate_each
-    from gpt_from_scratch.generation.stream import text_of
+    from gpt_from_scratch.generation import Sampling, generate_each
+    from gpt_from_scratch.generation.stream import stream_text, text_of
 
-    ids = [_ids(model, tokenizer, prompt) for prompt in prompts]
-    settings = {"seed": sampling.seed, "temperature": sampling.temperature, "top_k": sampling.top_k}
-    rows: list[dict[str, Any]] = [{}] * len(prompts)
-    ended = generate_each(model, ids, tokens, sampling, eos_id=tokenizer.eot_token, batch_size=batch_size)
-    for number, new in tqdm(ended, total=len(ids), desc="texts", unit="text", delay=2, mininterval=1):
-        text = prompts[number] + text_of(tokenizer, new)
-        rows[number] = {"prompt": prompts[number], "text": text, "tokens": len(new), **settings}
-    return rows
+    folder = models.find_model(model)
+    writer, tokenizer = models.load_writer(folder, models.use_device(device, threads), int8=int8)
+    ids = encode_prompts(texts, writer, tokenizer, tokens, cut=cut)
+    sampling = Sampling(temperature, top_k, seed)
+    if prompts is None and num == 1:
+        typer.echo(texts[0], nl=False)
+        models.show(stream_text(writer, tokenizer, ids[0], tokens, sampling))
+        return
+    settings = {"seed": seed, "temperature": temperature, "top_k": top_k}
+    rows: list[dict[str, Any]] = [{}] * (len(ids) * num)
+    ended = generate_each(writer, ids * num, tokens, sampling, eos_id=tokenizer.eot_token, batch_size=batch_size)
+    for number, new in tqdm(ended, total=len(rows), desc="texts", unit="text", delay=2, mininterval=1):
+        begin = texts[number % len(texts)]
+        rows[number] = {"prompt": begin, "text": begin + text_of(tokenizer, new), "tokens": len(new), **settings}
+    if prompts is not None:
+        models.write_output("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), out)
+        return
+    for number, row in enumerate(rows, start=1):
+        typer.echo(f"--- {number} ---\n{models.printable(row['text'])}")
+
+
+def encode_prompts(
+    prompts: list[str], model: GPTModel, tokenizer: Encoding, tokens: int, *, cut: bool
+) -> list[list[int]]:
+    """Return the token ids of prompts; with `cut`, of a longer one the last that fit the model's context, with a note.
+
+    Raises:
+        InputError: for a prompt that is longer than the context, unless `cut`.
+    """
+    from gpt_from_scratch.generation.text import check_room, encode
+
+    context, encoded = model.config.context_length, []
+    for number, prompt in enumerate(prompts, start=1):
+        ids, name = encode(tokenizer, prompt), f"prompt {number} of {len(prompts)}" if len(prompts) > 1 else "prompt"
+        if cut and len(ids) > context:
+            typer.echo(f"note: {name} has {len(ids)} tokens: cut to the last {context}", err=True)
+            ids = ids[-context:]
+        check_room(ids, tokens, context, name=name, cure="shorten it, or keep its end with --cut")
+        encoded.append(ids)
+    return encoded
 
 
 def read_prompts(name: str) -> list[str]:
-    """Return the prompts of a file: its lines, or where each is a JSON object, what they call prompt.
+    """Return the prompts of a file: its lines, or the `prompt` of each where they are JSON objects.
 
     Raises:
         InputError: when there is none, or a JSON line has no prompt.
@@ -133,11 +137,3 @@ def read_prompts(name: str) -> list[str]:
             )
         prompts.append(prompt)
     return prompts
-
-
-def _ids(model: GPTModel, tokenizer: Encoding, prompt: str) -> list[int]:
-    """Return a prompt's token ids, and say so where the model sees only the last of them."""
-    ids, size = tokenizer.encode(prompt, disallowed_special=()), model.config.context_length
-    if len(ids) > size:
-        typer.echo(f"note: prompt of {len(ids)} tokens: the model sees the last {size}", err=True)
-    return ids[-size:]

@@ -1,4 +1,4 @@
-"""How well messages are classified (chapter 6), beside what a simple classifier reaches on the same sets."""
+"""Figures of a classifier (chapter 6): accuracy and the like, ROC curve, reliability; and a simple baseline."""
 
 from __future__ import annotations
 
@@ -6,32 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
-
-from gpt_from_scratch.model import GPTModel
-from gpt_from_scratch.model.sequences import DecidingToken, Sequences
-from gpt_from_scratch.training.tasks import Classification
 
 TextsAndLabels = tuple[Sequence[str], Sequence[int]]
-
-
-@torch.no_grad()
-def probabilities(
-    model: GPTModel, token_ids: Tensor | Sequence[Tensor], batch_size: int, deciding_token: DecidingToken = "last"
-) -> np.ndarray:
-    """Return the probability of every class, `[messages, classes]`.
-
-    Args:
-        token_ids: `[messages, tokens]`, or messages `[tokens]` of different lengths.
-        deciding_token: where a message's class is read; `last` and `last_real` both mean the last of these tokens.
-    """
-    task, parts = Classification(deciding_token=deciding_token), []
-    for start in range(0, len(token_ids), batch_size):
-        batch = token_ids[start : start + batch_size]
-        inputs = batch if isinstance(batch, Tensor) else Sequences.of(batch)
-        parts.append(torch.softmax(task.logits(model, inputs.to(model.device)), dim=-1).cpu())
-    return torch.cat(parts).double().numpy()
 
 
 def classification_metrics(
@@ -39,11 +15,10 @@ def classification_metrics(
 ) -> dict[str, Any]:
     """Return the usual figures for labels, `[messages]`, and the probability of every class, `[messages, classes]`.
 
-    Of two classes the second is what is looked for: a message counts as it from a probability above one half, and
-    precision, recall, F1 and ROC-AUC are that class'. Of more, the most probable counts; these figures are means over
-    the classes, each against all others, and `per_class` has them one by one. `confusion` counts by
-    `<label>_as_<label>`, of more than two classes by actual and then by predicted label. `roc_auc` is None where a
-    class has no message, and no set but an empty one lacks the other figures.
+    The most probable class is the predicted one. Of two classes the second is the positive one, whose precision,
+    recall, F1 and ROC-AUC these are. Of more, they are means over the classes, each against all others, and `per_class`
+    has them one by one. `confusion` counts by `<label>_as_<label>`, of more than two classes by actual and then by
+    predicted label. `roc_auc` is None where a class has no message. An empty set has no other figures.
     """
     from sklearn import metrics
 
@@ -51,7 +26,7 @@ def classification_metrics(
     if not len(labels):
         return {"messages": 0, "accuracy": None}
     two = len(names) == 2
-    predicted = chosen(probability)
+    predicted = probability.argmax(axis=1)
     precision, recall, f1, counts = metrics.precision_recall_fscore_support(
         labels, predicted, labels=classes, zero_division=0.0
     )
@@ -89,15 +64,10 @@ def classification_metrics(
     }
 
 
-def chosen(probability: np.ndarray) -> np.ndarray:
-    """Return the class of each message, `[messages]`, by its probabilities `[messages, classes]`."""
-    return (probability[:, 1] > 0.5).astype(int) if probability.shape[1] == 2 else probability.argmax(axis=1)
-
-
 def baseline(
     train: TextsAndLabels, others: Mapping[str, TextsAndLabels], names: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    """Train TF-IDF with logistic regression, scikit-learn's own settings, and return its figures on every set.
+    """Train TF-IDF with logistic regression, scikit-learn's own settings, and return its figures on every split.
 
     Args:
         train: with messages of every class.
@@ -116,8 +86,8 @@ def baseline(
 def roc_points(labels: Sequence[int] | np.ndarray, probability: np.ndarray) -> list[dict[str, float]]:
     """Return the ROC curve as rows of `false_positive_rate` and `true_positive_rate`.
 
-    Of two classes it is the second one's; of more, the mean of all, each against the others, at each false-positive
-    rate: the area below it is the mean of the areas.
+    Of two classes it is the second one's; of more, the mean of the curves of all, each against the others, at each
+    false-positive rate: the area below it is the mean of the areas.
 
     Args:
         probability: of every class, `[messages, classes]`.
@@ -132,10 +102,10 @@ def roc_points(labels: Sequence[int] | np.ndarray, probability: np.ndarray) -> l
 
 
 def reliability_points(labels: Sequence[int] | np.ndarray, probability: np.ndarray) -> list[dict[str, float]]:
-    """Return how often what was found probable is so: `predicted_probability` and `observed_frequency`, in tenths.
+    """Return the calibration curve as rows of `predicted_probability` and `observed_frequency`, in ten bins.
 
-    Of two classes it is the probability of the second; of more, that of the class that was chosen. Tenths of the
-    probability that hold no message are left out.
+    Of two classes it is the probability of the second; of more, that of the predicted class. Bins without a message are
+    left out.
 
     Args:
         probability: of every class, `[messages, classes]`.
@@ -144,7 +114,7 @@ def reliability_points(labels: Sequence[int] | np.ndarray, probability: np.ndarr
 
     labels = np.asarray(labels)
     two = probability.shape[1] == 2
-    right = labels == (1 if two else chosen(probability))
+    right = labels == (1 if two else probability.argmax(axis=1))
     said = probability[:, 1] if two else probability.max(axis=1)
     observed, predicted = calibration_curve(right, said.clip(0.0, 1.0), n_bins=10)
     rows = zip(predicted, observed, strict=True)

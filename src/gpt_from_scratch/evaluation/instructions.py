@@ -1,63 +1,43 @@
-"""How well instructions are answered (chapter 7), by measures that need no judge."""
+"""Figures of answers to instructions (chapter 7) that need no judge: matches, ROUGE-L, the loss on the responses."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from tiktoken import Encoding
 from torch import Tensor
 
 from gpt_from_scratch.data.instructions.entries import Entry, collate, format_response, response_start
-from gpt_from_scratch.data.instructions.prompts import PromptStyle, format_prompt, without_header
-from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.data.instructions.prompts import PromptStyle, format_prompt
+from gpt_from_scratch.errors import InputError, shown
 from gpt_from_scratch.evaluation.language import token_loss
-from gpt_from_scratch.generation import generate_each
+from gpt_from_scratch.generation.answering import prompt_ids
 from gpt_from_scratch.model import GPTModel
 
 
-def answers(
-    model: GPTModel,
-    tokenizer: Encoding,
-    entries: Sequence[Entry],
-    max_new_tokens: int,
-    batch_size: int,
-    progress: Callable[[int], None] = lambda done: None,
-    style: PromptStyle = "alpaca",
-) -> list[str]:
-    """Answer every entry greedily, as the book does: the prompt without its response header goes in.
+def fitting_entries(
+    entries: Sequence[Entry], tokenizer: Encoding, style: PromptStyle, context_length: int, max_new_tokens: int
+) -> tuple[list[Entry], list[str]]:
+    """Return the test entries whose prompt fits the model's context with an answer, and a note on each of the others.
 
-    The model writes the header itself; it is taken out of the answer. A prompt that leaves no room in the model's
-    context is cut on the left; see `cut_prompts`.
-
-    Args:
-        batch_size: entries that are answered at a time; an answer that has ended makes room for the next.
-        progress: is told how many further entries are done.
-        style: how the model was taught that an instruction is written.
+    Raises:
+        InputError: when none fits.
     """
-    room = _room(model, max_new_tokens)
-    prompts = [_prompt_ids(tokenizer, entry, style)[-room:] for entry in entries]
-    # Prompts that are read together are padded to the longest of them.
-    by_length = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
-    in_order = [prompts[number] for number in by_length]
-    texts = [""] * len(prompts)
-    for place, ids in generate_each(model, in_order, max_new_tokens, eos_id=tokenizer.eot_token, batch_size=batch_size):
-        texts[by_length[place]] = without_header(tokenizer.decode(ids), style)
-        progress(1)
-    return texts
-
-
-def cut_prompts(
-    model: GPTModel,
-    tokenizer: Encoding,
-    entries: Sequence[Entry],
-    max_new_tokens: int,
-    style: PromptStyle = "alpaca",
-) -> int:
-    """Return how many prompts `answers` cuts."""
-    room = _room(model, max_new_tokens)
-    return sum(len(_prompt_ids(tokenizer, entry, style)) > room for entry in entries)
+    lengths = [len(prompt_ids(tokenizer, entry, style)) for entry in entries]
+    room = context_length - max_new_tokens
+    fitting = [entry for entry, length in zip(entries, lengths, strict=True) if length <= room]
+    if not fitting:
+        raise InputError(
+            f"evaluate.response_tokens: expected room for an answer in the model's context of {context_length} tokens, "
+            f"found {max_new_tokens}, and {min(lengths)} or more in each of the {len(lengths)} test prompts"
+        )
+    return fitting, [
+        f"entry {number} of {len(entries)}, {shown(entry['instruction'][:40])}: prompt of {length} tokens, limit {room}"
+        for number, (entry, length) in enumerate(zip(entries, lengths, strict=True), start=1)
+        if length > room
+    ]
 
 
 def response_loss(
@@ -82,24 +62,16 @@ def response_loss(
     )
     if math.isnan(loss):
         raise InputError(
-            f"instruct.max_length: expected room for some of the {len(entries)} test responses after their prompts, "
-            f"found {max_length} tokens, which hold none"
+            f"instruct.max_length: expected room for a response after one of the {len(entries)} test prompts at least, "
+            f"found {max_length} tokens, which each of them fills"
         )
     return loss
-
-
-def _room(model: GPTModel, max_new_tokens: int) -> int:
-    return max(1, model.config.context_length - max_new_tokens)
-
-
-def _prompt_ids(tokenizer: Encoding, entry: Entry, style: PromptStyle) -> list[int]:
-    return tokenizer.encode(format_prompt(entry, style), disallowed_special=())
 
 
 def _response_batch(
     tokenizer: Encoding, entries: Sequence[Entry], max_length: int, style: PromptStyle
 ) -> tuple[Tensor, Tensor]:
-    """Return inputs and targets in which everything before the response is ignored."""
+    """Return inputs and targets `[batch, tokens]`; the targets before each response are ignored."""
     texts, begins = [], []
     for entry in entries:
         ids = tokenizer.encode(format_prompt(entry, style) + format_response(entry, style), disallowed_special=())

@@ -1,4 +1,4 @@
-"""How well a language model predicts its text, and what it writes (chapter 5)."""
+"""Figures of a language model, loss and perplexity, and its samples (chapter 5)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gpt_from_scratch.generation import GREEDY, Sampling, generate
+from gpt_from_scratch.generation.text import check_room, encode
 from gpt_from_scratch.model import GPTModel
 
 
@@ -39,7 +40,7 @@ def language_metrics(model: GPTModel, train_batches: Iterable, validation_batche
 
 
 def perplexity(loss: float) -> float:
-    """Return e to the loss: among how many equally likely tokens the model hesitates."""
+    """Return the perplexity of a loss in nats: the number of equally likely tokens that would have it."""
     return math.exp(loss)
 
 
@@ -60,10 +61,14 @@ def samples(
 
     Returns:
         One row per text: `prompt`, `decoding` (`greedy` or `sampled`), `text` with its prompt.
+
+    Raises:
+        InputError: for a prompt that is longer than the model's context.
     """
     rows = []
     for prompt in prompts:
-        ids = tokenizer.encode(prompt, disallowed_special=())
+        ids = encode(tokenizer, prompt)
+        check_room(ids, tokens, model.config.context_length, name="evaluate.sample_prompts")
         for decoding, sampling in (("greedy", GREEDY), ("sampled", Sampling(temperature, top_k, seed))):
             (new_ids,) = generate(model, [ids], tokens, sampling, eos_id=tokenizer.eot_token)
             rows.append({"prompt": prompt, "decoding": decoding, "text": prompt + tokenizer.decode(new_ids)})

@@ -48,7 +48,7 @@ def classify(work: Workspace) -> None:
     train_set = Messages(read_split(files[0], len(labels)), max_length=params.max_length, limit=limit, **kind)
     val_set = Messages(read_split(files[1], len(labels)), max_length=train_set.max_length, **kind)
     cut = train_set.cut + val_set.cut
-    warn_cut(cut, "messages")
+    warn_cut(cut, len(train_set) + len(val_set), "messages", train_set.max_length)
     weights = balanced_weights(train_set.labels, len(labels)) if params.class_weights == "balanced" else None
 
     torch.manual_seed(params.seed)

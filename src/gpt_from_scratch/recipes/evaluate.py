@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,33 +13,36 @@ from gpt_from_scratch.data.instructions.entries import Entry, Instructions
 from gpt_from_scratch.data.instructions.prompts import style_of
 from gpt_from_scratch.data.instructions.reading import read_parts
 from gpt_from_scratch.data.messages.labelled import as_words
-from gpt_from_scratch.data.messages.messages import Messages, read_split
+from gpt_from_scratch.data.messages.messages import read_split
 from gpt_from_scratch.data.messages.spam import fold
 from gpt_from_scratch.data.text.corpus import TokenWindows
 from gpt_from_scratch.data.text.pretraining import read_pretraining_text
 from gpt_from_scratch.data.text.shards import Workers
 from gpt_from_scratch.evaluation.classification import (
     baseline,
-    chosen,
     classification_metrics,
-    probabilities,
     reliability_points,
     roc_points,
 )
-from gpt_from_scratch.evaluation.instructions import answer_metrics, answers, cut_prompts, response_loss
+from gpt_from_scratch.evaluation.instructions import answer_metrics, fitting_entries, response_loss
 from gpt_from_scratch.evaluation.language import language_metrics, perplexity, samples
 from gpt_from_scratch.files.curves import read_curve
 from gpt_from_scratch.files.writing import read_json, write_csv, write_json
+from gpt_from_scratch.generation.answering import answers
+from gpt_from_scratch.generation.classifying import classify
+from gpt_from_scratch.generation.text import check_room, encode
 from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.model.int8 import to_int8
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.training.environment import prepare, usable_cores
 from gpt_from_scratch.training.workspace import Workspace, warn_cut
 from gpt_from_scratch.weights.classifier import load_classifier
-from gpt_from_scratch.weights.huggingface import load_facts, load_model
+from gpt_from_scratch.weights.huggingface import load_config, load_facts, load_model
 
 if TYPE_CHECKING:
     from gpt_from_scratch.evaluation.judge import Judge
+
+log = logging.getLogger(__name__)
 
 MOST_WINDOWS = 2000
 """Windows of each part of a large corpus that the language model is measured on, at equal distances."""
@@ -47,6 +51,7 @@ MOST_WINDOWS = 2000
 def evaluate(work: Workspace) -> None:
     """Measure language model, classifier and instruction model, and write their figures."""
     judges = ready_judges(work)
+    check_prompts(work)
     device = prepare(work.params.runtime)
     trainings = {name: read_json(work.metrics / f"finetune_{name}.json") for name in ("classify", "instruct")}
     language = evaluate_language(work, device)
@@ -60,6 +65,21 @@ def evaluate(work: Workspace) -> None:
     write_json(work.metrics / "evaluation.json", results)
     work.tracker.tags(facts)
     work.tracker.artifact(work.metrics / "evaluation.json")
+
+
+def check_prompts(work: Workspace) -> None:
+    """Refuse prompts that do not fit their model's context, before anything is computed.
+
+    Raises:
+        InputError: for a sample's prompt, and when no test instruction fits.
+    """
+    params, folder = work.params.evaluate, work.models / "pretrain"
+    tokenizer, context = load_tokenizer(folder), load_config(folder).context_length
+    for prompt in params.sample_prompts:
+        check_room(encode(tokenizer, prompt), params.sample_tokens, context, name="evaluate.sample_prompts")
+    folder = work.models / "instruct"
+    tokenizer, style, context = load_tokenizer(folder), style_of(load_facts(folder)), load_config(folder).context_length
+    fitting_entries(read_parts(work.raw, work.params.instruct)[1], tokenizer, style, context, params.response_tokens)
 
 
 def load_for_evaluation(work: Workspace, name: str, device: Any) -> GPTModel:
@@ -117,16 +137,14 @@ def evaluate_classifier(work: Workspace, device: Any) -> dict[str, Any]:
         if name not in frames:
             continue
         frame = frames[name]
-        padded = info.deciding_token != "last_real"
-        messages = Messages(frame, tokenizer, pad_id=info.pad_id, max_length=info.max_length, padded=padded)
-        warn_cut(messages.cut, f"messages of {name}")
-        batch_size, deciding = work.params.evaluate.batch_size, info.deciding_token
-        found = probabilities(model, messages.token_ids, batch_size, deciding)
+        classified = classify(model, info, tokenizer, frame["Text"], batch_size=work.params.evaluate.batch_size)
+        warn_cut(int(classified.cut.sum()), len(frame), f"messages of {name}", info.max_length)
+        found = classified.probabilities
         results[name] = classification_metrics(frame["Label"], found, labels)
         if name == "test":
             unseen = ~frame["Text"].map(fold).isin(seen).to_numpy()
             results["test_unseen"] = classification_metrics(frame["Label"][unseen], found[unseen], labels)
-            words, pairs = as_words(labels), zip(frame["Label"], chosen(found), strict=True)
+            words, pairs = as_words(labels), zip(frame["Label"], classified.best, strict=True)
             rows = [{"actual": words[actual], "predicted": words[predicted]} for actual, predicted in pairs]
             write_csv(work.metrics / "plots" / "confusion.csv", rows)
             write_csv(work.metrics / "plots" / "roc.csv", roc_points(frame["Label"], found))
@@ -140,19 +158,25 @@ def evaluate_classifier(work: Workspace, device: Any) -> dict[str, Any]:
 
 
 def evaluate_instructions(work: Workspace, device: Any, judges: Sequence[Judge] = ()) -> dict[str, Any]:
-    """Let the instruction model answer the test entries, and compare with the reference answers, or have it judged."""
+    """Let the instruction model answer the test entries, and compare with the reference answers, or have it judged.
+
+    Entries whose prompt does not fit the model's context with an answer are named and left out of the answers; the loss
+    on the responses is over all.
+    """
     params, model = work.params.evaluate, load_for_evaluation(work, "instruct", device)
     folder = work.models / "instruct"
     tokenizer, style = load_tokenizer(folder), style_of(load_facts(folder))
-    test: list[Entry] = read_parts(work.raw, work.params.instruct)[1]
+    every: list[Entry] = read_parts(work.raw, work.params.instruct)[1]
+    test, left_out = fitting_entries(every, tokenizer, style, model.config.context_length, params.response_tokens)
+    for note in left_out:
+        log.warning("left out of the answers: %s", note)
     with tqdm(total=len(test), desc="answers", unit="entry", mininterval=2) as bar:
         texts = answers(model, tokenizer, test, params.response_tokens, params.answers_at_once, bar.update, style)
     longest = work.params.instruct.max_length
-    warn_cut(Instructions(test, tokenizer, longest, style).cut, "test instructions with their answers")
-    loss = response_loss(model, tokenizer, test, longest, params.batch_size, style)
-    cut = cut_prompts(model, tokenizer, test, params.response_tokens, style)
-    warn_cut(cut, "prompts")
-    metrics = {"response_loss": loss, "prompts_cut": cut, **answer_metrics(test, texts)}
+    cut = Instructions(every, tokenizer, longest, style).cut
+    warn_cut(cut, len(every), "test instructions with their answers", longest)
+    loss = response_loss(model, tokenizer, every, longest, params.batch_size, style)
+    metrics = {"response_loss": loss, "prompts_too_long": len(left_out), **answer_metrics(test, texts)}
     responses = [{**entry, "model_response": text} for entry, text in zip(test, texts, strict=True)]
     verdicts = {}
     if judges:

@@ -12,10 +12,11 @@ from gpt_from_scratch.data.batches.loaders import Loader
 from gpt_from_scratch.data.instructions.entries import Instructions
 from gpt_from_scratch.data.instructions.loaders import instruction_loaders, preference_loaders
 from gpt_from_scratch.data.instructions.preferences import Preferences
-from gpt_from_scratch.data.instructions.prompts import FACT, format_prompt
+from gpt_from_scratch.data.instructions.prompts import FACT, Question, format_prompt
 from gpt_from_scratch.data.instructions.reading import read_parts
+from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files.writing import new_folder
-from gpt_from_scratch.generation.text import continue_text, is_cut
+from gpt_from_scratch.generation.text import continue_text, encode
 from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.model.lora import merge_lora, train_lora
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
@@ -54,7 +55,9 @@ def instruct(work: Workspace) -> None:
     train_part, _, val_part = read_parts(work.raw, params)
     preferences = params.objective == "preferences"
     work.use_dataset(work.root / params.data, "preference tuning" if preferences else "instruction tuning")
-    check_length("instruct.max_length", params.max_length, load_config(base).context_length, params.base)
+    context = load_config(base).context_length
+    check_length("instruct.max_length", params.max_length, context, params.base)
+    prompt = sample_prompt(params, tokenizer, context, val_part)
 
     torch.manual_seed(params.seed)
     model, facts = starting_model(base, params.initial_weights, params.drop_rate, params.kernels)
@@ -63,11 +66,9 @@ def instruct(work: Workspace) -> None:
     model.to(device)
     learn = learn_preferences if preferences else learn_answers
     task, loaders, cut = learn(params, model, tokenizer, (train_part, val_part), device)
-    warn_cut(cut, "instructions with their answers")
+    warn_cut(cut, len(train_part) + len(val_part), "instructions with their answers", params.max_length)
 
     torch.manual_seed(params.seed)
-    prompt = format_prompt(val_part[0], params.prompt_style)
-    warn_cut(is_cut(model, tokenizer, prompt), "prompt of the samples")
     samples = Samples(
         lambda: continue_text(model, tokenizer, prompt, params.sample_tokens),
         tell=lambda row: work.tracker.table([row], SAMPLES),
@@ -96,6 +97,24 @@ def instruct(work: Workspace) -> None:
     scores = {"epochs": journal.scores} if journal.scores else {}
     write_training(work, NAME, journal, {**facts, **scores, "cut": cut}, samples=samples.rows, scores_curve=False)
     work.tracker.tags(own)
+
+
+def sample_prompt(params: Instruct, tokenizer: Encoding, context_length: int, entries: Sequence[Question]) -> str:
+    """Return the prompt of the samples: the first entry's that fits the context with an answer.
+
+    Raises:
+        InputError: when none fits.
+    """
+    shortest = context_length
+    for entry in entries:
+        prompt = format_prompt(entry, params.prompt_style)
+        if (length := len(encode(tokenizer, prompt))) + params.sample_tokens <= context_length:
+            return prompt
+        shortest = min(shortest, length)
+    raise InputError(
+        f"instruct.sample_tokens: expected room for an answer in the context of models/{params.base}, {context_length} "
+        f"tokens, found {params.sample_tokens}, and {shortest} or more in each of the {len(entries)} validation prompts"
+    )
 
 
 Learning = tuple[Task, tuple[Loader, Loader], int]

@@ -9,7 +9,7 @@ from gpt_from_scratch.data.text.loaders import text_loaders
 from gpt_from_scratch.data.text.pretraining import read_pretraining_text
 from gpt_from_scratch.data.text.shards import Workers
 from gpt_from_scratch.files.writing import new_folder
-from gpt_from_scratch.generation.text import continue_text, is_cut
+from gpt_from_scratch.generation.text import check_room, continue_text, encode
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.training.environment import prepare, usable_cores
@@ -17,7 +17,7 @@ from gpt_from_scratch.training.fit import fit
 from gpt_from_scratch.training.journal import Samples
 from gpt_from_scratch.training.outputs import SAMPLES, write_training
 from gpt_from_scratch.training.tasks import LanguageModelling
-from gpt_from_scratch.training.workspace import Workspace, warn_cut
+from gpt_from_scratch.training.workspace import Workspace
 from gpt_from_scratch.weights.huggingface import save_model
 
 NAME = "pretrain"
@@ -34,6 +34,9 @@ def pretrain(work: Workspace) -> None:
 
     bpe = raw_file(work.raw, "bpe")
     tokenizer = load_tokenizer(bpe)
+    sample = params.sample
+    prompt = encode(tokenizer, sample.prompt)
+    check_room(prompt, sample.tokens, params.model.context_length, name="pretrain.sample.prompt")
     workers = Workers(usable_cores(), work.on_fork)
     text = read_pretraining_text(params, work.root, work.corpora_folder, tokenizer, bpe, workers)
     work.tracker.dataset(text.path.name, text.path, text.sha256, "pretraining")
@@ -41,10 +44,8 @@ def pretrain(work: Workspace) -> None:
 
     torch.manual_seed(params.seed)
     model = GPTModel(GPTConfig(vocab_size=tokenizer.n_vocab, **dict(params.model))).to(device)
-
-    warn_cut(is_cut(model, tokenizer, params.sample.prompt), "prompt of the samples")
     samples = Samples(
-        lambda: continue_text(model, tokenizer, params.sample.prompt, params.sample.tokens),
+        lambda: continue_text(model, tokenizer, sample.prompt, sample.tokens),
         tell=lambda row: work.tracker.table([row], SAMPLES),
     )
     journal = fit(

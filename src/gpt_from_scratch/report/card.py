@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from gpt_from_scratch.data.instructions.prompts import format_prompt, response_header, style_of
 from gpt_from_scratch.evaluation.model_metrics import model_figures, role
 from gpt_from_scratch.model.config import GPT2_SIZES, GPTConfig
 from gpt_from_scratch.weights.classifier import load_info
@@ -33,7 +34,8 @@ _LOAD_TEXT = """from transformers import AutoTokenizer, GPT2LMHeadModel
 tokenizer = AutoTokenizer.from_pretrained("{folder}")
 model = GPT2LMHeadModel.from_pretrained("{folder}")
 ids = tokenizer({prompt!r}, return_tensors="pt").input_ids
-print(tokenizer.decode(model.generate(ids, max_new_tokens=40, do_sample=False)[0]))"""
+room = model.config.n_positions - ids.shape[1]
+print(tokenizer.decode(model.generate(ids, max_new_tokens=min(40, room), do_sample=False)[0]))"""
 _LOAD_CLASSIFIER = """import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, GPT2Model
@@ -47,14 +49,14 @@ with torch.no_grad():
     state = model(torch.tensor([ids])).last_hidden_state[0]{place}
 print(dict(zip({labels}, torch.softmax(head["score.weight"] @ state + head["score.bias"], -1).tolist())))"""
 
-_LOAD_NOT_CAUSAL = """from gpt_from_scratch.evaluation.labelling import class_probabilities
+_LOAD_NOT_CAUSAL = """from gpt_from_scratch.generation.classifying import classify
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.weights.classifier import load_classifier
 
 # Every token of this model sees all of its text, which transformers' GPT2Model does not compute.
 model, info = load_classifier("{folder}")
-(row,) = class_probabilities(model, info, load_tokenizer("{folder}"), ["You have won a prize"])
-print(dict(zip(info.labels, row.tolist())))"""
+found = classify(model, info, load_tokenizer("{folder}"), ["You have won a prize"])
+print(dict(zip(found.names, found.probabilities[0].tolist())))"""
 
 _DECIDES = {
     "last": ("[-1]", "the last token after padding decides"),
@@ -111,7 +113,7 @@ def model_card(
         "## Limits",
         _limits(facts, classifier, instructed),
         "## How to load it",
-        f"```python\n{_loading(name, classifier, instructed)}\n```",
+        f"```python\n{_loading(name, facts, classifier, instructed)}\n```",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -148,15 +150,20 @@ def _limits(facts: Mapping[str, Any], classifier: Mapping[str, Any] | None, inst
     else:
         lines.append("What it writes may be wrong, offensive or learnt by heart; nothing filters it.")
     if instructed:
-        lines.append("It saw single instructions only, no conversations.")
+        header = response_header(style_of(facts)).strip()
+        lines.append(
+            f"It saw single instructions only, no conversations. Its answer begins with the header `{header}`."
+        )
     if facts.get("pretrained") == "synthetic":
         lines.append("Its base never saw a text, so figures say nothing about what GPT-2's real weights would reach.")
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _loading(name: str, classifier: Mapping[str, Any] | None, instructed: bool) -> str:
+def _loading(name: str, facts: Mapping[str, Any], classifier: Mapping[str, Any] | None, instructed: bool) -> str:
     if classifier is None:
-        prompt = "Below is an instruction ..." if instructed else "Every effort moves you"
+        prompt = "Every effort moves you"
+        if instructed:
+            prompt = format_prompt({"instruction": "Name three colours.", "input": ""}, style_of(facts))
         return _LOAD_TEXT.format(folder=name, prompt=prompt)
     if not classifier.get("causal", True):
         return _LOAD_NOT_CAUSAL.format(folder=name)

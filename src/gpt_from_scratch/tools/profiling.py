@@ -17,7 +17,7 @@ from torch.profiler import ProfilerActivity, profile
 from gpt_from_scratch.data.instructions.prompts import style_of
 from gpt_from_scratch.data.instructions.reading import read_parts
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.evaluation.instructions import answers
+from gpt_from_scratch.generation.answering import answers
 from gpt_from_scratch.params.sections import Params, load_params
 from gpt_from_scratch.recipes.classify import classify
 from gpt_from_scratch.recipes.instruct import instruct

@@ -83,7 +83,7 @@ class Workspace:
         self.tracker.dataset(path.name, path.relative_to(self.root), sha256(path), context)
 
 
-def warn_cut(number: int, what: str) -> None:
-    """Warn that sequences were cut, if any were."""
+def warn_cut(number: int, total: int, what: str, length: int) -> None:
+    """Warn that `number` of `total` sequences were cut to `length` tokens, if any were."""
     if number:
-        log.warning("%d %s longer than allowed: cut", number, what)
+        log.warning("%d of %d %s cut to %d tokens", number, total, what, length)

@@ -84,6 +84,7 @@ class Checker:
             max_length=params.max_length,
             threshold=self._threshold,
             most=self._most,
+            style=params.prompt_style,
         )
         return {**self._head(path, "instructions"), "threshold": self._threshold, **found}
 

@@ -14,7 +14,8 @@ import pandas as pd
 from tiktoken import Encoding
 
 from gpt_from_scratch.data.inspection.near_duplicates import NearDuplicates, near_duplicates, near_matches
-from gpt_from_scratch.data.instructions.entries import Entry, format_prompt, format_response, split_entries
+from gpt_from_scratch.data.instructions.entries import Entry, format_response, split_entries
+from gpt_from_scratch.data.instructions.prompts import PromptStyle, format_prompt
 from gpt_from_scratch.data.messages.spam import fold, split_messages, split_statistics
 from gpt_from_scratch.data.text.chunks import cut
 from gpt_from_scratch.data.text.documents import Document
@@ -51,6 +52,7 @@ def instruction_statistics(
     max_length: int,
     threshold: float,
     most: int,
+    style: PromptStyle = "alpaca",
 ) -> dict[str, Any]:
     """Return sizes, lengths and repetitions of instructions, and which test and validation entries training nearly has.
 
@@ -62,11 +64,13 @@ def instruction_statistics(
         max_length: tokens that training cuts at.
         threshold: cosine from which two entries nearly equal each other.
         most: how many pairs to name.
+        style: of prompt and response.
     """
-    whole = [format_prompt(entry) + format_response(entry) for entry in entries]
+    whole = [format_prompt(entry, style) + format_response(entry, style) for entry in entries]
     lengths = [len(tokenizer.encode(text, disallowed_special=())) for text in whole]
     texts = ["\n".join((entry["instruction"], entry["input"], entry["output"])) for entry in entries]
     found = {
+        "prompt_style": style,
         "entries": len(entries),
         "empty_inputs": sum(not entry["input"].strip() for entry in entries),
         "characters": distribution([len(text) for text in whole]),

@@ -135,8 +135,8 @@ class Instructions(Dataset[list[int]]):
             lengths.append(response_start(self._tokenizer, ids, response))
             if lengths[-1] > self.max_length:
                 raise InputError(
-                    f"instruct.max_length: expected room for some of every response, found {self.max_length} tokens, "
-                    f"which the prompt of the {number}. of {len(self)} instructions fills with its {lengths[-1]}"
+                    f"instruct.max_length: expected room for a response after every prompt, but prompt {number} of "
+                    f"{len(self)} has {lengths[-1]} tokens, limit {self.max_length}"
                 )
         return lengths
 

@@ -81,8 +81,8 @@ class Preferences(Dataset[Pair]):
             ]
             if max(begins) > max_length:
                 raise InputError(
-                    f"instruct.max_length: expected room for some of every response, found {max_length} tokens, which "
-                    f"the prompt of the {number}. of {len(entries)} preferences fills with its {max(begins)}"
+                    f"instruct.max_length: expected room for a response after every prompt, but prompt {number} of "
+                    f"{len(entries)} has {max(begins)} tokens, limit {max_length}"
                 )
             self._sequences.append(tuple(pair))
             self._begins.append(tuple(begins))

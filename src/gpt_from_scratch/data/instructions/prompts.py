@@ -1,4 +1,4 @@
-"""How an instruction is written for the model, in the two styles of chapter 7: Alpaca's (section 7.2), and Phi-3's."""
+"""The prompt of an instruction in the two styles of chapter 7: Alpaca's (section 7.2), and Phi-3's (exercise 7.1)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from gpt_from_scratch.errors import InputError, shown
 PromptStyle = Literal["alpaca", "phi3"]
 
 FACT = "prompt_style"
-"""The fact of a model folder that names the style that the model was taught, where it is not Alpaca's."""
+"""The fact of a model folder that names the style that the model was trained with; it is left out for Alpaca's."""
 
 
 class Question(TypedDict):
-    """What a model is asked; `input` may be empty."""
+    """An instruction without its answer; `input` may be empty."""
 
     instruction: str
     input: str
@@ -23,7 +23,7 @@ class Question(TypedDict):
 
 @dataclass(frozen=True)
 class _Style:
-    """What stands before the instruction, before an input, and before the response."""
+    """The texts before the instruction, before an input, and before the response."""
 
     opening: str
     input_header: str
@@ -50,17 +50,24 @@ def format_prompt(entry: Question, style: PromptStyle = "alpaca") -> str:
 
 
 def response_header(style: PromptStyle = "alpaca") -> str:
-    """Return what stands between prompt and response."""
+    """Return the text between prompt and response."""
     return _STYLES[style].response_header
 
 
 def without_header(text: str, style: PromptStyle = "alpaca") -> str:
-    """Return a written answer without the header, which the model writes itself."""
+    """Return a generated answer without the header, which the model generates itself."""
     return text.replace(response_header(style).strip(), "").strip()
 
 
+def settled(text: str, style: PromptStyle = "alpaca") -> str:
+    """Return the beginning of `without_header` that stays the same however the text goes on."""
+    mark = response_header(style).strip()
+    open_end = next((size for size in range(len(mark) - 1, 0, -1) if text.endswith(mark[:size])), 0)
+    return without_header(text[: len(text) - open_end], style)
+
+
 def style_of(facts: Mapping[str, Any]) -> PromptStyle:
-    """Return the style that a model was taught, by the facts of its folder.
+    """Return the style that a model was trained with, by the facts of its folder.
 
     Raises:
         InputError: when the facts name a style that does not exist.

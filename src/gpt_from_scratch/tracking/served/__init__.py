@@ -1,1 +1,1 @@
-"""What MLflow runs to serve the registered models: its models from code, one file each, and the checks they share."""
+"""Models from code, one file each, that MLflow runs to serve the registered models, and the checks they share."""

@@ -9,19 +9,16 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
-from gpt_from_scratch.data.messages.messages import Messages
-from gpt_from_scratch.evaluation.classification import probabilities
+from gpt_from_scratch.generation.classifying import classify
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.tracking.served.requests import texts
 from gpt_from_scratch.weights.classifier import load_classifier
 
-BATCH_SIZE = 16
-
 
 class Classifier(PythonModel):
-    """Answers a column `text` with `label`, `probability_<label>` of every label, and `cut`.
+    """Returns for a column `text` the columns `label`, `probability_<label>` of every label, and `cut`.
 
-    A text with more tokens than the longest of the training is cut to as many, as in the evaluation; `cut` says so.
+    `cut` says whether the text had more tokens than the classifier reads.
     """
 
     def load_context(self, context: PythonModelContext) -> None:
@@ -35,19 +32,9 @@ class Classifier(PythonModel):
     ) -> pd.DataFrame:
         """Classify every row."""
         del context, params
-        info, written = self._info, texts(list(model_input["text"]), "text")
-        frame = pd.DataFrame({"Text": written, "Label": 0})
-        padded = info.deciding_token != "last_real"
-        messages = Messages(frame, self._tokenizer, pad_id=info.pad_id, max_length=info.max_length, padded=padded)
-        found = probabilities(self._model, messages.token_ids, BATCH_SIZE, info.deciding_token)
-        lengths = [len(self._tokenizer.encode(text, disallowed_special=())) for text in written]
-        return pd.DataFrame(
-            {
-                "label": [info.labels[best] for best in found.argmax(axis=1)],
-                **{f"probability_{label}": found[:, place] for place, label in enumerate(info.labels)},
-                "cut": [length > info.max_length for length in lengths],
-            }
-        )
+        found = classify(self._model, self._info, self._tokenizer, texts(list(model_input["text"]), "text"))
+        columns = {f"probability_{name}": found.probabilities[:, place] for place, name in enumerate(found.names)}
+        return pd.DataFrame({"label": found.labels, **columns, "cut": found.cut})
 
 
 set_model(Classifier())

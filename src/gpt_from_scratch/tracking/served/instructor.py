@@ -9,38 +9,42 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
-from gpt_from_scratch.data.instructions.entries import Entry, format_prompt
+from gpt_from_scratch.data.instructions.prompts import Question, style_of
+from gpt_from_scratch.generation.answering import check_question, stream_answer
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
-from gpt_from_scratch.tracking.served.requests import continuations, sampling_of, texts
-from gpt_from_scratch.weights.huggingface import load_model
+from gpt_from_scratch.tracking.served.requests import in_each_row, sampling_of, texts
+from gpt_from_scratch.weights.huggingface import load_facts, load_model
+
+CURE = "shorten it, or set max_new_tokens lower"
 
 
 class Instructor(PythonModel):
-    """Answers the columns `instruction` and, where there is one, `input` with `answer`.
-
-    The prompt ends before the response's header, as in the book: the model writes that itself, and it is taken out.
-    """
+    """Returns for the columns `instruction` and, where there is one, `input` the column `answer`."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Read the weights that lie beside this file."""
+        """Read the weights that lie beside this file, and the prompt style from the folder's facts."""
         folder = Path(context.artifacts["model"])
         self._model, self._tokenizer = load_model(folder), load_tokenizer(folder)
+        self._style = style_of(load_facts(folder))
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Answer every row; the parameters are those of `SAMPLING_DEFAULTS`."""
+        """Answer every row by itself; the parameters are those of `SAMPLING_DEFAULTS`."""
         del context
         instructions = texts(list(model_input["instruction"]), "instruction")
+        tokens, sampling = sampling_of(params)
         inputs = [""] * len(instructions)
         if "input" in model_input:
             inputs = texts(list(model_input["input"]), "input", may_be_empty=True)
-        prompts = [
-            format_prompt(Entry(instruction=instruction, input=given, output=""))
+        questions = [
+            Question(instruction=instruction, input=given)
             for instruction, given in zip(instructions, inputs, strict=True)
         ]
-        written = continuations(self._model, self._tokenizer, prompts, *sampling_of(params))
-        return pd.DataFrame({"answer": [new.replace("### Response:", "").strip() for new in written]})
+        model, tokenizer, style = self._model, self._tokenizer, self._style
+        in_each_row(lambda question: check_question(model, tokenizer, question, tokens, style, cure=CURE), questions)
+        streams = (stream_answer(model, tokenizer, question, tokens, style, sampling) for question in questions)
+        return pd.DataFrame({"answer": ["".join(stream) for stream in streams]})
 
 
 set_model(Instructor())

@@ -1,34 +1,35 @@
-"""What may be asked of a served model, and the continuing of texts as it is asked for.
+"""Requests to the served models, checked: limits, parameters, and refusals.
 
-What is refused ends as HTTP status 400 with one sentence that names the row or the parameter.
+A refusal is HTTP status 400 with one sentence that names the row or the parameter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
-from tiktoken import Encoding
 
-from gpt_from_scratch.generation import Sampling, generate
-from gpt_from_scratch.model import GPTModel
+from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.generation import Sampling
+
+T = TypeVar("T")
 
 MOST_ROWS = 1000
 LONGEST_TEXT = 10_000
-"""Letters of one text: what does not fit any of the models anyway is not tokenised first."""
+"""Characters of one text: a longer one fits no model, and is refused before it is tokenised."""
 
 MOST_NEW_TOKENS = 1024
 HIGHEST_TEMPERATURE = 100.0
 SAMPLING_DEFAULTS: dict[str, int | float] = {"max_new_tokens": 60, "temperature": 0.0, "top_k": 0, "seed": 123}
-"""Greedy, as the book's examples are. `top_k` 0 draws among all tokens."""
+"""Greedy, as the book's examples. `top_k` 0 draws among all tokens."""
 
 
 class Refused(MlflowException):
-    """What a request that cannot be met is answered with: HTTP status 400, and one sentence.
+    """A request that cannot be met: HTTP status 400, and one sentence.
 
-    MLflow's server writes the whole request before the message of an error, however long it is; here it stays away.
+    MLflow's server puts the whole request in front of an error's message, however long; here it is removed.
     """
 
     def __init__(self, message: str) -> None:
@@ -80,20 +81,16 @@ def sampling_of(params: Mapping[str, Any] | None) -> tuple[int, Sampling]:
     return int(values["max_new_tokens"]), sampling
 
 
-def continuations(
-    model: GPTModel, tokenizer: Encoding, prompts: Sequence[str], max_new_tokens: int, sampling: Sampling
-) -> list[str]:
-    """Return the text that the model writes after every prompt.
-
-    A continuation depends on its prompt and the parameters alone: each row begins with the same seed.
+def in_each_row(function: Callable[..., T], *columns: Sequence[Any]) -> list[T]:
+    """Return a function's results for the rows of columns.
 
     Raises:
-        Refused: when a prompt is longer than the model's context.
+        Refused: naming the row, for an `InputError`.
     """
-    ids = [tokenizer.encode(prompt, disallowed_special=()) for prompt in prompts]
-    longest = model.config.context_length
-    for row, one in enumerate(ids, start=1):
-        if len(one) > longest:
-            raise Refused(f"row {row}: expected a prompt of at most {longest} tokens, found {len(one)}")
-    written = [generate(model, [one], max_new_tokens, sampling, eos_id=tokenizer.eot_token)[0] for one in ids]
-    return [tokenizer.decode(new) for new in written]
+    results = []
+    for row, values in enumerate(zip(*columns, strict=True), start=1):
+        try:
+            results.append(function(*values))
+        except InputError as error:
+            raise Refused(f"row {row}, {error}") from None
+    return results

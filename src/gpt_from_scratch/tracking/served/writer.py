@@ -1,4 +1,4 @@
-"""The pretrained model (chapter 5) as MLflow serves it: the beginnings of texts in, their continuations out."""
+"""The pretrained model (chapter 5) as MLflow serves it: prompts in, their continuations out."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
+from gpt_from_scratch.generation.stream import stream_text
+from gpt_from_scratch.generation.text import check_room, encode
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
-from gpt_from_scratch.tracking.served.requests import continuations, sampling_of, texts
+from gpt_from_scratch.tracking.served.requests import in_each_row, sampling_of, texts
 from gpt_from_scratch.weights.huggingface import load_model
 
 
 class Writer(PythonModel):
-    """Answers a column `prompt` with `text`: the prompt and what follows it."""
+    """Returns for a column `prompt` the column `text`: the prompt and its continuation."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the weights that lie beside this file."""
@@ -25,10 +27,13 @@ class Writer(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Continue every row; the parameters are those of `SAMPLING_DEFAULTS`."""
+        """Continue every row by itself; the parameters are those of `SAMPLING_DEFAULTS`."""
         del context
+        model, tokenizer, (tokens, sampling) = self._model, self._tokenizer, sampling_of(params)
         prompts = texts(list(model_input["prompt"]), "prompt")
-        written = continuations(self._model, self._tokenizer, prompts, *sampling_of(params))
+        encoded = [encode(tokenizer, prompt) for prompt in prompts]
+        in_each_row(lambda ids: check_room(ids, tokens, model.config.context_length), encoded)
+        written = ("".join(stream_text(model, tokenizer, ids, tokens, sampling)) for ids in encoded)
         return pd.DataFrame({"text": [prompt + new for prompt, new in zip(prompts, written, strict=True)]})
 
 
