@@ -13,6 +13,7 @@ import torch
 
 from gpt_from_scratch.data.instructions.entries import read_entries, split_entries
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.evaluation.figures import figures
 from gpt_from_scratch.evaluation.instructions import response_loss
 from gpt_from_scratch.evaluation.judge import Judge
 from gpt_from_scratch.files.writing import sha256, write_json
@@ -199,8 +200,7 @@ def test_judges_score_the_answers(project, work_with, endpoint):
         {"a": None, "b": 70},
         {"a": 40, "b": 70},
     ]
-    named = {name for call in work.tracker.metrics.call_args_list for name in call.args[0]}
-    assert "instructions/a/mean" in named
+    assert figures({"instructions": found})["instructions/judges/a/mean"] == 40.0
 
 
 def test_an_evaluation_whose_judge_is_away_ends_before_it_begins(work_with):

@@ -24,6 +24,7 @@ from gpt_from_scratch.evaluation.classification import (
     reliability_points,
     roc_points,
 )
+from gpt_from_scratch.evaluation.figures import figures
 from gpt_from_scratch.evaluation.instructions import answer_metrics, fitting_entries, response_loss
 from gpt_from_scratch.evaluation.language import language_metrics, perplexity, samples
 from gpt_from_scratch.files.curves import read_curve
@@ -64,6 +65,7 @@ def evaluate(work: Workspace) -> None:
     results = {**facts, "language_model": language, "classifier": classifier, "instructions": instructions}
     write_json(work.metrics / "evaluation.json", results)
     work.tracker.tags(facts)
+    work.tracker.metrics(figures(results))
     work.tracker.artifact(work.metrics / "evaluation.json")
 
 
@@ -119,7 +121,6 @@ def evaluate_language(work: Workspace, device: Any) -> dict[str, Any]:
         for row in read_curve(work.metrics / "plots" / "pretrain.csv")
     ]
     write_csv(work.metrics / "plots" / "perplexity.csv", rows)
-    work.tracker.metrics({f"language_model/{name}": value for name, value in metrics.items()})
     work.tracker.table(written, "samples.json")
     return {**metrics, "samples": written}
 
@@ -151,9 +152,6 @@ def evaluate_classifier(work: Workspace, device: Any) -> dict[str, Any]:
             write_csv(work.metrics / "plots" / "reliability.csv", reliability_points(frame["Label"], found))
     texts = {name: (frame["Text"], frame["Label"]) for name, frame in frames.items()}
     results["baseline"] = baseline(texts.pop("train"), texts, labels)
-    work.tracker.metrics(
-        {f"classifier/{name}/accuracy": results[name]["accuracy"] for name in results if name in frames}
-    )
     return results
 
 
@@ -188,10 +186,6 @@ def evaluate_instructions(work: Workspace, device: Any, judges: Sequence[Judge] 
         verdicts = judged(scores)
     write_json(work.metrics / "responses.json", responses)
     work.tracker.table(responses, "responses.json")
-    work.tracker.metrics({f"instructions/{name}": value for name, value in metrics.items()})
-    for name, verdict in verdicts.get("judges", {}).items():
-        figures = {f"instructions/{name}/{figure}": value for figure, value in verdict.items() if value is not None}
-        work.tracker.metrics(figures)
     return {**metrics, **verdicts}
 
 
