@@ -45,6 +45,12 @@ def project(made) -> Path:
 
 
 @pytest.fixture
+def pending(project) -> Path:
+    """The folder of the shared project's run files."""
+    return project / ".mlflow-pending"
+
+
+@pytest.fixture
 def runs(project) -> Callable[[str], list[Any]]:
     """A function that returns the runs of the shared project whose stage tag is given."""
 

@@ -181,7 +181,7 @@ def _send_table(client: Any, run: RunFile, entry: Entry) -> None:
     rows = run.tables[entry["file"]].values()
     columns = list(dict.fromkeys(column for row in rows for column in row))
     table = {"columns": columns, "data": [[row.get(column) for column in columns] for row in rows]}
-    client.log_text(run.run_id, json.dumps(table), entry["file"])
+    client.log_text(run.run_id, json.dumps(table, default=str), entry["file"])
     logged = [{"path": name, "type": "table"} for name in run.tables]
     client.set_tag(run.run_id, "mlflow.loggedArtifacts", json.dumps(logged))
 

@@ -1,4 +1,4 @@
-"""A second name for a file's content, without a second time its bytes where the file system can do that."""
+"""Reflink or hard link instead of a copy, where the file system can do that."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ Way = Literal["ref-linked", "hard-linked", "copied"]
 
 
 def place(source: Path, target: Path, kept: Path | None = None) -> Way:
-    """Put a file's content at a new path, so that what is done to `source` later does not show there.
+    """Place a file's content at a new path, where later changes of `source` do not show.
 
-    A ref-link is a copy that shares its bytes until one side is changed. A hard link is the same file under two names,
-    and therefore made only of `kept`, never of `source`, which somebody may write over in place.
+    A reflink is a copy that shares its bytes until one side is changed. A hard link is the same file under two names,
+    and therefore made only of `kept`, never of `source`, which may be overwritten in place.
 
     Args:
         kept: a file with the same content that nobody ever writes to again, such as one in DVC's cache, whose name is

@@ -1,7 +1,7 @@
-"""Mending the runs after the project's folder was moved: `python -m gpt_from_scratch.tracking.relocate`.
+"""Repair of the artifact paths after the project's folder was moved: `python -m gpt_from_scratch.tracking.relocate`.
 
-A SQLite store keeps the place of every run's files as an absolute address. After a move MLflow finds nothing there
-and says nothing.
+A SQLite store keeps every run's artifact location as an absolute path. After a move MLflow finds nothing there and
+gives no error.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ADDRESSES = (
 
 
 def mend(root: Path) -> int:
-    """Let every address in the project's database point to where the files lie now.
+    """Update every artifact path in the project's database to the present folder.
 
     Returns:
         How many addresses were changed; 0 when nothing had moved.

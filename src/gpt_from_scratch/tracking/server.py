@@ -1,4 +1,4 @@
-"""Where the runs are kept: at `MLFLOW_TRACKING_URI`, else in a SQLite database in the project's folder."""
+"""Connection to MLflow: at `MLFLOW_TRACKING_URI`, else a SQLite database in the project's folder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LOCK_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Tracking:
-    """An open way to the runs.
+    """An open connection to the runs.
 
     Attributes:
         client: MLflow's client, bound to `uri`.
@@ -97,10 +97,10 @@ def connect(root: Path) -> Tracking:
 
 
 def check_server(uri: str) -> None:
-    """Ask a tracking server for a sign of life.
+    """Check that a tracking server answers.
 
     Raises:
-        InputError: when none comes within a few seconds.
+        InputError: when it does not within a few seconds.
     """
     if reason := silence(uri):
         raise InputError(

@@ -1,4 +1,4 @@
-"""What the served models take and give, and an example of a request to each: MLflow checks requests by it."""
+"""Signatures of the served models, by which MLflow checks requests, and an example request to each."""
 
 from __future__ import annotations
 

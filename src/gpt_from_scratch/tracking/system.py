@@ -1,7 +1,7 @@
-"""What a training takes of the machine, looked at now and then between two updates.
+"""System metrics: load of processor, memory and disk, sampled between two updates.
 
-MLflow's own sampler is a thread that sends on its own: a server that does not answer keeps it, and a run that goes on
-in a later process begins its steps anew. Here the figures go the way of all others.
+MLflow's own sampler is a thread that sends by itself: a server that does not answer blocks it, and in a resumed run its
+steps begin anew. Here the figures are sent with all others.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from pathlib import Path
 
 FIRST_SECONDS = 5.0
 GROWTH = 1.05
-"""How much later than the last one the next look is: a training of an hour has some 90, of a day some 160."""
+"""Ratio of the times of two successive samples: a training of an hour has some 90 of them, of a day some 160."""
 
 
 class Machine:
-    """Looks at processor, memory and disk under the names that MLflow's page *System metrics* shows.
+    """Sampler of processor, memory and disk, under the names that MLflow's page *System metrics* shows.
 
     Args:
         folder: on the disk whose free space counts.
@@ -30,7 +30,7 @@ class Machine:
         self._look()  # the shares of the processor are those since the last look
 
     def figures(self, seconds: float, *, now: bool = False) -> dict[str, float]:
-        """Return what there is to note; nothing while it is too early, and never an error.
+        """Return a sample; nothing while it is too early, and never an error.
 
         Args:
             seconds: since the work began.

@@ -1,4 +1,4 @@
-"""Thinning the figures of every update, and the speed between them: MLflow's pages freeze over too many points."""
+"""Thinning of the figures of every update, because MLflow's pages freeze with too many points; and training speed."""
 
 from __future__ import annotations
 
@@ -10,39 +10,36 @@ DENSITY = 75
 
 
 class Thinner:
-    """Chooses which updates are kept: all of the first 150, then ever fewer.
+    """A choice of the updates to keep: all of the first 150, then ever fewer.
 
     Nothing needs to be known about the length of the training: 650 updates leave 277 points, 10,000 leave 488, and
-    100,000 leave 662.
-
-    Attributes:
-        following: per name, the first update that is kept next; given back at the start, the choice goes on.
+    100,000 leave 662. Of a resumed run it has to be asked about the last update that was kept.
     """
 
-    def __init__(self, following: dict[str, int] | None = None) -> None:
-        self.following = dict(following or {})
+    def __init__(self) -> None:
+        self._following: dict[str, int] = {}
 
     def keep(self, name: str, step: int) -> bool:
         """Say whether the figure `name` of update `step` is kept; steps of a name come in rising order."""
-        if step < self.following.get(name, 0):
+        if step < self._following.get(name, 0):
             return False
-        self.following[name] = step + max(1, step // DENSITY)
+        self._following[name] = step + max(1, step // DENSITY)
         return True
 
 
 class Speed:
-    """Measures how much is trained on per second, without the time of evaluations and samples between updates.
+    """Training speed in units per second, without the time of evaluations and samples between updates.
 
     Attributes:
-        total: what was trained on, and the seconds that it took; given back at the start, the measurement goes on.
+        total: units trained on, and the seconds they took; set it to resume the measurement.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter, total: tuple[int, float] = (0, 0.0)) -> None:
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
         self._mark: float | None = None
         self._seen = 0
         self._window = (0, 0.0)
-        self.total = total
+        self.total = (0, 0.0)
 
     def update(self, seen: int) -> None:
         """Note that an update just ended, with `seen` in all; it began when `pause` was last called."""
