@@ -25,6 +25,7 @@ from gpt_from_scratch.model.heads import set_causal, set_classification_head
 from gpt_from_scratch.params.sections import load_params
 from gpt_from_scratch.recipes import evaluate
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
+from gpt_from_scratch.training.process_group import Evaluator
 from gpt_from_scratch.training.tasks import Classification, accuracy
 from gpt_from_scratch.training.workspace import Workspace
 from gpt_from_scratch.weights.classifier import ClassifierInfo, load_classifier, save_classifier
