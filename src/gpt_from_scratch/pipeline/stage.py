@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.files.nested import at
 from gpt_from_scratch.params.sections import Params, load_params
 from gpt_from_scratch.pipeline.project import corpora_folder
 from gpt_from_scratch.pipeline.signals import listen
@@ -99,7 +100,7 @@ def read_declared(root: Path, name: str) -> Declared:
     params = load_params(Path("params.yaml"))
     stage = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"][name]
     values = params.model_dump(mode="json")
-    deps = [root / _TEMPLATE.sub(lambda match: _value(values, match[1]), dep) for dep in stage.get("deps", [])]
+    deps = [root / _TEMPLATE.sub(lambda match: str(at(values, match[1])), dep) for dep in stage.get("deps", [])]
     keys: dict[str, Any] = {}
     for key in stage.get("params", []):
         section, _, field = key.partition(".")
@@ -108,13 +109,6 @@ def read_declared(root: Path, name: str) -> Declared:
         else:
             keys[section] = values[section]
     return Declared(params, keys, [dep for dep in deps if dep.exists()])
-
-
-def _value(values: Any, key: str) -> str:
-    """Return what stands under a key such as `classify.base`."""
-    for part in key.split("."):
-        values = values[part]
-    return values
 
 
 def _quiet_environment() -> None:
