@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 
 from gpt_from_scratch.data.inspection import near_duplicates as module
-from gpt_from_scratch.data.inspection.near_duplicates import Pair, near_duplicates, near_matches
+from gpt_from_scratch.data.inspection.near_duplicates import NearPair, near_duplicates, near_matches
 
 COMMON = ["the", "of", "a", "is", ","]
 RARE = [f"word{number}" for number in range(200)]
@@ -85,7 +85,7 @@ def test_the_nearest_of_others(texts, monkeypatch, block):
     assert found.texts == found.pairs == len(expected) > 2
     for pair in found.closest:
         assert cosine(ours[pair.first], others[pair.second]) == pytest.approx(best[pair.first])
-    assert Pair(1.0, 5, len(others) - 1) in found.closest
+    assert NearPair(1.0, 5, len(others) - 1) in found.closest
 
 
 def test_of_equal_texts_the_first_counts_and_none_is_its_own_double():
@@ -95,7 +95,7 @@ def test_of_equal_texts_the_first_counts_and_none_is_its_own_double():
 
 
 def test_the_order_of_the_words_plays_no_part_and_single_digits_do():
-    assert near_duplicates(["man bites dog", "Dog bites man"], 1.0, 9).closest == [Pair(1.0, 0, 1)]
+    assert near_duplicates(["man bites dog", "Dog bites man"], 1.0, 9).closest == [NearPair(1.0, 0, 1)]
     assert near_duplicates(["add 5 and 3", "add 5 and 4"], 0.99, 9).pairs == 0
 
 

@@ -210,7 +210,7 @@ def test_the_writer_continues_texts(surroundings, registered, tokenizer) -> None
         status, answer = ask(prompt | {"params": {"temperature": "hot"}})
         assert status == 400 and "temperature" in answer["message"]
         status, answer = ask({"inputs": {"prompt": ["a b c d e f g h " * 40]}})
-        assert status == 400 and answer["message"].startswith("row 1: expected a prompt of at most 128 tokens, found ")
+        assert status == 400 and answer["message"].startswith("row 1, prompt: expected at most 128 tokens, the model's")
 
 
 @pytest.mark.slow
@@ -223,8 +223,12 @@ def test_the_instructor_answers(surroundings, registered, tokenizer) -> None:
         status, answer = ask({"dataframe_records": records, "params": {"max_new_tokens": 8}})
         assert (status, answer) == (200, {"predictions": [{"answer": text.replace("### Response:", "").strip()}]})
         records = [{"instruction": "Say it again.", "input": "Good day."}, {"instruction": "Say it.", "input": ""}]
-        status, answer = ask({"dataframe_records": records})
+        status, answer = ask({"dataframe_records": records, "params": {"max_new_tokens": 40}})
         assert status == 200 and len(answer["predictions"]) == 2
+        status, answer = ask({"dataframe_records": records, "params": {"max_new_tokens": 100}})
+        said = "row 1, instruction: expected at most 128 tokens with the answer, the model's context, found "
+        assert status == 400 and answer["message"].startswith(said)
+        assert answer["message"].endswith(" and 100 to generate; shorten it, or set max_new_tokens lower")
         assert ask({"dataframe_records": [{"input": "no instruction"}]})[0] == 400
 
 

@@ -18,7 +18,7 @@ from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.model.config import GPT2_SIZES
 from gpt_from_scratch.weights.layout import gpt2_tensors, named_parameters
 from gpt_from_scratch.weights.openai import check_tensors, read_checkpoint, read_hparams, read_tensors
-from gpt_from_scratch.weights.openai_entry import Entry
+from gpt_from_scratch.weights.openai_entry import IndexEntry
 from gpt_from_scratch.weights.openai_writer import import_tensorflow, write_checkpoint
 
 DATA = "model.ckpt.data-00000-of-00001"
@@ -78,7 +78,7 @@ def test_the_files_are_openais(original, mirror) -> None:
 
 def test_the_official_index_passes_the_check(mirror) -> None:
     index = json.loads((mirror / "gpt2/124M-tensor-index.json").read_text(encoding="utf-8"))
-    entries = {name: Entry("float32", tuple(entry["shape"]), 0, 0, 0, True) for name, entry in index.items()}
+    entries = {name: IndexEntry("float32", tuple(entry["shape"]), 0, 0, 0, True) for name, entry in index.items()}
     check_tensors("index", gpt2_tensors(GPT2_SIZES["124M"]), entries)
     name = "model/h3/attn/c_attn/w"
     entries[name] = replace(entries[name], shape=(1, 768, 2303))

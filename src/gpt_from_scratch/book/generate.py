@@ -1,4 +1,4 @@
-"""What the companion adds for generating text: room for the answer in front of a long prompt."""
+"""The companion's additions for generating text: room for the answer after a long prompt."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from gpt_from_scratch.files.writing import read_json
 from gpt_from_scratch.model.config import GPT2_SIZES, GPTConfig
 from gpt_from_scratch.weights.layout import gpt2_tensors
 from gpt_from_scratch.weights.openai import checked_entries, data_file, read_hparams, read_values
-from gpt_from_scratch.weights.openai_entry import Entry
+from gpt_from_scratch.weights.openai_entry import IndexEntry
 
 Params = dict[str, Any]
 """`wte`, `wpe`, the final norm's `g` and `b`, and `blocks`, one dictionary per layer: `attn/c_attn/w` nested."""
@@ -55,7 +55,7 @@ def load_gpt2_params_from_tf_ckpt(ckpt_path: str | Path, settings: Mapping[str, 
     """
     prefix = Path(ckpt_path)
 
-    def shape_of(entries: Mapping[str, Entry]) -> GPTConfig:
+    def shape_of(entries: Mapping[str, IndexEntry]) -> GPTConfig:
         shapes = [entries[name].shape if name in entries else () for name in ("model/wte", "model/wpe")]
         try:
             return _shape(*shapes, settings["n_layer"])

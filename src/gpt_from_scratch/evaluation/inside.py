@@ -1,4 +1,4 @@
-"""What goes on in a model while it reads a text: where it looks, what surprises it, what makes it decide."""
+"""Views into a model that reads a text: attention weights, the loss of each token, the influence of each token."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class Classified:
 
     @property
     def cut(self) -> np.ndarray:
-        """Whether each text was cut, `[texts]`."""
+        """True for each text that was cut, `[texts]`."""
         return self.lengths > self.max_length
 
     def cut_note(self, what: str) -> str:

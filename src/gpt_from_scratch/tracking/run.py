@@ -33,7 +33,7 @@ from gpt_from_scratch.tracking.thinning import Speed, Thinner
 from gpt_from_scratch.training.tracker import Tracker
 
 if TYPE_CHECKING:
-    from gpt_from_scratch.training import Record
+    from gpt_from_scratch.training.loop import Record
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from gpt_from_scratch.files.writing import read_json
 from gpt_from_scratch.model.config import GPT2_SIZES, GPTConfig
 from gpt_from_scratch.model.gpt import GPTModel
 from gpt_from_scratch.weights.layout import GPT2Tensor, check_finite, empty_model, fill_model, gpt2_tensors
-from gpt_from_scratch.weights.openai_entry import Entry
+from gpt_from_scratch.weights.openai_entry import IndexEntry
 from gpt_from_scratch.weights.openai_index import check_places, masked_crc32c, read_index
 
 CHECKPOINT = "model.ckpt"
@@ -70,7 +70,7 @@ def read_tensors(folder: Path) -> Iterator[tuple[GPT2Tensor, Tensor]]:
     return _read(prefix, checked_entries(prefix, lambda _: cfg), gpt2_tensors(cfg))
 
 
-def checked_entries(prefix: Path, shape_of: Callable[[Mapping[str, Entry]], GPTConfig]) -> dict[str, Entry]:
+def checked_entries(prefix: Path, shape_of: Callable[[Mapping[str, IndexEntry]], GPTConfig]) -> dict[str, IndexEntry]:
     """Return what a checkpoint's index says of its tensors, held against a model's and against the data file.
 
     Args:
@@ -95,7 +95,7 @@ def data_file(prefix: Path) -> Path:
     return Path(f"{prefix}.data-00000-of-00001")
 
 
-def read_values(file: BinaryIO, name: str, entry: Entry) -> Tensor:
+def read_values(file: BinaryIO, name: str, entry: IndexEntry) -> Tensor:
     """Read one tensor of float32, in the shape that the checkpoint gives it.
 
     Raises:
@@ -110,7 +110,7 @@ def read_values(file: BinaryIO, name: str, entry: Entry) -> Tensor:
     return check_finite(values, place)
 
 
-def check_tensors(path: str, expected: Iterable[GPT2Tensor], entries: Mapping[str, Entry]) -> None:
+def check_tensors(path: str, expected: Iterable[GPT2Tensor], entries: Mapping[str, IndexEntry]) -> None:
     """Hold the tensors that an index lists against those of a model.
 
     Args:
@@ -139,7 +139,7 @@ def check_tensors(path: str, expected: Iterable[GPT2Tensor], entries: Mapping[st
 
 
 def _read(
-    prefix: Path, entries: Mapping[str, Entry], tensors: Iterable[GPT2Tensor]
+    prefix: Path, entries: Mapping[str, IndexEntry], tensors: Iterable[GPT2Tensor]
 ) -> Iterator[tuple[GPT2Tensor, Tensor]]:
     with data_file(prefix).open("rb") as file:
         for tensor in tensors:

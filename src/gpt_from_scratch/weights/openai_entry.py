@@ -18,7 +18,7 @@ class Damaged(ValueError):
 
 
 @dataclass(frozen=True)
-class Entry:
+class IndexEntry:
     """One tensor.
 
     Attributes:
@@ -37,7 +37,7 @@ class Entry:
     plain: bool
 
 
-def read_entry(message: bytes) -> Entry:
+def read_entry(message: bytes) -> IndexEntry:
     """Read a `BundleEntryProto`.
 
     Raises:
@@ -57,7 +57,7 @@ def read_entry(message: bytes) -> Entry:
     type_number, offset, size, crc32c = (numbers.pop(field, 0) for field in (1, 4, 5, 6))
     # What is left must be nothing, or the number of the first data file.
     plain = plain and numbers in ({}, {3: 0})
-    return Entry(_TYPES.get(type_number, f"type {type_number}"), shape, offset, size, crc32c, plain)
+    return IndexEntry(_TYPES.get(type_number, f"type {type_number}"), shape, offset, size, crc32c, plain)
 
 
 def read_header(message: bytes) -> tuple[int, bool]:

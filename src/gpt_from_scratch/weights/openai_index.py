@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from gpt_from_scratch.errors import InputError, named, reason
 from gpt_from_scratch.files.reading import read_bytes
-from gpt_from_scratch.weights.openai_entry import Damaged, Entry, read_entry, read_header, read_number
+from gpt_from_scratch.weights.openai_entry import Damaged, IndexEntry, read_entry, read_header, read_number
 
 _LARGEST_INDEX = 2**20  # bytes; the largest GPT-2's has some 20,000
 _LONGEST_KEY = 1000
@@ -27,7 +27,7 @@ _FOOTER = 48
 _TRAILER = 5  # how a block is compressed, and its checksum
 
 
-def read_index(path: Path) -> dict[str, Entry]:
+def read_index(path: Path) -> dict[str, IndexEntry]:
     """Return what the index says of each tensor, by name.
 
     Raises:
@@ -51,7 +51,7 @@ def masked_crc32c(content: bytes | NDArray) -> int:
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def check_places(path: Path, entries: Mapping[str, Entry], data_size: int) -> None:
+def check_places(path: Path, entries: Mapping[str, IndexEntry], data_size: int) -> None:
     """Hold where the tensors' bytes lie against the size of the data file.
 
     Args:

@@ -15,7 +15,7 @@ import requests
 from filelock import FileLock, Timeout
 
 from gpt_from_scratch.data.fetch.partial_download import Part
-from gpt_from_scratch.data.fetch.transfer import Refused, Transfer
+from gpt_from_scratch.data.fetch.transfer import Transfer, TransferRefused
 from gpt_from_scratch.data.fetch.verify import complaint, hash_note, note_hash, pinned, unpacked
 from gpt_from_scratch.data.raw.sources import Source
 from gpt_from_scratch.errors import InputError
@@ -96,7 +96,7 @@ def _provide(source: Source, destination: Path, places: list[str | Path], *, off
         for place in places:
             try:
                 content = _copied(wanted, place, part) if isinstance(place, Path) else _downloaded(wanted, place, part)
-            except (requests.RequestException, ValueError, Refused) as error:
+            except (requests.RequestException, ValueError, TransferRefused) as error:
                 failures.append(f"{place}: {' '.join(str(error).split())}")
             else:
                 _put(wanted, content, destination)

@@ -28,7 +28,7 @@ NEW_BYTES = 2**20
 CHUNK_BYTES = 2**18
 
 
-class Refused(Exception):
+class TransferRefused(Exception):
     """An answer that asking the same host again would not change; no ValueError, which pooch would try again."""
 
 
@@ -53,7 +53,7 @@ class Transfer:
         Raises:
             requests.RequestException: when the connection fails or breaks.
             ValueError: when what comes is not what the source promises.
-            Refused: when no other try would help.
+            TransferRefused: when no other try would help.
             OSError: when the disk is full or fails.
         """
         del pooch
@@ -86,7 +86,7 @@ class Transfer:
             note = self._accepted(url, response, known)
             try:
                 self._part.receive(self._chunks(response, note), note)
-            except Refused:
+            except TransferRefused:
                 self._part.forget()
                 raise
 
@@ -105,13 +105,13 @@ class Transfer:
                 f"with the range {response.headers.get('Content-Range')}"
             )
         if status != 200:
-            raise Refused(f"expected status 200, found {status} {response.reason}")
+            raise TransferRefused(f"expected status 200, found {status} {response.reason}")
         return self._from_the_start(url, response)
 
     def _from_the_start(self, url: str, response: requests.Response) -> Note:
         coding = response.headers.get("Content-Encoding", "identity").lower()
         if coding not in ("identity", *response.raw.CONTENT_DECODERS):
-            raise Refused(f"expected the file as it is, found the coding {coding}")
+            raise TransferRefused(f"expected the file as it is, found the coding {coding}")
         expected = self._source.size if self._source.member is None else None
         length = response.headers.get("Content-Length", "")
         declared = int(length) if coding == "identity" and length.isdecimal() else None
@@ -119,7 +119,7 @@ class Transfer:
             raise ValueError(f"expected {expected} bytes, found {declared}")
         total = declared if expected is None else expected
         if (total or 0) > self._source.limit:
-            raise Refused(f"expected at most {self._source.limit} bytes, found {total}")
+            raise TransferRefused(f"expected at most {self._source.limit} bytes, found {total}")
         self._part.forget()
         if (total or 0) > (free := shutil.disk_usage(self._part.folder).free):
             raise OSError(f"expected {total} bytes of free disk, found {free}")
@@ -145,7 +145,7 @@ class Transfer:
                     break
                 received += len(chunk)
                 if received > limit:
-                    raise Refused(f"expected at most {limit} bytes, found more")
+                    raise TransferRefused(f"expected at most {limit} bytes, found more")
                 yield chunk
                 progress.update(len(chunk))
                 if (now := time.monotonic()) >= began + WINDOW_SECONDS:
@@ -172,15 +172,15 @@ def _answer(url: str, headers: dict[str, str]) -> requests.Response:
     try:
         response = requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS)
     except requests.TooManyRedirects as error:
-        raise Refused(f"expected the file, found a loop of redirects ({error})") from None
+        raise TransferRefused(f"expected the file, found a loop of redirects ({error})") from None
     except requests.exceptions.SSLError as error:
-        raise Refused(f"expected a certificate to trust, found {_reason(error)}") from None
+        raise TransferRefused(f"expected a certificate to trust, found {_reason(error)}") from None
     except requests.RequestException as error:
         raise requests.ConnectionError(f"expected an answer, found {_reason(error)}") from None
     for hop in (*response.history, response):
         if url.startswith("https:") and not hop.url.startswith("https:"):
             response.close()
-            raise Refused(f"expected https all the way, found a redirect to {hop.url}")
+            raise TransferRefused(f"expected https all the way, found a redirect to {hop.url}")
     return response
 
 
@@ -197,7 +197,7 @@ def _asked_pause(response: requests.Response) -> float:
     except (urllib3.exceptions.InvalidHeader, ValueError, OverflowError):
         return 0.0
     if seconds > LONGEST_PAUSE_SECONDS:
-        raise Refused(
+        raise TransferRefused(
             f"expected status 200, found {response.status_code} {response.reason} and to come back in {seconds:.0f} s"
         )
     return seconds

@@ -29,7 +29,7 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, order=True)
-class Pair:
+class NearPair:
     """Two texts that are nearly equal, by their numbers from 0.
 
     Attributes:
@@ -53,7 +53,7 @@ class NearDuplicates:
 
     pairs: int
     texts: int
-    closest: list[Pair]
+    closest: list[NearPair]
 
 
 def near_duplicates(texts: Sequence[str], threshold: float, most: int) -> NearDuplicates:
@@ -138,12 +138,12 @@ def _cosines(rows: csr_array, columns: csr_array, first: Numbers, second: Number
 
 
 def _closest(
-    known: list[Pair],
+    known: list[NearPair],
     first: Numbers,
     second: Numbers,
     similarity: NDArray[np.float64],
     most: int,
-) -> list[Pair]:
+) -> list[NearPair]:
     order = np.lexsort((second, first, -similarity.round(9)))[:most]
-    new = [Pair(float(similarity[at].round(9)), int(first[at]), int(second[at])) for at in order]
+    new = [NearPair(float(similarity[at].round(9)), int(first[at]), int(second[at])) for at in order]
     return sorted([*known, *new], key=lambda pair: (-pair.similarity, pair.first, pair.second))[:most]
