@@ -29,7 +29,7 @@ from gpt_from_scratch.weights.tensor_file import TensorFile, write_tensors
 
 @dataclass(frozen=True)
 class ClassifierInfo:
-    """What a classifier needs besides its weights.
+    """A classifier's labels, lengths and tokens: everything that it needs besides its weights.
 
     Attributes:
         labels: names of the classes, in the order of the head's outputs.

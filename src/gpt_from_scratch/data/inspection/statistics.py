@@ -1,4 +1,4 @@
-"""What is to be known about a data set before a model is trained on it: sizes, lengths, repetitions, leaks.
+"""Statistics of a data set before a model is trained on it: sizes, lengths, repetitions, leaks.
 
 Each function returns plain values, as JSON takes them.
 """
