@@ -22,7 +22,6 @@ from gpt_from_scratch.params.sections import load_params
 from gpt_from_scratch.recipes.evaluate import evaluate_instructions
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.training.workspace import Workspace
-from gpt_from_scratch.weights.export import export_model
 from gpt_from_scratch.weights.huggingface import load_facts, load_model
 
 STYLES = ["alpaca", "phi3"]
@@ -86,9 +85,10 @@ def test_all_surfaces_give_the_same_greedy_answers(root, taught, entries, gpt, s
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_the_style_travels_with_an_exported_model(taught, entries, tmp_path, style) -> None:
+def test_the_style_travels_with_an_exported_model(taught, entries, gpt, tmp_path, style) -> None:
     model, tokenizer = loaded(taught[style])
-    export_model(taught[style] / "models/instruct", tmp_path / "out", instructed=True)
+    said = gpt(taught[style], "export", "instruct", tmp_path / "out").stdout
+    assert f"its prompts are in the style {style}\n" in said
     assert style_of(load_facts(tmp_path / "out")) == style
     card = (tmp_path / "out/README.md").read_text()
     assert repr(format_prompt({"instruction": "Name three colours.", "input": ""}, style)) in card
