@@ -67,8 +67,10 @@ class StageProject:
         content = path.read_text(encoding="utf-8")
         assert old in content
         path.write_text(content.replace(old, new), encoding="utf-8")
-        yield
-        path.write_text(content, encoding="utf-8")
+        try:
+            yield
+        finally:
+            path.write_text(content, encoding="utf-8")
 
     def start(self, stage: str, **environment: str) -> subprocess.Popen[str]:
         """Start a stage's script; what it says goes to a file, see `said`."""

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 from safetensors.torch import load_file, save_file
 
 from gpt_from_scratch.files.writing import sha256
@@ -79,9 +80,9 @@ def test_a_malformed_message(project):
 def test_a_column_that_is_not_there(project):
     (project / "data/reviews.csv").write_text("text,label\ngood,1\nbad,0\n")
     path = project / "params.yaml"
-    book = "path: data/raw/SMSSpamCollection\n    text: null\n    label: null"
-    assert book in path.read_text()
-    path.write_text(path.read_text().replace(book, "path: data/reviews.csv\n    text: review\n    label: label"))
+    params = yaml.safe_load(path.read_text())
+    params["classify"]["data"] = {"path": "data/reviews.csv", "text": "review", "label": "label"}
+    path.write_text(yaml.safe_dump(params))
     refused(run(project, "split_spam"), "data/reviews.csv", "a column 'review'", "found the columns ['text', 'label']")
     assert not (project / "data/spam").exists()
 

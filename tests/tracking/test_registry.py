@@ -75,7 +75,7 @@ def test_three_versions_with_their_lineage_and_nothing_pickled(pipeline, version
     with monkeypatch.context() as patch:
         patch.chdir(pipeline)
         declared = candidates.read_declared(pipeline, "finetune_classify")
-    state = candidates.state_of(declared.keys, declared.deps)
+    state = declared.state()
     with track_stage(pipeline, "finetune_classify", {}, "quick", state=state) as run:
         pass
     with track_stage(pipeline, "finetune_classify", {}, "quick", state="another") as another:

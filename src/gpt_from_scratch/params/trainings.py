@@ -174,7 +174,7 @@ class Corpus(Section):
 
     @property
     def is_book(self) -> bool:
-        """Whether it is the text that `fetch_data` provides."""
+        """Return whether it is the text that `fetch_data` provides."""
         return self.path == BOOK_TEXT
 
 
@@ -233,7 +233,7 @@ class LabelledData(Section):
 
     @property
     def is_book(self) -> bool:
-        """Whether these are the messages that `fetch_data` provides."""
+        """Return whether these are the messages that `fetch_data` provides."""
         return self.path == BOOK_MESSAGES
 
 
@@ -309,7 +309,7 @@ class Instruct(Finetune):
 
     @property
     def is_book(self) -> bool:
-        """Whether `data` names the book's instructions."""
+        """Return whether `data` names the book's instructions."""
         return self.data == BOOK_INSTRUCTIONS
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""What decides the last bits of a result beside parameters, data and code: libraries, processor, settings."""
+"""Environment fingerprint: facts that affect bitwise results beside parameters, data and code."""
 
 from __future__ import annotations
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gpt_from_scratch.files.nested import flatten
 from gpt_from_scratch.files.writing import read_json
 from gpt_from_scratch.pipeline.git import git_output
 
@@ -42,7 +43,7 @@ class Changes:
 def metric_changes(root: Path) -> Changes:
     """Compare `metrics/*.json` with the last commit; with the one before, where they still are the last one's."""
     files = sorted((root / "metrics").glob("*.json"))
-    now = {path.name: dict(_figures(read_json(path))) for path in files}
+    now = {path.name: _figures(read_json(path)) for path in files}
     for revision in ("HEAD", "HEAD~1"):
         commit = git_output(root, "log", "-1", "--format=%h %s", revision)
         if commit is None:
@@ -62,15 +63,14 @@ def metric_changes(root: Path) -> Changes:
 def _committed(root: Path, revision: str, name: str) -> dict[str, float]:
     text = git_output(root, "show", f"{revision}:./metrics/{name}")
     try:
-        return dict(_figures(json.loads(text or "{}")))
+        return _figures(json.loads(text or "{}"))
     except ValueError:
         return {}
 
 
-def _figures(content: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
-    """Yield the numbers of nested objects by their path; lists hold texts and tables, not figures."""
-    if isinstance(content, Mapping):
-        for key, value in content.items():
-            yield from _figures(value, f"{prefix}.{key}" if prefix else str(key))
-    elif isinstance(content, int | float) and not isinstance(content, bool):
-        yield prefix, content
+def _figures(content: Any) -> dict[str, float]:
+    """Return the numbers of nested objects by their path; lists hold texts and tables, not figures."""
+    leaves = flatten(content) if isinstance(content, Mapping) else {}
+    return {
+        name: value for name, value in leaves.items() if isinstance(value, int | float) and not isinstance(value, bool)
+    }

@@ -16,7 +16,7 @@ from gpt_from_scratch.files.writing import read_json, sha256
 from gpt_from_scratch.params.sections import Params
 from gpt_from_scratch.pipeline.dvc import file_hashes, folder_hash, locked_outs
 from gpt_from_scratch.pipeline.stage import read_declared
-from gpt_from_scratch.tracking.facts import git_tags, state_of
+from gpt_from_scratch.tracking.facts import git_tags
 from gpt_from_scratch.tracking.server import Tracking
 from gpt_from_scratch.tracking.signatures import CLASSIFIER, INSTRUCTOR, WRITER, Served
 from gpt_from_scratch.tracking.summary import pipeline_state
@@ -236,7 +236,7 @@ def _run_of(tracking: Tracking, root: Path, stage: str, condition: str = "") -> 
     """Return the run in which a stage made its present outputs; None when this store has none, as after `dvc pull`."""
     with contextlib.chdir(root):
         declared = read_declared(root, stage)
-    wanted = f"tags.stage = '{stage}' and tags.state = '{state_of(declared.keys, declared.deps)}'{condition}"
+    wanted = f"tags.stage = '{stage}' and tags.state = '{declared.state()}'{condition}"
     return first_run(tracking, wanted)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import hashlib
 import json
 import os
 import platform
@@ -12,13 +11,12 @@ import re
 import resource
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from gpt_from_scratch.files.nested import flatten
-from gpt_from_scratch.files.writing import sha256
 from gpt_from_scratch.pipeline.git import git_output
 
 # What the pipeline itself writes does not make the code another one.
@@ -60,16 +58,6 @@ def memory_metrics() -> dict[str, float]:
     if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
         metrics["peak_gpu_memory_mb"] = torch.cuda.max_memory_allocated() / 2**20
     return metrics
-
-
-def state_of(params: Mapping[str, Any], deps: Sequence[Path]) -> str:
-    """Return a hash of a stage's params and of the content of the files and folders that it depends on."""
-    state = hashlib.sha256(json.dumps(params, sort_keys=True, default=str).encode())
-    for dep in deps:
-        for path in sorted(dep.rglob("*")) if dep.is_dir() else [dep]:
-            if path.is_file():
-                state.update(f"{path.relative_to(dep.parent)}\0{sha256(path)}\n".encode())
-    return state.hexdigest()
 
 
 def legal(key: str) -> str:

@@ -1,4 +1,4 @@
-"""What LoRA learnt, alone: folders that Hugging Face's `peft` reads (appendix E).
+"""LoRA adapters as folders that Hugging Face's `peft` reads (appendix E).
 
 A folder holds `adapter_config.json` and `adapter_model.safetensors`. GPT-2 has query, key and value in one layer,
 `c_attn`, so their three updates of rank r become one of rank 3r: A's rows one below the other, B's blocks along the

@@ -1,4 +1,4 @@
-"""What the index of a TensorFlow checkpoint says of its data file and of each tensor in it.
+"""Entries of a TensorFlow checkpoint's index: its data file, and each tensor in it.
 
 The messages are those of `tensorflow/core/protobuf/tensor_bundle.proto`. Reading these few fields takes less than
 importing TensorFlow, which costs seconds and some 600 MB.

@@ -19,7 +19,7 @@ CONFIRM_BYTES = 16 * 2**20
 
 @dataclass(frozen=True)
 class Note:
-    """What the received bytes are the beginning of.
+    """The file whose first bytes were received.
 
     Attributes:
         url: the address that was asked.

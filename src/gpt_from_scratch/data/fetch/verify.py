@@ -1,4 +1,4 @@
-"""Whether a file has the content that its source promises: size, hash, and the one member of an archive."""
+"""Verification of a download: size, hash, and the one member of an archive."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class NearPair:
 
 @dataclass(frozen=True)
 class NearDuplicates:
-    """What a search found.
+    """The near-duplicates that a search found.
 
     Attributes:
         pairs: how many.

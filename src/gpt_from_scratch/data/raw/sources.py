@@ -1,4 +1,4 @@
-"""Where every file comes from, and how its content is known to be the right one."""
+"""Sources of all files: addresses, sizes and hashes."""
 
 from __future__ import annotations
 
