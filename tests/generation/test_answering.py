@@ -20,6 +20,7 @@ from gpt_from_scratch.generation.answering import answers, prompt_ids, stream_an
 from gpt_from_scratch.generation.stream import stream_text
 from gpt_from_scratch.params.sections import load_params
 from gpt_from_scratch.recipes.evaluate import evaluate_instructions
+from gpt_from_scratch.report.card import folder_card
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.training.workspace import Workspace
 from gpt_from_scratch.weights.export import export_model
@@ -88,7 +89,8 @@ def test_all_surfaces_give_the_same_greedy_answers(root, taught, entries, gpt, s
 @pytest.mark.parametrize("style", STYLES)
 def test_the_style_travels_with_an_exported_model(taught, entries, tmp_path, style) -> None:
     model, tokenizer = loaded(taught[style])
-    export_model(taught[style] / "models/instruct", tmp_path / "out", instructed=True)
+    folder = taught[style] / "models/instruct"
+    export_model(folder, tmp_path / "out", card=folder_card(folder, "out"))
     assert style_of(load_facts(tmp_path / "out")) == style
     card = (tmp_path / "out/README.md").read_text()
     assert repr(format_prompt({"instruction": "Name three colours.", "input": ""}, style)) in card
