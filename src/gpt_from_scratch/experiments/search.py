@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.experiments.figures import run_of
 from gpt_from_scratch.experiments.recorded import recorded
 from gpt_from_scratch.experiments.runner import forget, is_present, log_file, run_one
 from gpt_from_scratch.experiments.settings import Planned, changes_of, override, plan, raw_params
 from gpt_from_scratch.experiments.study import Axis, PipelineStudy, Settings, Space, Variant
+from gpt_from_scratch.experiments.table import run_of
 from gpt_from_scratch.pipeline.git import git_output, head
 
 if TYPE_CHECKING:
