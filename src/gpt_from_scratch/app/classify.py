@@ -65,9 +65,8 @@ def build(shelf: Shelf) -> None:
         out.write_text(content, encoding="utf-8", newline="")
         return shown_rows, gr.DownloadButton(value=out, interactive=True)
 
-    go.click(
-        refusing(partial(explained, shelf)), [message], [verdict, mattered], api_name="classify", concurrency_id="model"
-    )
+    classify_message = refusing(partial(explained, shelf))
+    go.click(classify_message, [message], [verdict, mattered], api_name="classify", concurrency_id="model")
     go_file.click(classify_file, [file], [results, download], api_name="classify_file", concurrency_id="file")
 
 

@@ -99,11 +99,10 @@ def search(root: Path, name: str, trials: int, reduced: bool | None, say: Say) -
     Raises:
         InputError: for a study without a space.
     """
-    from gpt_from_scratch.experiments.search import adopted
-    from gpt_from_scratch.experiments.search import search as go_on
+    from gpt_from_scratch.experiments import search as searching
 
     study = pipeline_study(root, name)
-    found = go_on(root, name, study, trials, reduced=reduced_setting(root, reduced), say=say)
+    found = searching.search(root, name, study, trials, reduced=reduced_setting(root, reduced), say=say)
     if found.value is None or found.params is None or study.space is None:
         return [f"{name}: no trial gave a figure; {found.failed} failed, see .cache/experiments"]
     return [
@@ -111,7 +110,7 @@ def search(root: Path, name: str, trials: int, reduced: bool | None, say: Say) -
         f"best {study.columns[study.space.column].title}: {found.value:.4f} ({found.experiment})",
         *(f"  {key}: {value}" for key, value in found.params.items()),
         f"adopt them, results included: {found.command}",
-        f"run them over the present parameters: {adopted(found.params)}",
+        f"run them over the present parameters: {searching.adopted(found.params)}",
     ]
 
 
