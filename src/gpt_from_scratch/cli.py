@@ -1,19 +1,18 @@
-"""The command `gpt`. What a subcommand needs is imported inside it, so that `gpt --help` answers at once."""
+"""The command `gpt`. Each subcommand imports its own modules inside, so that `gpt --help` answers at once."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from gpt_from_scratch.commands import classify, converse, data, experiments, export, inspect, serving, write
-from gpt_from_scratch.commands.app import page
-from gpt_from_scratch.commands.report import compare, report
+from gpt_from_scratch.commands import classify, converse, data, experiments, export, inspect, write
 from gpt_from_scratch.errors import InputError, reason
 from gpt_from_scratch.pipeline.project import find_project
 
@@ -46,12 +45,15 @@ def _said(error: Exception) -> str:
     return f"{reason(error) or type(error).__name__} (gpt --debug shows where)"
 
 
+def _log_to_stderr() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+
+
 app = typer.Typer(cls=_OneLine, no_args_is_help=True, pretty_exceptions_enable=False)
 for group in (write.app, converse.app, classify.app, inspect.app, export.app):
     app.add_typer(group)
 app.add_typer(data.app, name="data")
 app.add_typer(experiments.app, name="experiments")
-app.command()(serving.register)
 
 
 @app.callback()
@@ -59,9 +61,71 @@ def _gpt(debug: Annotated[bool, typer.Option(help="Show the traceback of an erro
     """GPT-2 from scratch: use the models, and see the results, runs and profiles of the pipeline that made them."""
 
 
-app.command("app")(page)
-app.command()(report)
-app.command()(compare)
+@app.command()
+def register(
+    promote: Annotated[bool, typer.Option(help="Make them the champions, whatever their figures.")] = False,
+) -> None:
+    """Register the three models in MLflow as they are now, unless that was done; the better one is the champion.
+
+    Example, to serve one afterwards: mlflow models serve -m models:/spam-classifier@champion --env-manager local
+    """
+    from gpt_from_scratch.tracking.registry import register_models
+
+    _log_to_stderr()
+    for line in register_models(find_project(), promote=promote):
+        typer.echo(line)
+
+
+@app.command("app")
+def page(
+    models: Annotated[
+        Path | None, typer.Option(help="Folder of the models; the project's models/ if not given.", metavar="DIR")
+    ] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the address 127.0.0.1.")] = 7860,
+) -> None:
+    """Open a page to write, classify, instruct and look inside the models, for this machine only.
+
+    Examples: `gpt app`, `gpt app --port 7861`, `gpt app --models ../other/models`.
+    """
+    folder = find_project() / "models" if models is None else models
+    if find_spec("gradio") is None:
+        raise InputError('gradio: expected this package, found none; install it with: pip install -e ".[app]"')
+    from gpt_from_scratch.app.page import serve
+
+    serve(folder, port)
+
+
+@app.command()
+def report(
+    out: Annotated[
+        Path | None, typer.Option(help="The file to write; report.html in the project if not given.")
+    ] = None,
+) -> None:
+    """Write the results as one page that holds all it needs, and that any browser opens without a server.
+
+    Example: gpt report --out /tmp/results.html
+    """
+    from gpt_from_scratch.report.page import write_report
+    from gpt_from_scratch.tracking.summary import attach_report
+
+    root = find_project()
+    path = out or root / "report.html"
+    write_report(root, path)
+    typer.echo(f"report: {path}")
+    attach_report(root, path)
+
+
+@app.command()
+def compare(
+    revision: Annotated[str, typer.Argument(help="A commit, branch or tag.")] = "HEAD",
+) -> None:
+    """Print metrics, parameters and curves beside those of a commit, as Markdown for a pull request.
+
+    Example: gpt compare main
+    """
+    from gpt_from_scratch.report.comparison import comparison
+
+    typer.echo(comparison(find_project(), revision))
 
 
 @app.command()
@@ -77,7 +141,7 @@ def summary() -> None:
     """Write the pipeline's present state into MLflow as one run, unless it is there already."""
     from gpt_from_scratch.tracking.summary import write_summary
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    _log_to_stderr()
     if run := write_summary(find_project()):
         typer.echo(f"MLflow: this state of the pipeline is the summary run {run}")
 
@@ -105,19 +169,19 @@ def checkpoints(
         str | None, typer.Option(help="Delete those of a stage, of stage/key as listed, or of all.", metavar="NAME")
     ] = None,
 ) -> None:
-    """List the trainings that were interrupted and that `dvc repro` goes on with; or delete their checkpoints."""
+    """List the trainings that were interrupted and that `dvc repro` resumes; or delete their checkpoints."""
     from gpt_from_scratch.pipeline import interrupted
 
     found = interrupted.unfinished(find_project()) if remove is None else interrupted.remove(find_project(), remove)
     for one in found:
         typer.echo(f"{'' if remove is None else 'removed '}{one}")
     if not found:
-        typer.echo("no unfinished trainings")
+        typer.echo("no interrupted trainings")
 
 
 @app.command()
 def doctor(offline: Annotated[bool, typer.Option(help="Do not try to reach the hosts.")] = False) -> None:
-    """Say what may keep the pipeline from running or from giving the committed results again, with the cures."""
+    """List what may keep the pipeline from running or from giving the committed results again, with the cures."""
     from gpt_from_scratch.params.pins import pin_instructions
 
     root = find_project()

@@ -12,11 +12,9 @@ import pytest
 import yaml
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.experiments.comparable import Run
-from gpt_from_scratch.experiments.published import compared_rows, params_of_results, published_rows
+from gpt_from_scratch.experiments.published import Run, compared_rows, params_of_results, published_rows
 from gpt_from_scratch.experiments.settings import changes_of, merged, raw_params
 from gpt_from_scratch.experiments.study import read_study
-from gpt_from_scratch.files.nested import at
 from gpt_from_scratch.files.writing import write_json
 from gpt_from_scratch.params.sections import load_params
 
@@ -25,65 +23,6 @@ STUDIES = [read_study(ROOT, name) for name in ("classification", "instructions",
 CLASSIFICATION, INSTRUCTIONS = STUDIES[:2]
 BOOK = raw_params(ROOT / "profiles/book.yaml")
 LOSSES = {"train_loss": 0.5, "validation_loss": 6.0}
-# The book's own settings, as its chapters print them.
-SETTINGS = {
-    "split_spam": {"recipe": "book"},
-    "pretrain": {
-        "corpus.path": "data/raw/text.txt",
-        "seed": 123,
-        "batch_size": 2,
-        "accumulation_steps": 1,
-        "epochs": 10,
-        "eval_batches": 5,
-        "stride": 256,
-        "train_fraction": 0.9,
-        "optimizer.lr": 4e-4,
-        "optimizer.weight_decay": 0.1,
-        "schedule.kind": "constant",
-        "model.context_length": 256,
-        "model.emb_dim": 768,
-        "model.n_heads": 12,
-        "model.n_layers": 12,
-        "model.drop_rate": 0.1,
-        "model.qkv_bias": False,
-        "model.tie_weights": False,
-    },
-    "classify": {
-        "data.path": "data/raw/SMSSpamCollection",
-        "base": "gpt2/124M",
-        "trainable": "last_block",
-        "initial_weights": "base",
-        "deciding_token": "last",
-        "causal": True,
-        "class_weights": "none",
-        "seed": 123,
-        "batch_size": 8,
-        "accumulation_steps": 1,
-        "epochs": 5,
-        "drop_rate": 0.0,
-        "optimizer.lr": 5e-5,
-        "optimizer.weight_decay": 0.1,
-        "schedule.kind": "constant",
-    },
-    "instruct": {
-        "seed": 123,
-        "batch_size": 8,
-        "accumulation_steps": 1,
-        "epochs": 2,
-        "drop_rate": 0.0,
-        "initial_weights": "base",
-        "train_fraction": 0.85,
-        "test_fraction": 0.1,
-        "data": "data/raw/instruction-data.json",
-        "prompt_style": "alpaca",
-        "mask_instruction": False,
-        "objective": "answers",
-        "trainable": "all",
-        "optimizer.lr": 5e-5,
-        "optimizer.weight_decay": 0.1,
-        "schedule.kind": "constant",
-    },
-}
 
 
 @pytest.fixture
@@ -132,12 +71,6 @@ def accuracies(rows: list[dict]) -> list[dict]:
 def expected_settings(study, variant):
     """A variant's settings over the profile book."""
     return changes_of(study, variant, reduced=False)
-
-
-def test_the_profile_book_has_the_books_settings():
-    params = load_params(ROOT / "profiles/book.yaml").model_dump()
-    for section, values in SETTINGS.items():
-        assert {key: at(params[section], key) for key in values} == values
 
 
 def test_under_the_books_settings_all_that_is_measured_is_comparable(compared):

@@ -6,10 +6,9 @@ import subprocess
 
 import pytest
 
-from gpt_from_scratch.experiments.figures import rows
 from gpt_from_scratch.experiments.runner import run_study
 from gpt_from_scratch.experiments.study import Column, Variant, read_study
-from gpt_from_scratch.experiments.table import Row, table
+from gpt_from_scratch.experiments.table import Row, rows, table
 from gpt_from_scratch.params.sections import load_params
 
 

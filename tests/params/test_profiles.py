@@ -1,4 +1,4 @@
-"""Switching profiles: nobody's edits are lost."""
+"""Profiles: the book's settings, and switching without losing anybody's edits."""
 
 from __future__ import annotations
 
@@ -7,8 +7,69 @@ from pathlib import Path
 import pytest
 
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.files.nested import at
 from gpt_from_scratch.params.profiles import profiles, use_profile
 from gpt_from_scratch.params.sections import load_params
+
+# The book's own settings, as its chapters print them.
+SETTINGS = {
+    "split_spam": {"recipe": "book"},
+    "pretrain": {
+        "corpus.path": "data/raw/text.txt",
+        "seed": 123,
+        "batch_size": 2,
+        "accumulation_steps": 1,
+        "epochs": 10,
+        "eval_batches": 5,
+        "stride": 256,
+        "train_fraction": 0.9,
+        "optimizer.lr": 4e-4,
+        "optimizer.weight_decay": 0.1,
+        "schedule.kind": "constant",
+        "model.context_length": 256,
+        "model.emb_dim": 768,
+        "model.n_heads": 12,
+        "model.n_layers": 12,
+        "model.drop_rate": 0.1,
+        "model.qkv_bias": False,
+        "model.tie_weights": False,
+    },
+    "classify": {
+        "data.path": "data/raw/SMSSpamCollection",
+        "base": "gpt2/124M",
+        "trainable": "last_block",
+        "initial_weights": "base",
+        "deciding_token": "last",
+        "causal": True,
+        "class_weights": "none",
+        "seed": 123,
+        "batch_size": 8,
+        "accumulation_steps": 1,
+        "epochs": 5,
+        "drop_rate": 0.0,
+        "optimizer.lr": 5e-5,
+        "optimizer.weight_decay": 0.1,
+        "schedule.kind": "constant",
+    },
+    "instruct": {
+        "seed": 123,
+        "batch_size": 8,
+        "accumulation_steps": 1,
+        "epochs": 2,
+        "drop_rate": 0.0,
+        "initial_weights": "base",
+        "train_fraction": 0.85,
+        "test_fraction": 0.1,
+        "data": "data/raw/instruction-data.json",
+        "prompt_style": "alpaca",
+        "mask_instruction": False,
+        "objective": "answers",
+        "trainable": "all",
+        "optimizer.lr": 5e-5,
+        "optimizer.weight_decay": 0.1,
+        "schedule.kind": "constant",
+    },
+}
 
 
 @pytest.fixture
@@ -68,3 +129,9 @@ def test_every_profile_of_the_project_is_complete_and_bears_its_name(root: Path)
     assert {"book", "quick"} <= set(found)
     for name, path in found.items():
         assert load_params(path).profile == name
+
+
+def test_the_profile_book_has_the_books_settings(root: Path) -> None:
+    params = load_params(root / "profiles/book.yaml").model_dump()
+    for section, values in SETTINGS.items():
+        assert {key: at(params[section], key) for key in values} == values

@@ -81,8 +81,8 @@ def test_an_unknown_name(project):
 def test_none(tmp_path, monkeypatch):
     (tmp_path / "dvc.yaml").touch()
     monkeypatch.chdir(tmp_path)
-    assert gpt("checkpoints").output == "no unfinished trainings\n"
-    assert gpt("checkpoints", "--remove", "all").output == "no unfinished trainings\n"
+    assert gpt("checkpoints").output == "no interrupted trainings\n"
+    assert gpt("checkpoints", "--remove", "all").output == "no interrupted trainings\n"
 
 
 def test_one_that_goes_on_is_not_removed(project):

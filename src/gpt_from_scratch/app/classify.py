@@ -6,6 +6,7 @@ import csv
 import io
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import gradio as gr
@@ -48,19 +49,11 @@ def build(shelf: Shelf) -> None:
     gr.Markdown("### A file of messages\n\nOne message a line, or a CSV file with a column `Text`.")
     with gr.Row():
         with gr.Column():
-            file = gr.File(
-                label="File",
-                file_types=[".txt", ".csv"],
-                height=140,
-            )
+            file = gr.File(label="File", file_types=[".txt", ".csv"], height=140)
             go_file = gr.Button("Classify the file")
         with gr.Column():
             results = gr.HTML(elem_id="results")
             download = gr.DownloadButton("Download the results as CSV", interactive=False)
-
-    @refusing
-    def classify_message(message: str) -> tuple[str, str]:
-        return explained(shelf, message)
 
     @refusing
     def classify_file(path: str | None) -> tuple[str, gr.DownloadButton]:
@@ -72,6 +65,7 @@ def build(shelf: Shelf) -> None:
         out.write_text(content, encoding="utf-8", newline="")
         return shown_rows, gr.DownloadButton(value=out, interactive=True)
 
+    classify_message = refusing(partial(explained, shelf))
     go.click(classify_message, [message], [verdict, mattered], api_name="classify", concurrency_id="model")
     go_file.click(classify_file, [file], [results, download], api_name="classify_file", concurrency_id="file")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import gradio as gr
 import torch
 
@@ -34,10 +36,7 @@ def build(shelf: Shelf) -> None:
     by_surprise = gr.HTML(elem_id="by-surprise")
     attention = gr.HTML(elem_id="attention")
 
-    @refusing
-    def look(text: str, model: str, layer: float, head: float) -> tuple[str, str, str]:
-        return views(shelf, text, model, layer, head)
-
+    look = refusing(partial(views, shelf))
     inputs, outputs = [text, model, layer, head], [by_id, by_surprise, attention]
     go.click(look, inputs, outputs, api_name="look", concurrency_id="model")
     for slider in (layer, head):
@@ -45,11 +44,7 @@ def build(shelf: Shelf) -> None:
             look, inputs, outputs, concurrency_id="model", trigger_mode="always_last", api_visibility="private"
         )
 
-    @refusing
-    def resize(model: str) -> tuple[gr.Slider, gr.Slider]:
-        return _sliders(shelf, model)
-
-    model.change(resize, [model], [layer, head], queue=False, api_visibility="private")
+    model.change(refusing(partial(_sliders, shelf)), [model], [layer, head], queue=False, api_visibility="private")
 
 
 def _sliders(shelf: Shelf, model: str) -> tuple[gr.Slider, gr.Slider]:

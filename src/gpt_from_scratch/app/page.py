@@ -11,9 +11,10 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 import gradio as gr
 import torch
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gpt_from_scratch.app import classify, inspect, instruct, limits, write
-from gpt_from_scratch.app.same_origin import SameOrigin
 from gpt_from_scratch.app.shelf import Shelf
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.training.environment import usable_cores
@@ -25,6 +26,17 @@ TABS = {
     "Look inside": (inspect, "See what a model makes of a text"),
 }
 STYLE = Path(__file__).with_name("page.css")
+# Gradio's own page has inline scripts and styles, and makes functions out of its components' templates.
+_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; object-src 'none'; "
+    "frame-ancestors 'none'; form-action 'self'"
+)
+_HEADERS = [
+    (b"content-security-policy", _POLICY.encode()),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+]
 
 
 def build(models: Path) -> gr.Blocks:
@@ -71,7 +83,7 @@ def serve(models: Path, port: int, *, wait: bool = True) -> str:
             max_file_size=limits.FILE_BYTES,
             theme=_theme(),
             css_paths=[STYLE],
-            app_kwargs={"middleware": [SameOrigin]},
+            app_kwargs={"middleware": [Middleware(_SameOrigin)]},
             quiet=True,
             prevent_thread_lock=True,
         )
@@ -103,3 +115,18 @@ def _theme() -> gr.Theme:
         block_label_text_color=gr.themes.colors.slate.c700,
         block_title_text_color=gr.themes.colors.slate.c700,
     )
+
+
+class _SameOrigin:
+    """Adds headers to every answer by which the browser, too, holds that nothing comes from or goes elsewhere."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), *_HEADERS]
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)

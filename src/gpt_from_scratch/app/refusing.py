@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import html
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
@@ -15,26 +16,20 @@ from gpt_from_scratch.errors import InputError
 
 def refusing(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function or generator function whose `InputError` the page shows as its message, as text."""
-
-    def refusal(error: InputError) -> gr.Error:
-        return gr.Error(html.escape(str(error), quote=False), title="Not possible", print_exception=False)
-
-    if inspect.isgeneratorfunction(function):
-
-        @functools.wraps(function)
-        def steps(*args: Any) -> Any:
-            try:
-                yield from function(*args)
-            except InputError as error:
-                raise refusal(error) from None
-
-        return steps
+    if not inspect.isgeneratorfunction(function):
+        return _refusals()(function)
 
     @functools.wraps(function)
-    def call(*args: Any) -> Any:
-        try:
-            return function(*args)
-        except InputError as error:
-            raise refusal(error) from None
+    def steps(*args: Any) -> Iterator[Any]:
+        with _refusals():
+            yield from function(*args)
 
-    return call
+    return steps
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        raise gr.Error(html.escape(str(error), quote=False), title="Not possible", print_exception=False) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import gradio as gr
 import torch
@@ -40,12 +41,7 @@ def build(shelf: Shelf) -> None:
             text = gr.HTML(marking.pane("Text", ""), elem_id="written")
             chosen = gr.HTML(elem_id="chosen")
 
-    @refusing
-    def write(
-        prompt: str, model: str, temperature: float, top_k: float, count: float, seed: float
-    ) -> Iterator[tuple[str, str]]:
-        yield from continuations(shelf, prompt, model, temperature, top_k, count, seed)
-
+    write = refusing(partial(continuations, shelf))
     inputs = [prompt, model, temperature, top_k, count, seed]
     running = go.click(write, inputs, [text, chosen], api_name="write", concurrency_id="model")
     stop.click(None, cancels=[running], api_visibility="private")

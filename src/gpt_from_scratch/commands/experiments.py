@@ -33,9 +33,9 @@ def _experiments() -> None:
 @app.command("list")
 def list_studies() -> None:
     """List the studies and how many of their variants have results."""
-    from gpt_from_scratch.experiments.overview import overview
+    from gpt_from_scratch.experiments import studies
 
-    for line in overview(find_project()):
+    for line in studies.overview(find_project()):
         typer.echo(line)
 
 

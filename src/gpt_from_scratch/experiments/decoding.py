@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from gpt_from_scratch.book.kv_cache.utils import KVCache as GrowingCache
 from gpt_from_scratch.experiments.timing import Say, Timing, in_turn, wait
 from gpt_from_scratch.generation import generate
 from gpt_from_scratch.model import GPTConfig, GPTModel, KVCache
+from gpt_from_scratch.model.int8 import to_int8
 from gpt_from_scratch.model.layers import use_kernels
 
 TIE = 1e-4
@@ -24,7 +26,7 @@ def measure(names: list[str], sizes: Mapping[str, int], device: torch.device, sa
     """Time each way of decoding, on random weights and a random prompt.
 
     Raises:
-        ValueError: when ways with the same arithmetic write other tokens.
+        ValueError: when ways with the same arithmetic generate other tokens.
     """
     torch.manual_seed(123)
     cfg = GPTConfig(
@@ -74,18 +76,14 @@ def with_cache(model: GPTModel, prompt: list[int], new_tokens: int, cache: Any) 
 def _way(name: str, model: GPTModel) -> Decode:
     fused = copy.deepcopy(model)
     use_kernels(fused, "fused")
-    if name == "int8":
-        from gpt_from_scratch.model.int8 import to_int8
-
-        fused = to_int8(fused)
+    engine = to_int8(fused) if name == "int8" else fused
     ways: dict[str, Decode] = {
-        "without": lambda prompt, count: without_cache(model, prompt, count),
+        "without": partial(without_cache, model),
         "growing": lambda prompt, count: with_cache(model, prompt, count, GrowingCache(model.config.n_layers)),
         "preallocated": lambda prompt, count: with_cache(
             model, prompt, count, KVCache(model.config, 1, len(prompt) + count, model.device, torch.float32)
         ),
-        "engine": lambda prompt, count: generate(fused, [prompt], count)[0],
-        "int8": lambda prompt, count: generate(fused, [prompt], count)[0],
+        **dict.fromkeys(("engine", "int8"), lambda prompt, count: generate(engine, [prompt], count)[0]),
     }
     return ways[name]
 

@@ -11,8 +11,15 @@ from typing import Literal
 from gpt_from_scratch.errors import InputError, shown
 from gpt_from_scratch.experiments.dvc_queue import run_queue
 from gpt_from_scratch.experiments.recorded import Recorded, recorded, untracked_code
-from gpt_from_scratch.experiments.requirements import missing
-from gpt_from_scratch.experiments.settings import Planned, changes_of, experiment_name, override, plan, raw_params
+from gpt_from_scratch.experiments.settings import (
+    Planned,
+    changes_of,
+    experiment_name,
+    missing,
+    override,
+    plan,
+    raw_params,
+)
 from gpt_from_scratch.experiments.study import PipelineStudy, Settings, Variant
 from gpt_from_scratch.pipeline.dvc import complaint, run_dvc
 from gpt_from_scratch.pipeline.git import head

@@ -7,18 +7,18 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.experiments.figures import run_of
 from gpt_from_scratch.experiments.recorded import recorded
 from gpt_from_scratch.experiments.runner import forget, is_present, log_file, run_one
 from gpt_from_scratch.experiments.settings import Planned, changes_of, override, plan, raw_params
 from gpt_from_scratch.experiments.study import Axis, PipelineStudy, Settings, Space, Variant
+from gpt_from_scratch.experiments.table import run_of
 from gpt_from_scratch.pipeline.git import git_output, head
-
-if TYPE_CHECKING:
-    import optuna
 
 STORE = Path(".cache/optuna.db")
 
@@ -66,10 +66,15 @@ def search(
     found = open_search(root, f"{name}-{key}")
     say(f"{name}: search {key}, {len(_finished(found))} of {trials} trials are there")
     while (number := len(_finished(found))) < trials:
-        trial = _next(found, study.space, number)
+        # A fresh sampler for each: the state of one is lost when its process is interrupted.
+        found.sampler = optuna.samplers.TPESampler(seed=study.space.seed + number)
+        trial = found.ask()
         proposed = {key: _suggest(trial, key, axis) for key, axis in study.space.axes.items()}
         changes: Settings = {**common, **proposed}
-        title = ", ".join(f"{key}={_short(value)}" for key, value in trial.params.items())
+        title = ", ".join(
+            f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
+            for key, value in trial.params.items()
+        )
         planned = plan(base, name, Variant(name=f"trial-{key}-{number}", title=title), changes, reduced)
         present = recorded(root)
         trial.set_user_attr("experiment", planned.name)
@@ -82,11 +87,11 @@ def search(
                     say(f"[{number + 1}/{trials}] {outcome}")
             value = _value(root, study, study.space, planned)
         except BaseException:
-            found.tell(trial, state=_state("FAIL"))
+            found.tell(trial, state=TrialState.FAIL)
             raise
         trial.set_user_attr("answered", True)
         if value is None:
-            found.tell(trial, state=_state("FAIL"))
+            found.tell(trial, state=TrialState.FAIL)
         else:
             found.tell(trial, value)
             say(f"[{number + 1}/{trials}] {planned.name}: {study.columns[study.space.column].title} {value:.4f}")
@@ -105,13 +110,11 @@ def best(found: optuna.Study) -> Found:
 
 def open_search(root: Path, name: str) -> optuna.Study:
     """Open a search, or begin it; trials that a killed process left are given up."""
-    import optuna
-
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     (root / STORE).parent.mkdir(parents=True, exist_ok=True)
     found = optuna.create_study(storage=f"sqlite:///{root / STORE}", study_name=name, load_if_exists=True)
-    for trial in found.get_trials(deepcopy=False, states=[_state("RUNNING")]):
-        found.tell(trial.number, state=_state("FAIL"))
+    for trial in found.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+        found.tell(trial.number, state=TrialState.FAIL)
     return found
 
 
@@ -128,15 +131,7 @@ def adopted(params: Mapping[str, Any]) -> str:
     return "dvc exp run " + " ".join(f"-S {override(key, value)}" for key, value in params.items())
 
 
-def _next(found: optuna.Study, space: Space, number: int) -> optuna.trial.Trial:
-    import optuna
-
-    # A sampler that goes on would have forgotten its state in a process that was interrupted.
-    found.sampler = optuna.samplers.TPESampler(seed=space.seed + number)
-    return found.ask()
-
-
-def _suggest(trial: optuna.trial.Trial, key: str, axis: Axis) -> Any:
+def _suggest(trial: Trial, key: str, axis: Axis) -> Any:
     if axis.values is not None:
         return trial.suggest_categorical(key, axis.values)
     if axis.whole:
@@ -144,22 +139,12 @@ def _suggest(trial: optuna.trial.Trial, key: str, axis: Axis) -> Any:
     return trial.suggest_float(key, axis.low, axis.high, log=axis.log)
 
 
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
 def _value(root: Path, study: PipelineStudy, space: Space, planned: Planned) -> float | None:
     ones = recorded(root).get(planned.name)
     return run_of(ones[0], study, planned.params).figure(study.columns[space.column])[0] if ones else None
 
 
-def _finished(found: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+def _finished(found: optuna.Study) -> list[FrozenTrial]:
     """Return the trials that count: those that were interrupted are made again."""
-    trials = found.get_trials(deepcopy=False, states=[_state("COMPLETE"), _state("FAIL")])
+    trials = found.get_trials(deepcopy=False, states=[TrialState.COMPLETE, TrialState.FAIL])
     return [trial for trial in trials if trial.user_attrs.get("answered")]
-
-
-def _state(name: str) -> optuna.trial.TrialState:
-    import optuna
-
-    return optuna.trial.TrialState[name]

@@ -16,6 +16,7 @@ from gpt_from_scratch.experiments.study import PipelineStudy, Settings, Variant
 from gpt_from_scratch.files.reading import read_text
 from gpt_from_scratch.params.plain_yaml import parse_yaml
 from gpt_from_scratch.params.sections import LARGEST_FILE, Params
+from gpt_from_scratch.pipeline.git import git_output
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./-]+")
 _WORDS = ("null", "true", "false", "yes", "no", "on", "off", "nan", "inf")
@@ -59,6 +60,28 @@ def plan(base: Mapping[str, Any], study: str, variant: Variant, changes: Setting
     """
     name = experiment_name(study, variant.name, reduced)
     return Planned(name, variant, changes, merged(base, changes, name))
+
+
+def missing(root: Path, planned: Planned, full: bool) -> str | None:
+    """Return why a variant cannot run here, or is not worth it; None where nothing speaks against it."""
+    needs, params = planned.variant.needs, planned.params
+    if needs.file and not git_output(root, "ls-files", "--", needs.file, f"{needs.file}.dvc"):
+        there = "which DVC does not know" if (root / needs.file).exists() else "which nobody fetches"
+        return f"needs {needs.file}, {there}: put it there, then dvc add {needs.file} and git add {needs.file}.dvc"
+    if full:
+        return None
+    in_small = needs.size is not None and needs.size not in params.gpt2_sizes
+    if not in_small and needs.size not in (None, "124M") and params.download_gpt2.source == "synthetic":
+        return f"needs {needs.size}, which is large, and with synthetic weights shows nothing; --full runs it"
+    if needs.gpu and not in_small and not _has_gpu():
+        return "needs a GPU: on this CPU it takes hours; --full runs it"
+    return None
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
 
 
 def merged(base: Mapping[str, Any], changes: Settings, name: str) -> Params:

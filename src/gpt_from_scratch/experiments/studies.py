@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.experiments.figures import Row, rows
 from gpt_from_scratch.experiments.measure import measure, result_file
+from gpt_from_scratch.experiments.recorded import recorded
 from gpt_from_scratch.experiments.runner import Outcome, run_study
-from gpt_from_scratch.experiments.settings import read_change
-from gpt_from_scratch.experiments.study import Measurement, PipelineStudy, pipeline_study, read_study
-from gpt_from_scratch.experiments.table import flat, table
+from gpt_from_scratch.experiments.settings import experiment_name, read_change
+from gpt_from_scratch.experiments.study import Measurement, PipelineStudy, pipeline_study, read_study, study_names
+from gpt_from_scratch.experiments.table import Row, flat, rows, table
 from gpt_from_scratch.experiments.timing import Timing
 from gpt_from_scratch.files.writing import read_json
 from gpt_from_scratch.params.sections import load_params
 
 Say = Callable[[str], object]
+
+
+def overview(root: Path) -> Iterator[str]:
+    """Yield for each study its name, title and state, and its requirements for the published figures."""
+    found = recorded(root)
+    for name in study_names(root):
+        study = read_study(root, name)
+        yield f"{name}: {study.title}"
+        if isinstance(study, Measurement):
+            state = "measured" if result_file(root, name).is_file() else "not measured yet"
+            yield f"  {len(study.forms)} forms, {state}; a GPU for {sum(form.gpu for form in study.forms)} of them"
+            continue
+        small, full = (_done(found, name, study, reduced) for reduced in (True, False))
+        yield f"  reduced: {small}; full: {full}"
+        if needs := _needs(study):
+            yield f"  for the published figures: {needs}"
 
 
 def run(
@@ -83,11 +99,10 @@ def search(root: Path, name: str, trials: int, reduced: bool | None, say: Say) -
     Raises:
         InputError: for a study without a space.
     """
-    from gpt_from_scratch.experiments.search import adopted
-    from gpt_from_scratch.experiments.search import search as go_on
+    from gpt_from_scratch.experiments import search as searching
 
     study = pipeline_study(root, name)
-    found = go_on(root, name, study, trials, reduced=reduced_setting(root, reduced), say=say)
+    found = searching.search(root, name, study, trials, reduced=reduced_setting(root, reduced), say=say)
     if found.value is None or found.params is None or study.space is None:
         return [f"{name}: no trial gave a figure; {found.failed} failed, see .cache/experiments"]
     return [
@@ -95,7 +110,7 @@ def search(root: Path, name: str, trials: int, reduced: bool | None, say: Say) -
         f"best {study.columns[study.space.column].title}: {found.value:.4f} ({found.experiment})",
         *(f"  {key}: {value}" for key, value in found.params.items()),
         f"adopt them, results included: {found.command}",
-        f"run them over the present parameters: {adopted(found.params)}",
+        f"run them over the present parameters: {searching.adopted(found.params)}",
     ]
 
 
@@ -118,6 +133,20 @@ def _measured(root: Path, name: str, study: Measurement) -> tuple[list[str], lis
             found = Timing(**content["forms"][form.name])
             made.append(Row(form, found.ours, found.marks))
     return [study.title, f"Published: {study.source}.", f"Here: {about}."], made
+
+
+def _done(found: dict[str, object], name: str, study: PipelineStudy, reduced: bool) -> str:
+    rows = study.rows(reduced)
+    return f"{sum(experiment_name(name, row.name, reduced) in found for row in rows)} of {len(rows)} variants have run"
+
+
+def _needs(study: PipelineStudy) -> str:
+    rows = study.variants
+    real, gpu = (sum(getattr(row.needs, what) for row in rows) for what in ("weights", "gpu"))
+    sizes = sorted({row.needs.size for row in rows if row.needs.size}, key=lambda size: (len(size), size))
+    parts = [f"OpenAI's weights for {real} variants ({', '.join(sizes)})"] if real else []
+    parts += [f"a GPU for {gpu}"] if gpu else []
+    return ", ".join([*parts, *(row.needs.file for row in rows if row.needs.file)])
 
 
 def _report(name: str, outcomes: Sequence[Outcome]) -> list[str]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from gpt_from_scratch.errors import InputError, reason, shown
 from gpt_from_scratch.files.reading import read_text
 from gpt_from_scratch.params.plain_yaml import parse_yaml
-from gpt_from_scratch.params.sections import Number
+from gpt_from_scratch.params.types import Number
 
 FOLDER = "experiments"
 LARGEST_FILE = 2**18

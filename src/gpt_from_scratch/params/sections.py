@@ -16,11 +16,8 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from gpt_from_scratch.errors import InputError, shown
 from gpt_from_scratch.files.reading import read_text
 from gpt_from_scratch.params.plain_yaml import parse_yaml
-from gpt_from_scratch.params.trainings import Classify, Finetune, Instruct, Pretrain, TinyModel, Training
+from gpt_from_scratch.params.trainings import Classify, Instruct, Pretrain, TinyModel
 from gpt_from_scratch.params.types import (
-    BOOK_INSTRUCTIONS,
-    BOOK_MESSAGES,
-    BOOK_TEXT,
     BasePath,
     Count,
     Endpoint,
@@ -33,23 +30,8 @@ from gpt_from_scratch.params.types import (
     Seed,
     Size,
     Text,
+    param,
 )
-
-__all__ = [
-    "BOOK_INSTRUCTIONS",
-    "BOOK_MESSAGES",
-    "BOOK_TEXT",
-    "Classify",
-    "Finetune",
-    "Instruct",
-    "Number",
-    "Params",
-    "Pretrain",
-    "Runtime",
-    "SplitSpam",
-    "Training",
-    "load_params",
-]
 
 LARGEST_FILE = 2**18
 """Bytes of a parameter file; ours have some 2,000."""
@@ -62,46 +44,42 @@ class Runtime(Section):
 
     FIRST: ClassVar = ("device", "threads", "processes", "offline", "portable")
 
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
-        "auto", description="auto: CUDA, else MPS, else CPU (with a warning)"
+    device: Literal["auto", "cpu", "cuda", "mps"] = param("auto", "auto: CUDA, else MPS, else CPU (with a warning)")
+    threads: Annotated[int, Field(ge=0, strict=True)] = param(
+        0, "CPU threads of each process; 0: all cores; another number may change the last bits"
     )
-    threads: Annotated[int, Field(ge=0, strict=True)] = Field(
-        0, description="CPU threads of each process; 0: all cores; another number may change the last bits"
+    processes: Annotated[int, Field(ge=1, le=1024, strict=True)] = param(
+        1, "processes on this machine that share each batch; on CUDA each takes a GPU"
     )
-    processes: Annotated[int, Field(ge=1, le=1024, strict=True)] = Field(
-        1, description="processes on this machine that share each batch; on CUDA each takes a GPU"
+    sharding: Literal["none", "full"] = param(
+        "none", "full: weights, gradients and optimizer state are split over the processes"
     )
-    sharding: Literal["none", "full"] = Field(
-        "none", description="full: weights, gradients and optimizer state are split over the processes"
-    )
-    deterministic: Flag = Field(True, description="run only algorithms that give the same bits again")
-    portable: Flag = Field(
-        False, description="instruction set of every x86-64 processor (AVX2): equal bits on all; slower"
-    )
-    offline: Flag = Field(False, description="open no connection: use what was fetched before, or a mirror's folder")
-    checkpoint_seconds: Positive = Field(
-        300.0, description="seconds of training between two checkpoints: the most that a crash costs"
+    deterministic: Flag = param(True, "run only algorithms that give the same bits again")
+    portable: Flag = param(False, "instruction set of every x86-64 processor (AVX2): equal bits on all; slower")
+    offline: Flag = param(False, "open no connection: use what was fetched before, or a mirror's folder")
+    checkpoint_seconds: Positive = param(
+        300.0, "seconds of training between two checkpoints: the most that a crash costs"
     )
 
 
 class FetchData(Section):
     """Raw data."""
 
-    source: Literal["sample", "upstream"] = Field(
-        "upstream", description="sample: this project's own texts in data/sample; upstream: the book's"
+    source: Literal["sample", "upstream"] = param(
+        "upstream", "sample: this project's own texts in data/sample; upstream: the book's"
     )
 
 
 class SplitSpam(Section):
     """Split of the messages into training, validation and test set."""
 
-    recipe: Literal["book", "clean"] = Field(
-        "book", description="book: the book's rows; clean: no normalised duplicate across splits"
+    recipe: Literal["book", "clean"] = param(
+        "book", "book: the book's rows; clean: no normalised duplicate across splits"
     )
-    train: Fraction = Field(0.7, description="fraction for training")
-    validation: Fraction = Field(0.1, description="fraction for validation; the rest is the test set")
-    balance: Flag = Field(True, description="sample every class down to the smallest one")
-    seed: Seed = Field(123, description="seed of sampling and shuffling")
+    train: Fraction = param(0.7, "fraction for training")
+    validation: Fraction = param(0.1, "fraction for validation; the rest is the test set")
+    balance: Flag = param(True, "sample every class down to the smallest one")
+    seed: Seed = param(123, "seed of sampling and shuffling")
 
     @model_validator(mode="after")
     def _leaves_a_test_set(self) -> SplitSpam:
@@ -115,28 +93,26 @@ class DownloadGpt2(Section):
 
     FIRST: ClassVar = ("source", "sizes", "path")
 
-    source: Literal["openai", "huggingface", "synthetic", "path"] = Field(
-        "openai", description="synthetic: random weights; path: a folder"
+    source: Literal["openai", "huggingface", "synthetic", "path"] = param(
+        "openai", "synthetic: random weights; path: a folder"
     )
-    sizes: list[Size] = Field(
+    sizes: list[Size] = param(
         ["124M"],
+        "besides the bases: 124M, 355M, 774M, 1558M, tiny (synthetic only), custom (source path)",
         min_length=1,
-        description="besides the bases: 124M, 355M, 774M, 1558M, tiny (synthetic only), custom (source path)",
     )
-    path: BasePath = Field(
-        "", description="for source path: a folder under data/bases/ in Hugging Face's layout, the size custom"
-    )
-    seed: Seed = Field(123, description="seed of the synthetic weights")
+    path: BasePath = param("", "for source path: a folder under data/bases/ in Hugging Face's layout, the size custom")
+    seed: Seed = param(123, "seed of the synthetic weights")
     tiny: TinyModel = TinyModel()
 
 
 class JudgeParams(Section):
     """A larger model that scores answers, behind an endpoint that speaks OpenAI's chat completions."""
 
-    name: JudgeName = Field("llama3", description="name in the results")
-    url: Endpoint = Field("http://localhost:11434/v1", description="address up to /chat/completions; default: Ollama's")
-    model: Annotated[str, Field(min_length=1, max_length=200)] = Field("llama3", description="name at the endpoint")
-    seed: Seed = Field(123, description="seed of the scores, at temperature 0")
+    name: JudgeName = param("llama3", "name in the results")
+    url: Endpoint = param("http://localhost:11434/v1", "address up to /chat/completions; default: Ollama's")
+    model: Annotated[str, Field(min_length=1, max_length=200)] = param("llama3", "name at the endpoint")
+    seed: Seed = param(123, "seed of the scores, at temperature 0")
 
 
 class Evaluate(Section):
@@ -144,23 +120,19 @@ class Evaluate(Section):
 
     FIRST: ClassVar = ("judges", "response_tokens", "sample_prompts", "sample_tokens", "temperature", "top_k")
 
-    batch_size: Count = Field(8, description="sequences per batch")
-    sample_prompts: list[Text] = Field(
-        ["Every effort moves you"], min_length=1, description="beginnings of the language model's samples"
+    batch_size: Count = param(8, "sequences per batch")
+    sample_prompts: list[Text] = param(
+        ["Every effort moves you"], "beginnings of the language model's samples", min_length=1
     )
-    sample_tokens: Count = Field(50, description="tokens per sample")
-    temperature: Annotated[Number, Field(ge=0.01)] = Field(1.4, description="temperature of the random sample")
-    top_k: Count = Field(25, description="most likely tokens that the random sample chooses among")
-    seed: Seed = Field(123, description="seed of the random sample")
-    response_tokens: Count = Field(256, description="most tokens of an answer to a test instruction")
-    answers_at_once: Count = Field(
-        32, description="answers generated side by side; GPT-2 124M takes 74 KB for every token of each"
-    )
-    weights: Literal["fp32", "int8"] = Field(
-        "fp32", description="int8: weights rounded to 8 bits, faster; with runtime.device cpu"
-    )
-    judges: list[JudgeParams] = Field(
-        [], description="models that score answers, 0 to 100: [{name, url, model, seed}]; key in GPT_JUDGE_KEY"
+    sample_tokens: Count = param(50, "tokens per sample")
+    temperature: Annotated[Number, Field(ge=0.01)] = param(1.4, "temperature of the random sample")
+    top_k: Count = param(25, "most likely tokens that the random sample chooses among")
+    seed: Seed = param(123, "seed of the random sample")
+    response_tokens: Count = param(256, "most tokens of an answer to a test instruction")
+    answers_at_once: Count = param(32, "answers generated side by side; GPT-2 124M takes 74 KB for every token of each")
+    weights: Literal["fp32", "int8"] = param("fp32", "int8: weights rounded to 8 bits, faster; with runtime.device cpu")
+    judges: list[JudgeParams] = param(
+        [], "models that score answers, 0 to 100: [{name, url, model, seed}]; key in GPT_JUDGE_KEY"
     )
 
     @model_validator(mode="after")
@@ -174,8 +146,8 @@ class Evaluate(Section):
 class Params(Section):
     """All of params.yaml. What is left out is as in the profile book."""
 
-    profile: Annotated[str, Field(pattern=r"^[a-z0-9_-]+$", max_length=64)] = Field(
-        "book", description="name that the runs are filed under"
+    profile: Annotated[str, Field(pattern=r"^[a-z0-9_-]+$", max_length=64)] = param(
+        "book", "name that the runs are filed under"
     )
     runtime: Runtime = Runtime()
     fetch_data: FetchData = FetchData()
@@ -187,51 +159,33 @@ class Params(Section):
     evaluate: Evaluate = Evaluate()
 
     @model_validator(mode="after")
-    def _tiny_is_synthetic(self) -> Params:
-        if self.download_gpt2.source in ("openai", "huggingface") and "tiny" in self.gpt2_sizes:
+    def _sections_fit_together(self) -> Params:
+        download, sizes = self.download_gpt2, self.gpt2_sizes
+        if download.source in ("openai", "huggingface") and "tiny" in sizes:
             raise ValueError(
                 "download_gpt2.source: the size 'tiny' exists as a synthetic model only; choose another size or source"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _custom_is_a_folder(self) -> Params:
-        download, custom = self.download_gpt2, "custom" in self.gpt2_sizes
-        if download.source != "path" and custom:
+        if download.source != "path" and "custom" in sizes:
             raise ValueError("download_gpt2.source: the size 'custom' is a folder of your own; set source to path")
         if download.source == "path" and not download.path:
             raise ValueError("download_gpt2.path: expected a folder under data/bases/ (source is path), found none")
-        if download.source == "path" and self.gpt2_sizes != ["custom"]:
-            others = [size for size in self.gpt2_sizes if size != "custom"]
+        if download.source == "path" and (others := [size for size in sizes if size != "custom"]):
             raise ValueError(
                 f"download_gpt2.source: path gives the size custom alone, found {shown(others[0])}; set "
                 "download_gpt2.sizes to [custom], and classify.base and instruct.base to gpt2/custom or pretrain"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _updates_are_of_known_weights(self) -> Params:
-        for name in ("classify", "instruct"):
-            section = getattr(self, name)
+        for name, section in (("classify", self.classify), ("instruct", self.instruct)):
             if section.trainable == "lora" and section.initial_weights == "random":
                 raise ValueError(
                     f"{name}.trainable: lora leaves the weights as they are, and random ones are kept nowhere; "
                     f"set {name}.initial_weights to base"
                 )
-        return self
-
-    @model_validator(mode="after")
-    def _compiled_code_is_not_portable(self) -> Params:
         compiled = [name for name in ("pretrain", "classify", "instruct") if getattr(self, name).compile]
         if compiled and self.runtime.portable:
             raise ValueError(
-                f"{compiled[0]}.compile: compiled code uses this processor's own instructions; "
+                f"{compiled[0]}.compile: compiled code uses the instruction set of this processor; "
                 "set runtime.portable to false, or this to false"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _judges_need_a_connection(self) -> Params:
         if self.evaluate.judges and self.runtime.offline:
             raise ValueError("evaluate.judges: judges are asked over a connection; set runtime.offline to false, or []")
         return self

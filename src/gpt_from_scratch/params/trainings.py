@@ -26,6 +26,7 @@ from gpt_from_scratch.params.types import (
     Seed,
     Text,
     Word,
+    param,
 )
 
 # Fields whose default differs from one section to another: the description stands once, here.
@@ -37,6 +38,7 @@ LearningRate = Annotated[Positive, Field(description="learning rate, or its peak
 BatchSize = Annotated[Count, Field(description="sequences per pass through the model")]
 Epochs = Annotated[Count, Field(description="passes over the training set")]
 EvalEvery = Annotated[Count, Field(description="steps between two evaluations")]
+OtherDropRate = Annotated[DropRate | None, Word("same")]
 Kernels = Annotated[
     Literal["explicit", "fused"],
     Field(description="explicit: the book's arithmetic; fused: PyTorch's kernels for it"),
@@ -72,18 +74,12 @@ class PretrainModel(ModelShape):
 
     FIRST: ClassVar = ("context_length", "emb_dim", "n_heads", "n_layers", "drop_rate")
 
-    drop_rate: DropRate = Field(0.1, description="dropout probability")
-    drop_rate_emb: Annotated[DropRate | None, Word("same")] = Field(
-        None, description="dropout after the embeddings; same: drop_rate"
-    )
-    drop_rate_attn: Annotated[DropRate | None, Word("same")] = Field(
-        None, description="dropout on attention weights; same: drop_rate"
-    )
-    drop_rate_shortcut: Annotated[DropRate | None, Word("same")] = Field(
-        None, description="dropout on both residual branches; same: drop_rate"
-    )
-    qkv_bias: Flag = Field(False, description="bias in the query, key and value projections")
-    tie_weights: Flag = Field(False, description="share the embedding's matrix with the output head")
+    drop_rate: DropRate = param(0.1, "dropout probability")
+    drop_rate_emb: OtherDropRate = param(None, "dropout after the embeddings; same: drop_rate")
+    drop_rate_attn: OtherDropRate = param(None, "dropout on attention weights; same: drop_rate")
+    drop_rate_shortcut: OtherDropRate = param(None, "dropout on both residual branches; same: drop_rate")
+    qkv_bias: Flag = param(False, "bias in the query, key and value projections")
+    tie_weights: Flag = param(False, "share the embedding's matrix with the output head")
     kernels: Kernels = "explicit"
 
 
@@ -91,7 +87,7 @@ class Optimizer(Section):
     """AdamW."""
 
     lr: LearningRate = 5e-5
-    weight_decay: NotNegative = Field(0.1, description="decoupled weight decay")
+    weight_decay: NotNegative = param(0.1, "decoupled weight decay")
 
 
 class PretrainOptimizer(Optimizer):
@@ -103,34 +99,28 @@ class PretrainOptimizer(Optimizer):
 class ScheduleParams(Section):
     """Learning rate over time, and gradient clipping (appendix D)."""
 
-    kind: Literal["constant", "cosine"] = Field("constant", description="cosine: linear warm-up, then cosine decay")
-    warmup_fraction: Annotated[Number, Field(ge=0.0, lt=1.0)] = Field(
-        0.0, description="fraction of all steps that warm up"
-    )
-    initial_lr: NotNegative = Field(0.0, description="learning rate at step 0 of the warm-up")
-    min_lr: NotNegative = Field(0.0, description="learning rate at the end of the decay")
-    max_grad_norm: Annotated[Positive | None, Word("none")] = Field(
-        None, description="gradients are clipped to this norm after the warm-up; none: not at all"
+    kind: Literal["constant", "cosine"] = param("constant", "cosine: linear warm-up, then cosine decay")
+    warmup_fraction: Annotated[Number, Field(ge=0.0, lt=1.0)] = param(0.0, "fraction of all steps that warm up")
+    initial_lr: NotNegative = param(0.0, "learning rate at step 0 of the warm-up")
+    min_lr: NotNegative = param(0.0, "learning rate at the end of the decay")
+    max_grad_norm: Annotated[Positive | None, Word("none")] = param(
+        None, "gradients are clipped to this norm after the warm-up; none: not at all"
     )
 
 
 class Training(Section):
     """A training: the fields that all three have."""
 
-    seed: Seed = Field(123, description="seed of initial weights, shuffling and dropout")
+    seed: Seed = param(123, "seed of initial weights, shuffling and dropout")
     batch_size: BatchSize = 8
-    accumulation_steps: Count = Field(
-        1, description="passes per update: batch_size x accumulation_steps sequences, in less memory"
-    )
+    accumulation_steps: Count = param(1, "passes per update: batch_size x accumulation_steps sequences, in less memory")
     epochs: Epochs = 5
     eval_every: EvalEvery = 5
-    eval_batches: Count = Field(5, description="batches per evaluation, of each split")
-    precision: Literal["fp32", "bf16"] = Field(
-        "fp32", description="bf16: matrix products with 8 bits of precision, weights in fp32; for GPUs"
+    eval_batches: Count = param(5, "batches per evaluation, of each split")
+    precision: Literal["fp32", "bf16"] = param(
+        "fp32", "bf16: matrix products with 8 bits of precision, weights in fp32; for GPUs"
     )
-    compile: Flag = Field(
-        False, description="compile the losses (torch.compile): a minute at the start, another dropout"
-    )
+    compile: Flag = param(False, "compile the losses (torch.compile): a minute at the start, another dropout")
     optimizer: Optimizer = Optimizer()
     schedule: ScheduleParams = ScheduleParams()
 
@@ -138,33 +128,27 @@ class Training(Section):
 class Lora(Section):
     """Low-rank updates (appendix E), for trainable: lora."""
 
-    rank: Count = Field(16, description="rank of every layer's update")
-    alpha: Positive = Field(
-        16.0, description="scaling is alpha / rank; for unscaled LoRA (the companion's before 9/2026): alpha x rank"
+    rank: Count = param(16, "rank of every layer's update")
+    alpha: Positive = param(
+        16.0, "scaling is alpha / rank; for unscaled LoRA (the companion's before 9/2026): alpha x rank"
     )
 
 
 class Sample(Section):
     """Text generated after every epoch."""
 
-    prompt: Text = Field("Every effort moves you", description="beginning of the text")
-    tokens: Count = Field(50, description="tokens to add, greedily")
+    prompt: Text = param("Every effort moves you", "beginning of the text")
+    tokens: Count = param(50, "tokens to add, greedily")
 
 
 class Corpus(Section):
     """Text to train on: the book's, or texts of any size, tokenised once by all cores."""
 
-    path: DataPath = Field(
-        BOOK_TEXT, description=f"UTF-8 text under data/, or a folder of them; {BOOK_TEXT}: the book's"
+    path: DataPath = param(BOOK_TEXT, f"UTF-8 text under data/, or a folder of them; {BOOK_TEXT}: the book's")
+    files: list[DataGlob] = param(
+        ["**/*.txt"], "where path is a folder: files, folders and globs in it to read", min_length=1
     )
-    files: list[DataGlob] = Field(
-        ["**/*.txt"],
-        min_length=1,
-        description="where path is a folder: files, folders and globs in it to read",
-    )
-    strip_gutenberg: Flag = Field(
-        False, description="leave out Project Gutenberg's header and footer, where a file has them"
-    )
+    strip_gutenberg: Flag = param(False, "leave out Project Gutenberg's header and footer, where a file has them")
 
     @model_validator(mode="after")
     def _leaves_the_books_text_as_it_is(self) -> Corpus:
@@ -187,10 +171,8 @@ class Pretrain(Training):
     epochs: Epochs = 10
     optimizer: PretrainOptimizer = PretrainOptimizer()
     corpus: Corpus = Corpus()
-    train_fraction: Fraction = Field(
-        0.9, description="first part, for training: of the book's text by character, else by token"
-    )
-    stride: Count = Field(256, description="tokens from the start of one training sequence to the next")
+    train_fraction: Fraction = param(0.9, "first part, for training: of the book's text by character, else by token")
+    stride: Count = param(256, "tokens from the start of one training sequence to the next")
     model: PretrainModel = PretrainModel()
     sample: Sample = Sample()
 
@@ -198,11 +180,11 @@ class Pretrain(Training):
 class Finetune(Training):
     """A fine-tuning: the fields that both have."""
 
-    base: Base = Field("gpt2/124M", description="model to start from, a folder under models/: gpt2/<size>, or pretrain")
-    initial_weights: Literal["base", "random"] = Field(
-        "base", description="random: take only the shape of the base, with new weights"
+    base: Base = param("gpt2/124M", "model to start from, a folder under models/: gpt2/<size>, or pretrain")
+    initial_weights: Literal["base", "random"] = param(
+        "base", "random: take only the shape of the base, with new weights"
     )
-    drop_rate: DropRate = Field(0.0, description="dropout probability while fine-tuning")
+    drop_rate: DropRate = param(0.0, "dropout probability while fine-tuning")
     kernels: Kernels = "fused"
     lora: Lora = Lora()
 
@@ -210,15 +192,11 @@ class Finetune(Training):
 class LabelledData(Section):
     """Labelled texts: the book's messages, or your own with any number of classes."""
 
-    path: DataPath = Field(
-        BOOK_MESSAGES, description=f"{BOOK_MESSAGES} (the book's), or a .csv or .tsv file under data/"
+    path: DataPath = param(BOOK_MESSAGES, f"{BOOK_MESSAGES} (the book's), or a .csv or .tsv file under data/")
+    text: Annotated[Column | None, Word("none")] = param(
+        None, "column of the texts; none: the book's messages, which have no column names"
     )
-    text: Annotated[Column | None, Word("none")] = Field(
-        None, description="column of the texts; none: the book's messages, which have no column names"
-    )
-    label: Annotated[Column | None, Word("none")] = Field(
-        None, description="column of their labels; none: the book's messages"
-    )
+    label: Annotated[Column | None, Word("none")] = param(None, "column of their labels; none: the book's messages")
 
     @model_validator(mode="after")
     def _names_what_there_is(self) -> LabelledData:
@@ -247,32 +225,28 @@ class Classify(Finetune):
 
     eval_every: EvalEvery = 50
     data: LabelledData = LabelledData()
-    class_weights: Literal["none", "balanced"] = Field(
-        "none", description="balanced: weight in the loss inversely proportional to class frequency"
+    class_weights: Literal["none", "balanced"] = param(
+        "none", "balanced: weight in the loss inversely proportional to class frequency"
     )
-    trainable: Literal["last_layer", "last_block", "last_two_blocks", "all", "lora"] = Field(
-        "last_block", description="last_layer: the head alone"
+    trainable: Literal["last_layer", "last_block", "last_two_blocks", "all", "lora"] = param(
+        "last_block", "last_layer: the head alone"
     )
-    deciding_token: Literal["last", "last_real", "first", "mean"] = Field(
-        "last", description="position whose logits are classified"
+    deciding_token: Literal["last", "last_real", "first", "mean"] = param(
+        "last", "position whose logits are classified"
     )
-    max_length: Annotated[Count | None, Word("longest")] = Field(
-        None, description="tokens that messages are padded or cut to; longest: as the longest training message"
+    max_length: Annotated[Count | None, Word("longest")] = param(
+        None, "tokens that messages are padded or cut to; longest: as the longest training message"
     )
-    causal: Flag = Field(
-        True, description="no token sees a later one; false: each sees the whole message with its padding"
-    )
-    frozen_gb: NotNegative = Field(
-        4.0, description="memory limit, GB, for cached activations of the frozen blocks; else computed each time"
+    causal: Flag = param(True, "no token sees a later one; false: each sees the whole message with its padding")
+    frozen_gb: NotNegative = param(
+        4.0, "memory limit, GB, for cached activations of the frozen blocks; else computed each time"
     )
 
 
 class PreferenceParams(Section):
     """Preference tuning by DPO (the companion's ch07/04), for objective: preferences."""
 
-    beta: Positive = Field(
-        0.1, description="weight of the rewards; a smaller one lets the model move further from its base"
-    )
+    beta: Positive = param(0.1, "weight of the rewards; a smaller one lets the model move further from its base")
 
 
 class Instruct(Finetune):
@@ -284,28 +258,21 @@ class Instruct(Finetune):
     )
 
     epochs: Epochs = 2
-    data: DataPath = Field(
-        BOOK_INSTRUCTIONS,
-        description="JSON list: instruction, input, and output; or chosen, rejected for preferences",
+    data: DataPath = param(
+        BOOK_INSTRUCTIONS, "JSON list: instruction, input, and output; or chosen, rejected for preferences"
     )
-    prompt_style: Literal["alpaca", "phi3"] = Field(
-        "alpaca", description="form of the prompt: the book's, or exercise 7.1's"
-    )
-    mask_instruction: Flag = Field(False, description="learn the responses alone (exercise 7.2)")
-    objective: Literal["answers", "preferences"] = Field(
-        "answers", description="preferences: learn which of two answers is better (DPO)"
+    prompt_style: Literal["alpaca", "phi3"] = param("alpaca", "form of the prompt: the book's, or exercise 7.1's")
+    mask_instruction: Flag = param(False, "learn the responses alone (exercise 7.2)")
+    objective: Literal["answers", "preferences"] = param(
+        "answers", "preferences: learn which of two answers is better (DPO)"
     )
     preferences: PreferenceParams = PreferenceParams()
-    trainable: Literal["all", "lora"] = Field(
-        "all", description="lora: low-rank updates of all layers, the weights frozen"
-    )
-    train_fraction: Fraction = Field(0.85, description="first part of the entries, for training")
-    test_fraction: Fraction = Field(0.1, description="next part, for the test; the rest validates")
-    max_length: Count = Field(1024, description="longest sequence, tokens; longer ones are cut and counted")
-    group_by_length: Flag = Field(
-        False, description="training batches of about equally long sequences: faster, but other batches"
-    )
-    sample_tokens: Count = Field(35, description="most tokens of the answer generated after every epoch")
+    trainable: Literal["all", "lora"] = param("all", "lora: low-rank updates of all layers, the weights frozen")
+    train_fraction: Fraction = param(0.85, "first part of the entries, for training")
+    test_fraction: Fraction = param(0.1, "next part, for the test; the rest validates")
+    max_length: Count = param(1024, "longest sequence, tokens; longer ones are cut and counted")
+    group_by_length: Flag = param(False, "training batches of about equally long sequences: faster, but other batches")
+    sample_tokens: Count = param(35, "most tokens of the answer generated after every epoch")
 
     @property
     def is_book(self) -> bool:
@@ -313,13 +280,9 @@ class Instruct(Finetune):
         return self.data == BOOK_INSTRUCTIONS
 
     @model_validator(mode="after")
-    def _leaves_a_validation_set(self) -> Instruct:
+    def _can_be_learned_and_validated(self) -> Instruct:
         if self.train_fraction + self.test_fraction >= 1.0:
             raise ValueError("train_fraction + test_fraction must leave something for validation")
-        return self
-
-    @model_validator(mode="after")
-    def _has_preferences_to_learn(self) -> Instruct:
         if self.objective == "preferences" and self.is_book:
             raise ValueError(
                 f"objective preferences learns from pairs (chosen, rejected), found data {self.data}, which has "

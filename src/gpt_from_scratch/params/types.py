@@ -101,3 +101,8 @@ class Section(BaseModel):
     @classmethod
     def _may_be_empty(cls, content: Any) -> Any:
         return {} if content is None else content
+
+
+def param(default: Any, description: str, **limits: Any) -> Any:
+    """Return a field with its default and its comment in params.yaml; `limits` are pydantic's."""
+    return Field(default, description=description, **limits)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gpt_from_scratch.model.config import GPT2_SIZES, GPTConfig
-from gpt_from_scratch.params.sections import Finetune, Params, Training
+from gpt_from_scratch.params.sections import Params
+from gpt_from_scratch.params.trainings import Finetune, Training
 from gpt_from_scratch.training.checkpoint import KEPT
 from gpt_from_scratch.weights.config_file import load_config
 from gpt_from_scratch.weights.layout import gpt2_tensors, parameter_count

@@ -23,7 +23,7 @@ from gpt_from_scratch.training.sharding import Spread
 from gpt_from_scratch.training.tasks import Task, mean_loss
 
 if TYPE_CHECKING:
-    from gpt_from_scratch.params.sections import Training
+    from gpt_from_scratch.params.trainings import Training
 
 
 def total_steps(train_loader: DataLoader[Batch], params: Training) -> int:

@@ -13,7 +13,8 @@ from gpt_from_scratch.data.messages.spam import LABELS, read_messages
 from gpt_from_scratch.data.raw.files import named_file, raw_file
 from gpt_from_scratch.data.text.documents import find_files, read_documents
 from gpt_from_scratch.errors import InputError, named, shown
-from gpt_from_scratch.params.sections import BOOK_INSTRUCTIONS, Params
+from gpt_from_scratch.params.sections import Params
+from gpt_from_scratch.params.types import BOOK_INSTRUCTIONS
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 
 _EXCERPT = 70
