@@ -125,13 +125,8 @@ def test_all_surfaces_give_the_same_greedy_answers(root, taught, entries, gpt, s
 @pytest.mark.parametrize("style", STYLES)
 def test_the_style_travels_with_an_exported_model(taught, entries, gpt, tmp_path, style) -> None:
     model, tokenizer = loaded(taught[style])
-<<<<<<< HEAD
     said = gpt(taught[style], "export", "instruct", tmp_path / "out").stdout
     assert f"its prompts are in the style {style}\n" in said
-=======
-    folder = taught[style] / "models/instruct"
-    export_model(folder, tmp_path / "out", card=folder_card(folder, "out"))
->>>>>>> model
     assert style_of(load_facts(tmp_path / "out")) == style
     card = (tmp_path / "out/README.md").read_text()
     assert repr(format_prompt({"instruction": "Name three colours.", "input": ""}, style)) in card

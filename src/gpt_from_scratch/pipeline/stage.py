@@ -60,13 +60,7 @@ class Declared:
 
 
 def run_stage(name: str, root: Path, body: Callable[[Workspace], object]) -> None:
-    """Run a stage without a training and end the process with 0, or with 1 and one line that says what is wrong.
-
-    Args:
-        name: as in dvc.yaml.
-        root: the project's folder.
-        body: the stage's work.
-    """
+    """Run a stage without a training and end the process with 0, or with 1 and one line on the error."""
     with stage_process(name, root):
         if (size := Place.here().size) > 1:
             raise InputError(f"expected one process, found {size}: only trainings take several")
@@ -77,7 +71,7 @@ def run_stage(name: str, root: Path, body: Callable[[Workspace], object]) -> Non
 
 @contextmanager
 def stage_process(name: str, root: Path) -> Iterator[None]:
-    """Make this process a stage's: listen to signals, and end with one line at errors that a user can mend."""
+    """Make this process a stage's: listen to signals, and end with one line at errors that a user can correct."""
     _quiet_environment()
     place = Place.here()
     if not place.first:

@@ -19,7 +19,7 @@ from typing import Any
 from gpt_from_scratch.files.nested import flatten
 from gpt_from_scratch.pipeline.git import git_output
 
-# What the pipeline itself writes does not make the code another one.
+# Changes of the pipeline's own outputs are no changes of the code.
 _WRITTEN_BY_THE_PIPELINE = ("dvc.lock", "metrics")
 
 
@@ -54,10 +54,15 @@ def memory_metrics() -> dict[str, float]:
     """Return the peak memory of this process so far in MB, and of the GPU if one was used."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     metrics = {"peak_memory_mb": peak / (2**20 if sys.platform == "darwin" else 2**10)}
-    torch = sys.modules.get("torch")  # who has not imported it has used no GPU
-    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
-        metrics["peak_gpu_memory_mb"] = torch.cuda.max_memory_allocated() / 2**20
+    if cuda := used_cuda():
+        metrics["peak_gpu_memory_mb"] = cuda.max_memory_allocated() / 2**20
     return metrics
+
+
+def used_cuda() -> Any:
+    """Return `torch.cuda` if this process has used it; None otherwise, without importing torch."""
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized() else None
 
 
 def legal(key: str) -> str:
