@@ -51,13 +51,13 @@ def test_answers_are_the_books_whatever_the_batches(taught, entries, style, batc
     for entry in entries[:5]:
         ids = tokenizer.encode(format_prompt(entry, style))
         start = len(ids)
-        for _ in range(12):
+        for _ in range(18):
             chosen = model(torch.tensor([ids]))[0, -1].argmax().item()
             if chosen == tokenizer.eot_token:
                 break
             ids.append(chosen)
         expected.append(tokenizer.decode(ids[start:]).replace(response_header(style).strip(), "").strip())
-    assert answers(model, tokenizer, entries[:5], 12, batch_size, done.append, style) == expected
+    assert answers(model, tokenizer, entries[:5], 18, batch_size, done.append, style) == expected
     assert len(set(expected)) > 1, "or a wrong order would not show"
     assert sum(done) == 5
 
