@@ -169,10 +169,10 @@ def checkpoints(
         str | None, typer.Option(help="Delete those of a stage, of stage/key as listed, or of all.", metavar="NAME")
     ] = None,
 ) -> None:
-    """List the trainings that were interrupted and that `dvc repro` resumes; or delete their checkpoints."""
+    """List the interrupted trainings, which `dvc repro` resumes, or delete their checkpoints."""
     from gpt_from_scratch.pipeline import interrupted
 
-    found = interrupted.unfinished(find_project()) if remove is None else interrupted.remove(find_project(), remove)
+    found = interrupted.trainings(find_project()) if remove is None else interrupted.remove(find_project(), remove)
     for one in found:
         typer.echo(f"{'' if remove is None else 'removed '}{one}")
     if not found:

@@ -22,7 +22,6 @@ from gpt_from_scratch.params.sections import load_params
 from gpt_from_scratch.recipes.evaluate import evaluate_instructions
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.training.workspace import Workspace
-from gpt_from_scratch.weights.export import export_model
 from gpt_from_scratch.weights.huggingface import load_facts, load_model
 
 STYLES = ["alpaca", "phi3"]
@@ -42,6 +41,44 @@ def test_the_model_generates_the_header_and_it_is_removed(taught, entries, style
     found = answers(model, tokenizer, entries, TOKENS, 4, style=style)
     assert found == [text.removeprefix(response_header(style)).strip() for text in raw]
     assert sum(text == entry["output"] for text, entry in zip(found, entries, strict=True)) > len(entries) / 2
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 50])
+@pytest.mark.parametrize("style", STYLES)
+def test_answers_are_the_books_whatever_the_batches(taught, entries, style, batch_size) -> None:
+    """Each prompt alone, token by token, without a cache; the header taken out as chapter 7 does."""
+    (model, tokenizer), done, expected = loaded(taught[style]), [], []
+    for entry in entries[:5]:
+        ids = tokenizer.encode(format_prompt(entry, style))
+        start = len(ids)
+        for _ in range(12):
+            chosen = model(torch.tensor([ids]))[0, -1].argmax().item()
+            if chosen == tokenizer.eot_token:
+                break
+            ids.append(chosen)
+        expected.append(tokenizer.decode(ids[start:]).replace(response_header(style).strip(), "").strip())
+    assert answers(model, tokenizer, entries[:5], 12, batch_size, done.append, style) == expected
+    assert len(set(expected)) > 1, "or a wrong order would not show"
+    assert sum(done) == 5
+
+
+def test_answers_with_the_header_without_it_and_with_its_beginning(taught, entries, monkeypatch) -> None:
+    """Decoding is replaced by ready texts, in the order of the prompts' lengths; then piece by piece."""
+    model, tokenizer = loaded(taught["alpaca"])
+    texts = ["\n\n### Response:\nA wren.  ", "A wren, without a header", "\n\n### Resp"]
+    expected = ["A wren.", "A wren, without a header", "### Resp"]
+
+    def generate_each(model, prompts, max_new_tokens, *, eos_id, batch_size):
+        assert eos_id == tokenizer.eot_token
+        yield from enumerate(tokenizer.encode(text)[:max_new_tokens] for text in texts)
+
+    monkeypatch.setattr("gpt_from_scratch.generation.answering.generate_each", generate_each)
+    found = answers(model, tokenizer, entries[:3], 60, 2)
+    by_length = sorted(range(3), key=lambda number: len(tokenizer.encode(format_prompt(entries[number]))))
+    assert [found[number] for number in by_length] == expected
+    for text, answer in zip(texts, expected, strict=True):
+        monkeypatch.setattr("gpt_from_scratch.generation.answering.stream_text", lambda *_, text=text: iter(text))
+        assert "".join(stream_answer(model, tokenizer, entries[0], 60, "alpaca")) == answer
 
 
 def served(project: Path, questions: list[dict[str, str]], **params: Any) -> list[str]:
@@ -86,9 +123,10 @@ def test_all_surfaces_give_the_same_greedy_answers(root, taught, entries, gpt, s
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_the_style_travels_with_an_exported_model(taught, entries, tmp_path, style) -> None:
+def test_the_style_travels_with_an_exported_model(taught, entries, gpt, tmp_path, style) -> None:
     model, tokenizer = loaded(taught[style])
-    export_model(taught[style] / "models/instruct", tmp_path / "out", instructed=True)
+    said = gpt(taught[style], "export", "instruct", tmp_path / "out").stdout
+    assert f"its prompts are in the style {style}\n" in said
     assert style_of(load_facts(tmp_path / "out")) == style
     card = (tmp_path / "out/README.md").read_text()
     assert repr(format_prompt({"instruction": "Name three colours.", "input": ""}, style)) in card

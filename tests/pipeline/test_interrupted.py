@@ -67,7 +67,7 @@ def test_lists(project):
 )
 def test_removes(project, name, left):
     assert gpt("checkpoints", "--remove", name).exit_code == 0
-    assert [one.name for one in interrupted.unfinished(project)] == left
+    assert [one.name for one in interrupted.trainings(project)] == left
     assert not list(project.rglob("*.lock"))
 
 
@@ -75,7 +75,7 @@ def test_an_unknown_name(project):
     answer = gpt("checkpoints", "--remove", "../../etc")
     assert answer.exit_code == 1
     assert "error: ../../etc: expected all, a stage, or one of" in answer.output
-    assert len(interrupted.unfinished(project)) == 3
+    assert len(interrupted.trainings(project)) == 3
 
 
 def test_none(tmp_path, monkeypatch):
@@ -89,7 +89,7 @@ def test_one_that_goes_on_is_not_removed(project):
     folder = project / ".checkpoints/pretrain/abc"
     process = hold(folder, 60)
     try:
-        with pytest.raises(InputError, match="expected to be alone"):
+        with pytest.raises(InputError, match="expected no other process"):
             interrupted.remove(project, "pretrain/abc")
         assert folder.is_dir()
         with interrupted.alone(project / ".checkpoints/pretrain/def", patience=0):

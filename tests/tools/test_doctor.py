@@ -125,7 +125,7 @@ def test_leftovers(project):
     run.append("end", status="FINISHED", time=1)
     run.close()
     found = "\n".join(lines(project, "note"))
-    assert "unfinished training pretrain/abc  after step 3" in found
+    assert "interrupted training pretrain/abc  after step 3" in found
     assert "1 runs wait for the tracking server" in found
 
 

@@ -31,17 +31,6 @@ def test_git_tags_tell_a_changed_source_from_a_changed_result(tmp_path) -> None:
     assert facts.git_tags(tmp_path)["git_dirty"] == "true"
 
 
-def test_the_state_follows_params_names_and_contents(tmp_path) -> None:
-    folder = tmp_path / "data"
-    folder.mkdir()
-    (folder / "a.txt").write_text("a")
-    state = facts.state_of({"lr": 1}, [folder])
-    assert facts.state_of({"lr": 1}, [folder]) == state
-    assert facts.state_of({"lr": 2}, [folder]) != state
-    (folder / "a.txt").write_text("b")
-    assert facts.state_of({"lr": 1}, [folder]) != state
-
-
 def test_flatten_gives_the_leaves_nearest_to_the_root_first() -> None:
     content = {"a": {"b": {"c": 1}, "d": [1, 2]}, "e": "x"}
     assert list(flatten(content).items()) == [("e", "x"), ("a.d", [1, 2]), ("a.b.c", 1)]

@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -75,7 +76,7 @@ def test_three_versions_with_their_lineage_and_nothing_pickled(pipeline, version
     with monkeypatch.context() as patch:
         patch.chdir(pipeline)
         declared = candidates.read_declared(pipeline, "finetune_classify")
-    state = candidates.state_of(declared.keys, declared.deps)
+    state = declared.state()
     with track_stage(pipeline, "finetune_classify", {}, "quick", state=state) as run:
         pass
     with track_stage(pipeline, "finetune_classify", {}, "quick", state="another") as another:
@@ -181,7 +182,7 @@ def test_a_model_that_is_not_what_was_measured_is_not_registered(pipeline, versi
     out = {"path": "models/classifier", "md5": dvc_outs.folder_hash(hashes)}
     lock = pipeline / "dvc.lock"
     lock.write_text(yaml.safe_dump({"stages": {"finetune_classify": {"outs": [out | {"md5": "0" * 32 + ".dir"}]}}}))
-    assert "is not what dvc.lock says" in register_models(pipeline)[0]
+    assert "differs from dvc.lock" in register_models(pipeline)[0]
     lock.write_text(yaml.safe_dump({"stages": {"finetune_classify": {"outs": [out]}}}))
     assert "version 1 registered" in register_models(pipeline)[0]
     shutil.rmtree(pipeline / "models/classifier")
@@ -292,4 +293,4 @@ def test_a_server_that_is_away_costs_only_the_versions(pipeline, monkeypatch, ca
 
 def _empty(folder: Path) -> Any:
     folder.mkdir()
-    return registry.Disk({"copied": 0})
+    return Counter(copied=0)

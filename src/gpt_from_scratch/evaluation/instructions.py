@@ -31,7 +31,8 @@ def fitting_entries(
     if not fitting:
         raise InputError(
             f"evaluate.response_tokens: expected room for an answer in the model's context of {context_length} tokens, "
-            f"found {max_new_tokens}, and {min(lengths)} or more in each of the {len(lengths)} test prompts"
+            f"found {max_new_tokens}, and {min(lengths)} or more in each of the {len(lengths)} test prompts; "
+            "choose fewer"
         )
     return fitting, [
         f"entry {number} of {len(entries)}, {shown(entry['instruction'][:40])}: prompt of {length} tokens, limit {room}"

@@ -84,7 +84,7 @@ def dvc_output(root: Path, *arguments: str, seconds: float | None = None) -> str
 
 
 def complaint(log: Path) -> str:
-    """Return the line of a log of `dvc` that says best why it failed: a stage's own error if there is one."""
+    """Return the line of a log of `dvc` that best explains its failure: a stage's own error if there is one."""
     lines = [line.strip() for line in re.split(r"[\r\n]+", log.read_text(encoding="utf-8", errors="replace"))]
     lines = [line for line in lines if line]
     stages = [line for line in lines if re.match(r"\w+: error: ", line)]

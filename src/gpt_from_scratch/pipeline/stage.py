@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import os
 import re
@@ -14,14 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pathspec import GitIgnoreSpec
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files.nested import at
+from gpt_from_scratch.files.writing import sha256
 from gpt_from_scratch.params.sections import Params, load_params
 from gpt_from_scratch.pipeline.project import corpora_folder
 from gpt_from_scratch.pipeline.signals import listen
 from gpt_from_scratch.pipeline.watchdog import end_with_parent
-from gpt_from_scratch.tracking.facts import state_of
 from gpt_from_scratch.tracking.run import track_stage
 from gpt_from_scratch.training.ranks import Place
 from gpt_from_scratch.training.workspace import Workspace
@@ -36,36 +39,39 @@ class Declared:
     """The inputs that decide a stage's results, as dvc.yaml declares them.
 
     Attributes:
+        root: the project's folder.
         params: all parameters.
         keys: those that the stage depends on, by section.
-        deps: the files and folders that it depends on.
+        deps: the files that it depends on; of a folder all but those that .dvcignore names.
     """
 
+    root: Path
     params: Params
     keys: dict[str, Any]
     deps: list[Path]
 
+    def state(self, *, without: str | None = None) -> str:
+        """Return a hash of the parameters, but for those of one section, and of the files' names and content."""
+        keys = {section: values for section, values in self.keys.items() if section != without}
+        state = hashlib.sha256(json.dumps(keys, sort_keys=True, default=str).encode())
+        for path in self.deps:
+            state.update(f"{path.relative_to(self.root)}\0{sha256(path)}\n".encode())
+        return state.hexdigest()
+
 
 def run_stage(name: str, root: Path, body: Callable[[Workspace], object]) -> None:
-    """Run a stage without a training and end the process with 0, or with 1 and one line that says what is wrong.
-
-    Args:
-        name: as in dvc.yaml.
-        root: the project's folder.
-        body: the stage's work.
-    """
+    """Run a stage without a training and end the process with 0, or with 1 and one line on the error."""
     with stage_process(name, root):
         if (size := Place.here().size) > 1:
             raise InputError(f"expected one process, found {size}: only trainings take several")
         declared = read_declared(root, name)
-        state = state_of(declared.keys, declared.deps)
-        with track_stage(root, name, declared.keys, declared.params.profile, state=state) as run:
+        with track_stage(root, name, declared.keys, declared.params.profile, state=declared.state()) as run:
             body(Workspace(root, declared.params, run, corpora_folder(root), end_with_parent))
 
 
 @contextmanager
 def stage_process(name: str, root: Path) -> Iterator[None]:
-    """Make this process a stage's: listen to signals, and end with one line at errors that a user can mend."""
+    """Make this process a stage's: listen to signals, and end with one line at errors that a user can correct."""
     _quiet_environment()
     place = Place.here()
     if not place.first:
@@ -108,7 +114,17 @@ def read_declared(root: Path, name: str) -> Declared:
             keys.setdefault(section, {})[field] = values[section][field]
         else:
             keys[section] = values[section]
-    return Declared(params, keys, [dep for dep in deps if dep.exists()])
+    return Declared(root, params, keys, [file for dep in deps for file in _files(root, dep)])
+
+
+def _files(root: Path, dep: Path) -> list[Path]:
+    """Return a dep's files, those that DVC hashes; nothing where it is missing."""
+    if not dep.is_dir():
+        return [dep] if dep.exists() else []
+    patterns = root / ".dvcignore"
+    ignored = GitIgnoreSpec.from_lines(patterns.read_text(encoding="utf-8").splitlines() if patterns.exists() else [])
+    files = (path for path in sorted(dep.rglob("*")) if path.is_file())
+    return [path for path in files if not ignored.match_file(path.relative_to(root))]
 
 
 def _quiet_environment() -> None:

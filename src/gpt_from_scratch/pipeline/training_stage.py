@@ -22,7 +22,6 @@ from gpt_from_scratch.pipeline.progress import TrainingProgress
 from gpt_from_scratch.pipeline.project import corpora_folder
 from gpt_from_scratch.pipeline.stage import Declared, read_declared, stage_process
 from gpt_from_scratch.pipeline.watchdog import end_with_parent
-from gpt_from_scratch.tracking.facts import state_of
 from gpt_from_scratch.tracking.run import StageRun, Untracked, track_stage
 from gpt_from_scratch.training.checkpoint import Checkpoints
 from gpt_from_scratch.training.process_group import Group, joined
@@ -44,7 +43,7 @@ def run_training(name: str, root: Path, recipe: Callable[[Workspace], None], uni
     """
     with stage_process(name, root):
         declared = read_declared(root, name)
-        params, state = declared.params, state_of(declared.keys, declared.deps)
+        params = declared.params
         folder = checkpoint_folder(root, name, work_key(declared))
         with _processes(root, name, folder, params.runtime) as group:
             settings = {**declared.keys["runtime"], "processes": group.size}
@@ -60,7 +59,7 @@ def run_training(name: str, root: Path, recipe: Callable[[Workspace], None], uni
                     name,
                     declared.keys,
                     params.profile,
-                    state=state,
+                    state=declared.state(),
                     counts=unit,
                     checkpoints=folder,
                     earlier=saver.state_of(StageRun),
@@ -79,9 +78,8 @@ def work_key(declared: Declared) -> str:
 
     The runtime settings are left out: a training may be resumed under others, though not to the same bits.
     """
-    params = {section: values for section, values in declared.keys.items() if section != "runtime"}
     libraries = {name: version(name) for name in LIBRARIES}
-    content = json.dumps([state_of(params, declared.deps), libraries], sort_keys=True)
+    content = json.dumps([declared.state(without="runtime"), libraries], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 import threading
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from psutil import Process
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +28,7 @@ def end_with_parent(at_once: bool = False) -> None:
     links = _links()
 
     def watch() -> None:
-        while all(_parent(child) == parent for child, parent in links):
+        while _unbroken(links):
             time.sleep(SECONDS)
         if at_once:
             os._exit(1)
@@ -33,28 +38,22 @@ def end_with_parent(at_once: bool = False) -> None:
     threading.Thread(target=watch, name="watchdog", daemon=True).start()
 
 
-def _links() -> list[tuple[int, int]]:
-    """Return the pairs of child and parent from this process up to the first that is no shell."""
+def _links() -> list[tuple[Process, int]]:
+    """Return the pairs of process and parent's id from this process up to the first parent that is no shell."""
     import psutil
 
-    child, links = os.getpid(), []
-    while (parent := _parent(child)) is not None:
-        links.append((child, parent))
-        try:
-            if psutil.Process(parent).name().lstrip("-") not in _SHELLS:
-                break
-        except psutil.Error:
-            break
-        child = parent
+    child, links = psutil.Process(), []
+    with contextlib.suppress(psutil.Error):
+        while not links or child.name().lstrip("-") in _SHELLS:
+            links.append((child, child.ppid()))
+            child = psutil.Process(child.ppid())
     return links
 
 
-def _parent(pid: int) -> int | None:
+def _unbroken(links: list[tuple[Process, int]]) -> bool:
     import psutil
 
-    if pid == os.getpid():
-        return os.getppid()
     try:
-        return psutil.Process(pid).ppid()
-    except psutil.Error:
-        return None
+        return all(child.ppid() == parent for child, parent in links)
+    except psutil.Error:  # a shell in between has ended
+        return False

@@ -105,15 +105,16 @@ def sample_prompt(params: Instruct, tokenizer: Encoding, context_length: int, en
     Raises:
         InputError: when none fits.
     """
-    shortest = context_length
+    lengths = []
     for entry in entries:
         prompt = format_prompt(entry, params.prompt_style)
-        if (length := len(encode(tokenizer, prompt))) + params.sample_tokens <= context_length:
+        lengths.append(len(encode(tokenizer, prompt)))
+        if lengths[-1] + params.sample_tokens <= context_length:
             return prompt
-        shortest = min(shortest, length)
     raise InputError(
         f"instruct.sample_tokens: expected room for an answer in the context of models/{params.base}, {context_length} "
-        f"tokens, found {params.sample_tokens}, and {shortest} or more in each of the {len(entries)} validation prompts"
+        f"tokens, found {params.sample_tokens}, and {min(lengths)} or more in each of the {len(lengths)} validation "
+        "prompts; choose fewer, or a base with a longer context"
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import yaml
 from gpt_from_scratch.data.instructions.prompts import format_prompt, response_header, style_of
 from gpt_from_scratch.evaluation.model_metrics import model_figures, role
 from gpt_from_scratch.model.config import GPT2_SIZES, GPTConfig
-from gpt_from_scratch.weights.classifier import load_info
+from gpt_from_scratch.weights.classifier import ClassifierInfo, load_info
 from gpt_from_scratch.weights.config_file import load_config, load_facts
 from gpt_from_scratch.weights.layout import parameter_count
 
@@ -41,7 +40,7 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer, GPT2Model
 
 tokenizer = AutoTokenizer.from_pretrained("{folder}")
-model = GPT2Model.from_pretrained("{folder}").eval()  # it says that it has no use for score.weight and score.bias
+model = GPT2Model.from_pretrained("{folder}").eval()  # it warns that score.weight and score.bias are unused
 head = load_file("{folder}/model.safetensors")
 ids = tokenizer("You have won a prize").input_ids[:{max_length}]
 {padding}
@@ -68,40 +67,15 @@ _DECIDES = {
 
 def folder_card(folder: Path, name: str) -> str:
     """Return the card of a model folder that is exported under a name."""
-    cfg, info = load_config(folder), None
-    if (folder / "classifier.json").is_file():
-        info = {key: value for key, value in asdict(load_info(folder, cfg)).items() if key != "facts"}
-    instructed = role(folder) == "instruct"
-    return model_card(
-        name, cfg, load_facts(folder), classifier=info, metrics=model_figures(folder), instructed=instructed
-    )
-
-
-def model_card(
-    name: str,
-    cfg: GPTConfig,
-    facts: Mapping[str, Any],
-    *,
-    classifier: Mapping[str, Any] | None = None,
-    metrics: Mapping[str, str] | None = None,
-    instructed: bool = False,
-) -> str:
-    """Return the text of a README.md.
-
-    Args:
-        name: the exported folder's name.
-        facts: what the folder says of its weights; see `load_facts`.
-        classifier: content of `classifier.json`, for a classifier.
-        metrics: figures by name, measured on this very model.
-        instructed: whether it was tuned to follow instructions.
-    """
+    cfg, facts, instructed = load_config(folder), load_facts(folder), role(folder) == "instruct"
+    classifier = load_info(folder, cfg) if (folder / "classifier.json").is_file() else None
     front = yaml.safe_dump(_metadata(cfg, facts, classifier), sort_keys=False, allow_unicode=True)
     kind = "classifier" if classifier else "model that follows instructions" if instructed else "language model"
     data = facts.get("data")
-    weights = parameter_count(cfg, None if classifier is None else len(classifier["labels"]))
+    parameters = parameter_count(cfg, None if classifier is None else len(classifier.labels))
     parts = [
         f"---\n{front}---\n\n# {name}",
-        f"A GPT-2-shaped {kind} with {weights:,} weights: {cfg.n_layers} layers of width {cfg.emb_dim} "
+        f"A GPT-2-shaped {kind} with {parameters:,} parameters: {cfg.n_layers} layers of width {cfg.emb_dim} "
         f"with {cfg.n_heads} heads, {cfg.vocab_size:,} tokens, context of {cfg.context_length:,}. Made by the pipeline "
         "of *GPT From Scratch*, after Sebastian Raschka's *Build a Large Language Model (From Scratch)*.",
         "## Weights and data",
@@ -109,7 +83,7 @@ def model_card(
         + (f" Base: `{facts['base']}`." if "base" in facts else ""),
         f"- Trained on: {_DATA.get(str(data), 'nothing beyond the weights at the start.' if data is None else data)}",
         "## Metrics",
-        _table(metrics),
+        _table(model_figures(folder)),
         "## Limits",
         _limits(facts, classifier, instructed),
         "## How to load it",
@@ -118,7 +92,7 @@ def model_card(
     return "\n\n".join(parts) + "\n"
 
 
-def _metadata(cfg: GPTConfig, facts: Mapping[str, Any], classifier: Mapping[str, Any] | None) -> dict[str, Any]:
+def _metadata(cfg: GPTConfig, facts: Mapping[str, Any], classifier: ClassifierInfo | None) -> dict[str, Any]:
     content: dict[str, Any] = {"language": "en", "license": "other" if facts.get("pretrained") == "path" else "mit"}
     sizes = {key: size for key, size in GPT2_SIZES.items() if size.emb_dim == cfg.emb_dim}
     if facts.get("pretrained") in ("openai", "huggingface") and sizes:
@@ -131,24 +105,24 @@ def _metadata(cfg: GPTConfig, facts: Mapping[str, Any], classifier: Mapping[str,
     return content
 
 
-def _table(metrics: Mapping[str, str] | None) -> str:
+def _table(metrics: Mapping[str, str]) -> str:
     if not metrics:
         return "None are recorded for this folder."
     rows = "\n".join(f"| {key} | {value} |" for key, value in metrics.items())
     return f"| metric | value |\n|---|---|\n{rows}"
 
 
-def _limits(facts: Mapping[str, Any], classifier: Mapping[str, Any] | None, instructed: bool) -> str:
+def _limits(facts: Mapping[str, Any], classifier: ClassifierInfo | None, instructed: bool) -> str:
     lines = [
         "It was made to learn from, not to be relied on: it is small, knows little, and repeats what its data say."
     ]
     if classifier:
         lines.append(
-            f"It tells {' from '.join(classifier['labels'])} in messages like those it was trained on, reads the first "
-            f"{classifier['max_length']} tokens, and its probabilities are not calibrated."
+            f"It distinguishes {' from '.join(classifier.labels)} in messages like those of its training, reads the "
+            f"first {classifier.max_length} tokens, and its probabilities are not calibrated."
         )
     else:
-        lines.append("What it writes may be wrong, offensive or learnt by heart; nothing filters it.")
+        lines.append("Its texts may be wrong, offensive or memorised; nothing filters them.")
     if instructed:
         header = response_header(style_of(facts)).strip()
         lines.append(
@@ -159,19 +133,18 @@ def _limits(facts: Mapping[str, Any], classifier: Mapping[str, Any] | None, inst
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _loading(name: str, facts: Mapping[str, Any], classifier: Mapping[str, Any] | None, instructed: bool) -> str:
+def _loading(name: str, facts: Mapping[str, Any], classifier: ClassifierInfo | None, instructed: bool) -> str:
     if classifier is None:
         prompt = "Every effort moves you"
         if instructed:
             prompt = format_prompt({"instruction": "Name three colours.", "input": ""}, style_of(facts))
         return _LOAD_TEXT.format(folder=name, prompt=prompt)
-    if not classifier.get("causal", True):
+    if not classifier.causal:
         return _LOAD_NOT_CAUSAL.format(folder=name)
-    place, explanation = _DECIDES[classifier["deciding_token"]]
-    padding = f"# {explanation}"
-    if classifier["deciding_token"] != "last_real":
-        length, pad = classifier["max_length"], classifier["pad_id"]
-        padding = f"ids += [{pad}] * ({length} - len(ids))  # {explanation}"
+    place, explanation = _DECIDES[classifier.deciding_token]
+    padding, length = f"# {explanation}", classifier.max_length
+    if classifier.deciding_token != "last_real":
+        padding = f"ids += [{classifier.pad_id}] * ({length} - len(ids))  # {explanation}"
     return _LOAD_CLASSIFIER.format(
-        folder=name, max_length=classifier["max_length"], padding=padding, place=place, labels=classifier["labels"]
+        folder=name, max_length=length, padding=padding, place=place, labels=classifier.labels
     )

@@ -1,12 +1,13 @@
 """`report.html`: the results of the last `dvc repro` on one self-contained page.
 
-It reads files and draws what they say; no figure is computed here that a stage could have written. All texts, which
-may come from a model or from strangers' messages, are escaped by the template engine.
+It shows files' content; no figure is computed here that a stage could have written. All texts, which may come from a
+model or from strangers' messages, are escaped by the template engine.
 """
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,19 +16,16 @@ from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.evaluation.figures import figure_tables, figure_text
 from gpt_from_scratch.evaluation.instructions import rouge_l
 from gpt_from_scratch.experiments.published import published_rows
+from gpt_from_scratch.files.curves import read_rows
 from gpt_from_scratch.files.writing import read_json, write_text
+from gpt_from_scratch.params.sections import load_params
 from gpt_from_scratch.pipeline.fingerprint import fingerprint, short
 from gpt_from_scratch.report.changes import metric_changes
 from gpt_from_scratch.report.charts import TRAININGS, classifier_charts, training_charts
-from gpt_from_scratch.report.lengths import length_rows
 
 
 def write_report(root: Path, path: Path) -> None:
-    """Write the page.
-
-    Args:
-        root: the project's folder.
-        path: the file to be written.
+    """Write the page on the project at `root` to a file.
 
     Raises:
         InputError: when there are no results yet, or a metrics file is damaged.
@@ -67,7 +65,7 @@ def contents(root: Path) -> dict[str, Any]:
         "answers": _answers(metrics / "responses.json"),
         "samples": {title: _optional(metrics / "samples" / f"{name}.json") for name, title in TRAININGS.items()},
         "split": _optional(metrics / "split_spam.json"),
-        "lengths": length_rows(root),
+        "lengths": _lengths(root),
         "environment": {"fingerprint": short(facts), **facts},
         "params": (root / "params.yaml").read_text(encoding="utf-8"),
     }
@@ -79,3 +77,27 @@ def _answers(path: Path) -> list[dict[str, Any]]:
 
 def _optional(path: Path) -> Any:
     return read_json(path) if path.is_file() else []
+
+
+def _lengths(root: Path) -> list[dict[str, Any]]:
+    """Return for each data set that is there: `name`, `texts`, and `shortest`, `median`, `longest` in characters."""
+    rows = []
+    for name, texts in _texts(root):
+        lengths = sorted(map(len, texts))
+        if lengths:
+            values = (name, len(texts), lengths[0], lengths[len(lengths) // 2], lengths[-1])
+            rows.append(dict(zip(("name", "texts", "shortest", "median", "longest"), values, strict=True)))
+    return rows
+
+
+def _texts(root: Path) -> Iterator[tuple[str, Sequence[str]]]:
+    params = load_params(root / "params.yaml")
+    corpus = params.pretrain.corpus
+    if corpus.is_book and (text := root / corpus.path).is_file():  # another one may be larger than the memory
+        yield "text for pretraining", [text.read_text(encoding="utf-8")]
+    for path in sorted((root / "data" / "spam").glob("*.csv")):
+        yield f"messages, {path.stem}", [row["Text"] for row in read_rows(path)]
+    if (instructions := root / params.instruct.data).is_file():
+        entries = read_json(instructions)
+        for key in ("instruction", "input", "output", "chosen", "rejected"):
+            yield f"instructions, {key}", [entry[key] for entry in entries if key in entry]

@@ -20,10 +20,10 @@ from gpt_from_scratch.params.commented import left_out
 from gpt_from_scratch.params.pins import has_effect
 from gpt_from_scratch.params.profiles import profiles
 from gpt_from_scratch.params.sections import Params, load_params
+from gpt_from_scratch.pipeline import interrupted
 from gpt_from_scratch.pipeline.dvc import dvc_output
 from gpt_from_scratch.pipeline.fingerprint import fingerprint, short
 from gpt_from_scratch.pipeline.git import git_output
-from gpt_from_scratch.pipeline.interrupted import unfinished
 from gpt_from_scratch.tools.estimates import Need, disk_need, memory_needs
 from gpt_from_scratch.tracking.run_file import undelivered
 from gpt_from_scratch.training.environment import prepare
@@ -60,7 +60,7 @@ def examine(root: Path, *, offline: bool = False) -> Iterator[Finding]:
     try:
         params = load_params(root / "params.yaml")
     except InputError as error:
-        yield Finding("broken", str(error), "mend params.yaml, or take a profile: cp profiles/quick.yaml params.yaml")
+        yield Finding("broken", str(error), "correct it, or take a profile: cp profiles/quick.yaml params.yaml")
         return
     on_gpu = False
     try:
@@ -74,7 +74,7 @@ def examine(root: Path, *, offline: bool = False) -> Iterator[Finding]:
     try:
         yield from (*_disk(root, params), *_memory(root, params, on_gpu=on_gpu))
     except InputError as error:
-        yield Finding("broken", str(error), "data/bases/README.md says what goes there")
+        yield Finding("broken", str(error), "see data/bases/README.md")
     yield from _leftovers(root)
     if offline or params.runtime.offline:
         yield Finding("note", "hosts not asked: offline")
@@ -172,10 +172,9 @@ def _held(kind: str, free: float, needs: dict[str, Need]) -> Iterator[Finding]:
 
 
 def _leftovers(root: Path) -> Iterator[Finding]:
-    for one in unfinished(root):
-        yield Finding(
-            "note", f"unfinished training {one}", f"dvc repro goes on; or gpt checkpoints --remove {one.name}"
-        )
+    for one in interrupted.trainings(root):
+        cure = f"dvc repro resumes it; or gpt checkpoints --remove {one.name}"
+        yield Finding("note", f"interrupted training {one}", cure)
     waiting = undelivered(root)
     if waiting:
         yield Finding("note", f"{waiting} runs wait for the tracking server", "the next stage delivers them")

@@ -57,12 +57,12 @@ class _Work:
 
     @property
     def need(self) -> Need:
-        weights = parameter_count(self.cfg)
+        count = parameter_count(self.cfg)
         explicit = self.cfg.kernels == "explicit"
         # Counted from the activations that autograd saves; with dropout the fused attention saves its scores as well.
         scores = 3 * self.cfg.n_heads * self.length if explicit or self.cfg.drop_rates.attn else 0
         floats = self.blocks * ((34 if explicit else 18) * self.cfg.emb_dim + scores) + 4 * self.outputs
-        model = max(4 * weights + 12 * self.trained, 8 * weights)
+        model = max(4 * count + 12 * self.trained, 8 * count)
         return Need(LIBRARIES + model, MARGIN * 4.0 * self.params.batch_size * self.length * floats)
 
     @property
@@ -83,13 +83,10 @@ def lora_count(cfg: GPTConfig, rank: int, outputs: int) -> int:
 def memory_needs(params: Params, root: Path = HERE) -> dict[str, Need]:
     """Return the memory estimate of each stage with a full model, by the stage's name.
 
-    Args:
-        root: the project's folder, for a base that lies in `data/bases`.
+    Messages and instructions count as long as the longest in the data of the profiles.
 
     Raises:
-        InputError: when there is no usable base there.
-
-    Messages and instructions count as long as the longest in the data of the profiles.
+        InputError: when the project at `root` has no usable base in `data/bases`, and one is asked for.
     """
     largest = max(parameter_count(_gpt2(params, size, root)) for size in params.gpt2_sizes)
     return {
@@ -101,8 +98,8 @@ def memory_needs(params: Params, root: Path = HERE) -> dict[str, Need]:
 def disk_need(params: Params, root: Path = HERE) -> float:
     """Return the disk estimate of a run in bytes, without the environment; arguments as in `memory_needs`.
 
-    A fetched model lies there as its host gives it, as a model folder and in DVC's cache; a trained one as the two
-    last; and the checkpoints of one training at a time.
+    A fetched model takes three copies (as downloaded, as a model folder and in DVC's cache), a trained one the last
+    two; and there are the checkpoints of one training at a time.
     """
     works = _trainings(params, root).values()
     fetched = sum(parameter_count(_gpt2(params, size, root)) for size in params.gpt2_sizes)
@@ -112,9 +109,9 @@ def disk_need(params: Params, root: Path = HERE) -> float:
 
 def _trainings(params: Params, root: Path) -> dict[str, _Work]:
     own, classify, instruct = params.pretrain, params.classify, params.instruct
-    pretrained = _pretrained(params)
-    classifier, assistant = (_base(params, section, root) for section in (classify, instruct))
-    block = _block_weights(classifier)
+    pretrained = GPTConfig(_vocabulary(params), **dict(params.pretrain.model))
+    classifier, assistant = (_base(params, section, pretrained, root) for section in (classify, instruct))
+    block = _block_parameters(classifier)
     blocks, trained = {
         "last_layer": (0, 0),
         "last_block": (1, block),
@@ -142,21 +139,17 @@ def _whole(cfg: GPTConfig, params: Training, length: int) -> _Work:
     return _Work(cfg, params, length, cfg.n_layers, parameter_count(cfg), cfg.vocab_size)
 
 
-def _block_weights(cfg: GPTConfig) -> int:
+def _block_parameters(cfg: GPTConfig) -> int:
     return parameter_count(replace(cfg, n_layers=2)) - parameter_count(replace(cfg, n_layers=1))
-
-
-def _pretrained(params: Params) -> GPTConfig:
-    return GPTConfig(_vocabulary(params), **dict(params.pretrain.model))
 
 
 def _vocabulary(params: Params) -> int:
     return SAMPLE_VOCABULARY if params.fetch_data.source == "sample" else GPTConfig().vocab_size
 
 
-def _base(params: Params, section: Finetune, root: Path) -> GPTConfig:
+def _base(params: Params, section: Finetune, pretrained: GPTConfig, root: Path) -> GPTConfig:
     size = section.base.removeprefix("gpt2/")
-    cfg = _pretrained(params) if size == "pretrain" else _gpt2(params, size, root)
+    cfg = pretrained if size == "pretrain" else _gpt2(params, size, root)
     return replace(cfg, drop_rate=section.drop_rate, kernels=section.kernels)
 
 

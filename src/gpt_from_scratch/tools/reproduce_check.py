@@ -27,7 +27,7 @@ APART_SECONDS = 3.0
 
 
 def copy_project(root: Path, folder: Path) -> None:
-    """Copy what git holds, as it lies in the working tree, with the profile quick and without results."""
+    """Copy the working tree's files that git holds, with the profile quick and without results."""
     for name in working_files(root):
         source, target = root / name, folder / name
         if source.is_file() and name != "dvc.lock" and not name.startswith("metrics/"):

@@ -16,7 +16,7 @@ from gpt_from_scratch.files.writing import read_json, sha256
 from gpt_from_scratch.params.sections import Params
 from gpt_from_scratch.pipeline.dvc import file_hashes, folder_hash, locked_outs
 from gpt_from_scratch.pipeline.stage import read_declared
-from gpt_from_scratch.tracking.facts import git_tags, state_of
+from gpt_from_scratch.tracking.facts import git_tags
 from gpt_from_scratch.tracking.server import Tracking
 from gpt_from_scratch.tracking.signatures import CLASSIFIER, INSTRUCTOR, WRITER, Served
 from gpt_from_scratch.tracking.summary import pipeline_state
@@ -34,10 +34,8 @@ class Registered:
         out: its folder in the project.
         stage, section: the stage that trains it, and that stage's parameters.
         metric: the figure of `metrics/evaluation.json` that decides which version is the champion.
-        higher_is_better: or else lower.
-        served: how it is served.
         measured_with, raw: parameters and raw files that decide the sequences that the figure is measured on.
-        limits: what it cannot do, for the description.
+        limits: its limitations, for the description.
     """
 
     purpose: str
@@ -102,12 +100,10 @@ _LICENCES = {
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model as it is now, with the figure that decides whether it becomes the champion.
+    """A model of the project at `root` as it is now, with the figure that decides whether it becomes the champion.
 
     Attributes:
         name: in the registry.
-        model: what does not change from version to version.
-        root: the project's folder.
         value: of the figure.
         circumstances: must be alike for two values to be compared, such as profile and data.
         md5: DVC's hash of the model's folder; None where there is neither a lock file nor a model.
@@ -131,27 +127,24 @@ class Candidate:
         content = [self.name, self.md5, self.model.metric, self.value, self.circumstances]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-    @property
-    def figure_tags(self) -> dict[str, str]:
-        """The figure as the tags by which a later version is compared with this one."""
-        return {"metric": self.model.metric, "metric_value": repr(self.value), **self.circumstances}
-
     def hindrance(self) -> str | None:
         """Return why it cannot be registered; None if nothing prevents it."""
         if not (self.folder / WEIGHTS).is_file():
-            return f"{self.model.out} is not there; dvc pull or dvc repro brings it"
+            return f"{self.model.out} is missing; dvc pull or dvc repro restores it"
         if folder_hash(file_hashes(self.folder)) != self.md5:
-            return f"{self.model.out} is not what dvc.lock says; dvc checkout or dvc repro mends it"
+            return f"{self.model.out} differs from dvc.lock; dvc checkout or dvc repro restores it"
         return None
 
     def lineage(self, tracking: Tracking, params: Params) -> dict[str, str]:
-        """Return the tags of a version that say where it comes from."""
+        """Return the tags of a version on its origin."""
         from gpt_from_scratch.weights.config_file import load_facts
 
         base = getattr(getattr(params, self.model.section), "base", None)
         base_stage = None if base is None else "pretrain" if base == "pretrain" else "download_gpt2"
         found = {
-            **self.figure_tags,
+            "metric": self.model.metric,  # this one and the next are compared with a later version's
+            "metric_value": repr(self.value),
+            **self.circumstances,
             **{key: str(value) for key, value in load_facts(self.folder).items()},
             **git_tags(self.root),
             "dvc_md5": self.md5,
@@ -236,11 +229,4 @@ def _run_of(tracking: Tracking, root: Path, stage: str, condition: str = "") -> 
     """Return the run in which a stage made its present outputs; None when this store has none, as after `dvc pull`."""
     with contextlib.chdir(root):
         declared = read_declared(root, stage)
-    wanted = f"tags.stage = '{stage}' and tags.state = '{state_of(declared.keys, declared.deps)}'{condition}"
-    return first_run(tracking, wanted)
-
-
-def first_run(tracking: Tracking, wanted: str) -> str | None:
-    """Return the newest run that a search finds."""
-    found = tracking.client.search_runs([tracking.experiment_id], wanted, max_results=1)
-    return found[0].info.run_id if found else None
+    return tracking.find_run(f"tags.stage = '{stage}' and tags.state = '{declared.state()}'{condition}")

@@ -7,12 +7,14 @@ import json
 import logging
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from gpt_from_scratch.tracking.run_file import FILES, Entry, RunFile, left_files
 from gpt_from_scratch.tracking.server import Tracking, one_line, without_password
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +30,10 @@ _REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")
 
 
 def deliver(tracking: Tracking, run: RunFile) -> None:
-    """Send all that is undelivered, and note in the file that MLflow has it.
+    """Send all undelivered entries, and note in the file that MLflow has them.
 
-    What MLflow refuses as invalid is dropped with a warning, or it would block the rest for ever. Files come last:
-    their store is another one, whose failure keeps no figures back.
+    Entries that MLflow refuses as invalid are dropped with a warning, or they would block the rest for ever. Files come
+    last: their store is another one, whose failure keeps no figures back.
 
     Raises:
         Exception: whatever MLflow raises when it cannot be reached; a later call sends the rest.
@@ -51,12 +53,13 @@ def deliver(tracking: Tracking, run: RunFile) -> None:
 
 
 def deliver_left(tracking: Tracking, root: Path) -> int:
-    """Deliver what the files of earlier processes hold for this tracking address; end the runs of killed ones.
+    """Deliver the files of earlier processes for this tracking address; end the runs of killed ones.
 
-    A file is removed when MLflow has all of it and there is no checkpoint to resume its run from.
+    A file is removed when MLflow has all of it and there is no checkpoint to resume its run from; it is kept, with a
+    warning, when it cannot be delivered.
 
     Returns:
-        The number of runs delivered. What cannot be delivered stays, with a warning.
+        The number of runs delivered.
     """
     delivered = 0
     for run in left_files(root):
@@ -71,7 +74,7 @@ def deliver_left(tracking: Tracking, root: Path) -> int:
 
 
 def is_active(tracking: Tracking, run: RunFile) -> bool | None:
-    """Say whether MLflow still has the run; False when somebody deleted it, None when it knows of none."""
+    """Return whether MLflow has the run: False when it was deleted, None when there is no such run."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -100,12 +103,12 @@ def _deliver_left(tracking: Tracking, run: RunFile) -> bool:
 
 
 def _create(tracking: Tracking, run: RunFile) -> None:
-    client, name = tracking.client, run.path.stem
-    found = client.search_runs([tracking.experiment_id], f"tags.{FILE_TAG} = '{name}'", max_results=1)
-    if not found:
-        tags = {**run.header["tags"], FILE_TAG: name}
-        found = [client.create_run(tracking.experiment_id, run.header["start"], tags, run.header["name"])]
-    run.append("created", run_id=found[0].info.run_id)
+    run_id = tracking.find_run(f"tags.{FILE_TAG} = '{run.path.stem}'")
+    if run_id is None:
+        tags = {**run.header["tags"], FILE_TAG: run.path.stem}
+        made = tracking.client.create_run(tracking.experiment_id, run.header["start"], tags, run.header["name"])
+        run_id = made.info.run_id
+    run.append("created", run_id=run_id)
 
 
 def _send_entries(tracking: Tracking, run: RunFile, *, files: bool) -> None:
@@ -118,45 +121,42 @@ def _send(tracking: Tracking, run: RunFile, entry: Entry) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
-        _SENDERS[entry["kind"]](tracking.client, run, entry)
+        _send_entry(tracking.client, run, entry)
     except (MlflowException, FileNotFoundError, ValueError, TypeError) as error:
         if isinstance(error, MlflowException) and error.error_code not in _REFUSALS:
             raise
         log.warning("MLflow: dropped %s of run %s: %s", entry["kind"], run.header["name"], one_line(error))
 
 
-def _send_points(client: Any, run: RunFile, entry: Entry) -> None:
-    from mlflow.entities import Metric
+def _send_entry(client: MlflowClient, run: RunFile, entry: Entry) -> None:
+    from mlflow.entities import Metric, Param, RunTag
 
-    client.log_batch(run.run_id, metrics=[Metric(*point) for point in entry["points"]])
-
-
-def _send_params(client: Any, run: RunFile, entry: Entry) -> None:
-    from mlflow.entities import Param
-
-    params = [Param(key, value) for key, value in entry["params"].items()]
-    for first in range(0, len(params), PARAMS_PER_BATCH):
-        client.log_batch(run.run_id, params=params[first : first + PARAMS_PER_BATCH])
-
-
-def _send_tags(client: Any, run: RunFile, entry: Entry) -> None:
-    from mlflow.entities import RunTag
-
-    client.log_batch(run.run_id, tags=[RunTag(key, value) for key, value in entry["tags"].items()])
-
-
-def _send_end(client: Any, run: RunFile, entry: Entry) -> None:
-    client.set_terminated(run.run_id, entry["status"], entry["time"])
-
-
-def _send_resumed(client: Any, run: RunFile, entry: Entry) -> None:
-    del entry
-    client.update_run(run.run_id, status="RUNNING")
-    if "error" in client.get_run(run.run_id).data.tags:
-        client.delete_tag(run.run_id, "error")
+    match entry["kind"]:
+        case "points":
+            client.log_batch(run.run_id, metrics=[Metric(*point) for point in entry["points"]])
+        case "params":
+            params = [Param(key, value) for key, value in entry["params"].items()]
+            for first in range(0, len(params), PARAMS_PER_BATCH):
+                client.log_batch(run.run_id, params=params[first : first + PARAMS_PER_BATCH])
+        case "tags":
+            client.log_batch(run.run_id, tags=[RunTag(key, value) for key, value in entry["tags"].items()])
+        case "end":
+            client.set_terminated(run.run_id, entry["status"], entry["time"])
+        case "resumed":
+            client.update_run(run.run_id, status="RUNNING")
+            if "error" in client.get_run(run.run_id).data.tags:
+                client.delete_tag(run.run_id, "error")
+        case "text":
+            client.log_text(run.run_id, entry["text"], entry["file"])
+        case "dataset":
+            _send_dataset(client, run, entry)
+        case "table":
+            _send_table(client, run, entry)
+        case "artifact":
+            _send_artifact(client, run, entry)
 
 
-def _send_dataset(client: Any, run: RunFile, entry: Entry) -> None:
+def _send_dataset(client: MlflowClient, run: RunFile, entry: Entry) -> None:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     dataset = Dataset(
@@ -170,11 +170,7 @@ def _send_dataset(client: Any, run: RunFile, entry: Entry) -> None:
     client.log_inputs(run.run_id, datasets=[used])
 
 
-def _send_text(client: Any, run: RunFile, entry: Entry) -> None:
-    client.log_text(run.run_id, entry["text"], entry["file"])
-
-
-def _send_table(client: Any, run: RunFile, entry: Entry) -> None:
+def _send_table(client: MlflowClient, run: RunFile, entry: Entry) -> None:
     """Send the whole table, as `MlflowClient.log_table` writes it; that would add the rows to those sent before."""
     if not entry["file"].endswith(".json"):
         raise ValueError(f"{entry['file']}: expected a name that ends in .json")
@@ -186,7 +182,7 @@ def _send_table(client: Any, run: RunFile, entry: Entry) -> None:
     client.set_tag(run.run_id, "mlflow.loggedArtifacts", json.dumps(logged))
 
 
-def _send_artifact(client: Any, run: RunFile, entry: Entry) -> None:
+def _send_artifact(client: MlflowClient, run: RunFile, entry: Entry) -> None:
     if entry["content"] is None:
         if run.loaded:
             raise FileNotFoundError(f"{entry['path']} was too large to be kept for later")
@@ -196,16 +192,3 @@ def _send_artifact(client: Any, run: RunFile, entry: Entry) -> None:
         path = Path(folder) / Path(entry["path"]).name
         path.write_bytes(base64.b64decode(entry["content"]))
         client.log_artifact(run.run_id, str(path), entry["folder"])
-
-
-_SENDERS: dict[str, Callable[[Any, RunFile, Entry], None]] = {
-    "points": _send_points,
-    "params": _send_params,
-    "tags": _send_tags,
-    "end": _send_end,
-    "resumed": _send_resumed,
-    "dataset": _send_dataset,
-    "text": _send_text,
-    "table": _send_table,
-    "artifact": _send_artifact,
-}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import hashlib
 import json
 import os
 import platform
@@ -12,16 +11,15 @@ import re
 import resource
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from gpt_from_scratch.files.nested import flatten
-from gpt_from_scratch.files.writing import sha256
 from gpt_from_scratch.pipeline.git import git_output
 
-# What the pipeline itself writes does not make the code another one.
+# Changes of the pipeline's own outputs are no changes of the code.
 _WRITTEN_BY_THE_PIPELINE = ("dvc.lock", "metrics")
 
 
@@ -56,20 +54,15 @@ def memory_metrics() -> dict[str, float]:
     """Return the peak memory of this process so far in MB, and of the GPU if one was used."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     metrics = {"peak_memory_mb": peak / (2**20 if sys.platform == "darwin" else 2**10)}
-    torch = sys.modules.get("torch")  # who has not imported it has used no GPU
-    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
-        metrics["peak_gpu_memory_mb"] = torch.cuda.max_memory_allocated() / 2**20
+    if cuda := used_cuda():
+        metrics["peak_gpu_memory_mb"] = cuda.max_memory_allocated() / 2**20
     return metrics
 
 
-def state_of(params: Mapping[str, Any], deps: Sequence[Path]) -> str:
-    """Return a hash of a stage's params and of the content of the files and folders that it depends on."""
-    state = hashlib.sha256(json.dumps(params, sort_keys=True, default=str).encode())
-    for dep in deps:
-        for path in sorted(dep.rglob("*")) if dep.is_dir() else [dep]:
-            if path.is_file():
-                state.update(f"{path.relative_to(dep.parent)}\0{sha256(path)}\n".encode())
-    return state.hexdigest()
+def used_cuda() -> Any:
+    """Return `torch.cuda` if this process has used it; None otherwise, without importing torch."""
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized() else None
 
 
 def legal(key: str) -> str:

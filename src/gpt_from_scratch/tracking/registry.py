@@ -10,9 +10,8 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass, field
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,10 +20,10 @@ from urllib.parse import unquote, urlsplit
 from gpt_from_scratch.params.sections import Params, load_params
 from gpt_from_scratch.pipeline.dvc import cache_folder, cached_file, file_hash
 from gpt_from_scratch.pipeline.project import project_home
-from gpt_from_scratch.tracking.candidates import WEIGHTS, Candidate, first_run, pipeline_candidates
+from gpt_from_scratch.tracking.candidates import WEIGHTS, Candidate, pipeline_candidates
 from gpt_from_scratch.tracking.delivery import deliver_left
 from gpt_from_scratch.tracking.reflink import place
-from gpt_from_scratch.tracking.server import Tracking, connect, is_server, one_line
+from gpt_from_scratch.tracking.server import Tracking, connect, exclusive, is_server, one_line
 from gpt_from_scratch.tracking.summary import out_of_date
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ STATE = "model_state"
 """Tag by which a version is found again."""
 
 DECIDED = "champion_decision"
-"""Tag that says whether a version was made champion, and why not."""
+"""Tag with the decision whether a version was made champion, and the reason if not."""
 
 MADE = "made champion"
 
@@ -46,25 +45,11 @@ NEEDED = ("mlflow", "numpy", "pandas", "safetensors", "tiktoken", "torch")
 LOCK_SECONDS = 600.0
 
 
-@dataclass
-class Disk:
-    """Bytes of a version's files, by the way they were brought there."""
-
-    by_way: dict[str, int] = field(default_factory=dict)
-
-    def add(self, way: str, size: int) -> None:
-        """Count a file."""
-        self.by_way[way] = self.by_way.get(way, 0) + size
-
-    def __str__(self) -> str:
-        return ", ".join(f"{size / 1e6:.1f} MB {way}" for way, size in sorted(self.by_way.items(), reverse=True))
-
-
 def register_models(root: Path, *, promote: bool = False) -> list[str]:
     """Register the three models as they are now, unless that was done before; return a line on each.
 
     Like the summary run, a version is made from the present files: DVC's run cache brings a model back without running
-    any stage. What is wrong with the tracking is warned of and never raised: the next call makes up for it.
+    any stage. Errors of the tracking are logged and never raised: the next call tries again.
 
     Args:
         promote: make them the champions whatever their figures.
@@ -83,7 +68,8 @@ def register_models(root: Path, *, promote: bool = False) -> list[str]:
     try:
         tracking = connect(root)
         deliver_left(tracking, root)
-        with exclusive_registry(root, tracking.uri):
+        # So that two processes do not make one version twice.
+        with exclusive(root, tracking.uri, "mlflow.db.registry.lock", LOCK_SECONDS):
             return [_register(tracking, params, candidate, promote) for candidate in candidates]
     except Exception as error:
         log.warning("MLflow: models could not be registered; the next dvc repro tries again: %s", one_line(error))
@@ -98,19 +84,16 @@ def _register(tracking: Tracking, params: Params, candidate: Candidate, promoted
         if reason := candidate.hindrance():
             return f"{name}: not registered: {reason}"
         version, disk = register(tracking, params, candidate)
-        made = f" registered ({disk})"
+        sizes = (f"{size / 1e6:.1f} MB {way}" for way, size in sorted(disk.items(), reverse=True))
+        made = f" registered ({', '.join(sizes)})"
     if promoted:
         promote(tracking, version)
     decision = MADE if promoted else decide(tracking, version, candidate)
     return f"{name}: version {version.version}{made}; {decision}"
 
 
-def register(tracking: Tracking, params: Params, candidate: Candidate) -> tuple[ModelVersion, Disk]:
-    """Make a new version.
-
-    Returns:
-        The version, and the bytes that its files take on the disk or that were sent to the server.
-    """
+def register(tracking: Tracking, params: Params, candidate: Candidate) -> tuple[ModelVersion, Counter[str]]:
+    """Make a new version; return it, and the bytes of its files by how they were placed (or sent to the server)."""
     from mlflow.exceptions import MlflowException
 
     client = tracking.client
@@ -122,7 +105,7 @@ def register(tracking: Tracking, params: Params, candidate: Candidate) -> tuple[
     lineage = candidate.lineage(tracking, params)
     about = {**lineage, STATE: candidate.state}
     of_state = f"tags.pipeline_state = '{lineage['pipeline_state']}'"
-    run_id = lineage.get("training_run") or first_run(tracking, of_state)  # the run that it is shown with
+    run_id = lineage.get("training_run") or tracking.find_run(of_state)  # the run that it is shown with
     for left in client.search_logged_models([tracking.experiment_id], f"tags.{STATE} = '{candidate.state}'"):
         client.delete_logged_model(left.model_id)  # of an attempt that was cut short
     logged = client.create_logged_model(
@@ -137,7 +120,7 @@ def register(tracking: Tracking, params: Params, candidate: Candidate) -> tuple[
         disk = _build(candidate, logged, made, run_id)
         if target is None:
             client.log_model_artifacts(logged.model_id, str(made))
-            disk = Disk({"sent to the server": sum(disk.by_way.values())})
+            disk = Counter({"sent to the server": disk.total()})
         else:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(target, ignore_errors=True)
@@ -161,7 +144,8 @@ def decide(tracking: Tracking, version: ModelVersion, candidate: Candidate) -> s
 
     A decision is taken once for a version, so that what a user has moved by hand stays.
     """
-    number = champion(tracking, version.name)
+    aliases = tracking.client.get_registered_model(version.name).aliases
+    number = str(aliases[ALIAS]) if ALIAS in aliases else None
     if (earlier := version.tags.get(DECIDED)) is not None:
         if number == str(version.version):
             return "is the champion"
@@ -182,20 +166,6 @@ def promote(tracking: Tracking, version: ModelVersion) -> None:
     tracking.client.set_model_version_tag(version.name, version.version, DECIDED, MADE)
 
 
-def champion(tracking: Tracking, name: str) -> str | None:
-    """Return the number of the version that has the alias."""
-    number = tracking.client.get_registered_model(name).aliases.get(ALIAS)
-    return None if number is None else str(number)
-
-
-def exclusive_registry(root: Path, uri: str) -> Any:
-    """Return the lock under which versions are made, so that two processes do not make one twice."""
-    from filelock import FileLock
-
-    home = project_home(root)
-    return nullcontext() if is_server(uri) else FileLock(home / "mlflow.db.registry.lock", timeout=LOCK_SECONDS)
-
-
 def _against(candidate: Candidate, number: str, tags: Mapping[str, str]) -> str | None:
     """Return why a version is no better than the champion, version `number` with these tags; None if it is."""
     metric, higher = candidate.model.metric, candidate.model.higher_is_better
@@ -213,17 +183,14 @@ def _against(candidate: Candidate, number: str, tags: Mapping[str, str]) -> str 
     return f"not made champion: {metric} {candidate.value:.4f} is not {wanted} than version {number}'s {held:.4f}"
 
 
-def _build(candidate: Candidate, logged: Any, target: Path, run_id: str | None) -> Disk:
-    """Write a version's folder."""
+def _build(candidate: Candidate, logged: Any, target: Path, run_id: str | None) -> Counter[str]:
+    """Write a version's folder; return the bytes of its files by how they were placed."""
     import mlflow
+    import pandas as pd
     from mlflow.models import Model
 
-    described = Model(
-        artifact_path=logged.artifact_location,
-        run_id=run_id,
-        model_uuid=logged.model_id,
-        model_id=logged.model_id,
-    )
+    model_id = logged.model_id
+    described = Model(logged.artifact_location, run_id=run_id, model_uuid=model_id, model_id=model_id)
     with tempfile.TemporaryDirectory() as temporary:
         small = Path(temporary) / "model"
         # MLflow copies what it is given, and that twice: it gets all but the weights.
@@ -236,29 +203,20 @@ def _build(candidate: Candidate, logged: Any, target: Path, run_id: str | None) 
             artifacts={"model": str(small)},
             code_paths=[str(package)],
             signature=candidate.model.served.signature(candidate.folder),
-            input_example=_frame(candidate.model.served.example),
+            input_example=pd.DataFrame(candidate.model.served.example),
             pip_requirements=[f"{name}=={installed(name).partition('+')[0]}" for name in NEEDED],
             mlflow_model=described,
         )
     for left in target.rglob("__pycache__"):
         shutil.rmtree(left)
-    disk = Disk()
-    for path in target.rglob("*"):
-        if path.is_file():
-            disk.add("copied", path.stat().st_size)
+    disk = Counter(copied=sum(path.stat().st_size for path in target.rglob("*") if path.is_file()))
     weights = candidate.folder / WEIGHTS
     size = weights.stat().st_size
     kept = cached_file(cache_folder(candidate.root), file_hash(weights), size)
-    disk.add(place(weights, target / "artifacts" / "model" / WEIGHTS, kept), size)
-    described.model_size_bytes = sum(disk.by_way.values())
+    disk[place(weights, target / "artifacts" / "model" / WEIGHTS, kept)] += size
+    described.model_size_bytes = disk.total()
     described.save(str(target / "MLmodel"))
     return disk
-
-
-def _frame(columns: Mapping[str, list[str]]) -> Any:
-    import pandas as pd
-
-    return pd.DataFrame(columns)
 
 
 def _local(location: str) -> Path | None:

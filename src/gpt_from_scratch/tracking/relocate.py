@@ -33,11 +33,10 @@ def mend(root: Path) -> int:
     Raises:
         InputError: when there is no database, or the runs' files did not come along.
     """
-    home = project_home(root)
-    database, new = home / "mlflow.db", artifact_root(root).as_uri()
+    database, new = project_home(root) / "mlflow.db", artifact_root(root).as_uri()
     if not database.is_file():
         raise InputError(f"{database}: expected MLflow's database, found no such file")
-    with exclusive(home), closing(sqlite3.connect(database)) as connection, connection:
+    with exclusive(root, f"sqlite:///{database}"), closing(sqlite3.connect(database)) as connection, connection:
         row = connection.execute("SELECT artifact_location FROM experiments WHERE name = ?", (EXPERIMENT,)).fetchone()
         if row is None or row[0] == new:
             return 0

@@ -59,7 +59,6 @@ def track_stage(
     """Return the run of a stage, to be entered with `with`.
 
     Args:
-        root: the project's folder that the stage runs in.
         params: logged as they are, nested keys joined by dots.
         state: hash of the stage's params and deps.
         counts: unit of a record's `seen`; names the speed, `tokens_per_second`.
@@ -67,8 +66,8 @@ def track_stage(
         earlier: `state_dict` of an earlier process, whose run is resumed.
 
     Raises (on entering):
-        InputError: when `MLFLOW_TRACKING_URI` cannot be used, such as when its server does not answer. Once the stage
-            runs, nothing that happens to the tracking raises.
+        InputError: when `MLFLOW_TRACKING_URI` cannot be used, such as when its server does not answer. Later errors of
+            the tracking are logged and never raised.
     """
     values = params.model_dump(mode="json") if isinstance(params, Params) else params
     edited = edits(root, profile, values)
@@ -94,9 +93,12 @@ class StageRun(Tracker):
         checkpoints: Path | None = None,
     ) -> None:
         self._root, self._params, self._tags, self._counts = root, params, tags, counts
-        folder = None if checkpoints is None else os.path.relpath(checkpoints, project_home(root))
-        self._header = {"uri": without_password(tracking_uri(root)), "name": name, "start": _now()}
-        self._header["checkpoints"] = folder
+        self._header = {
+            "uri": without_password(tracking_uri(root)),
+            "name": name,
+            "start": _now(),
+            "checkpoints": checkpoints and os.path.relpath(checkpoints, project_home(root)),
+        }
         self._file = RunFile(Path(), self._header)  # until the run is entered
         self._tracking: Tracking | None = None
         self._began = self._flushed = time.monotonic()
@@ -142,15 +144,13 @@ class StageRun(Tracker):
         self._file.append("end", status=status, time=_now())
         delivered = self._flush()
         if not delivered and self._file.stored:
-            log.warning(
-                "MLflow: what could not be logged is kept in %s; the next stage's start logs it", self._file.path
-            )
+            log.warning("MLflow: the run is kept in %s, and delivered when the next stage starts", self._file.path)
         elif not delivered:
-            log.warning("MLflow: what the stage logged is lost, %s cannot be written", self._file.path)
+            log.warning("MLflow: the stage's run is lost: %s cannot be written", self._file.path)
         self._file.close(remove=delivered and not self._file.resumable)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a later process needs to resume the run, JSON values."""
+        """Return the state, JSON values, from which a later process resumes the run."""
         self._file.sync()
         return {"file": self._file.path.name, "seconds": self._seconds(), "speed": self._speed.total}
 
@@ -185,7 +185,7 @@ class StageRun(Tracker):
 
     def text(self, text: str, artifact_file: str) -> None:
         """Log a text as a file of the run; a later text under the same name replaces it."""
-        self._put("text", text=text, file=artifact_file)
+        self._append("text", text=text, file=artifact_file)
 
     def table(self, rows: Sequence[Mapping[str, Any]], artifact_file: str) -> None:
         """Log rows as a table (`*.json`) of the run; later ones under the same name are added, equal ones once."""
@@ -194,10 +194,9 @@ class StageRun(Tracker):
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Log a file as it is now."""
-        content = None
         try:
-            if path.stat().st_size <= LARGEST_KEPT_FILE:
-                content = base64.b64encode(path.read_bytes()).decode("ascii")
+            small = path.stat().st_size <= LARGEST_KEPT_FILE
+            content = base64.b64encode(path.read_bytes()).decode("ascii") if small else None
         except OSError as error:
             log.warning("MLflow: dropped a file of run %s: %s", self._header["name"], error)
             return
@@ -207,11 +206,11 @@ class StageRun(Tracker):
 
     def dataset(self, name: str, path: Path | str, sha256: str, context: str) -> None:
         """Log a data set that the stage read, by its hash; `context` is its use, such as `training`."""
-        self._put("dataset", name=name, path=str(path), sha256=sha256, context=context)
+        self._append("dataset", name=name, path=str(path), sha256=sha256, context=context)
 
     def tags(self, tags: Mapping[str, Any]) -> None:
         """Set tags of the run."""
-        self._put("tags", tags={legal(key): as_param(value) for key, value in tags.items()})
+        self._append("tags", tags={legal(key): as_param(value) for key, value in tags.items()})
 
     def _open_file(self) -> RunFile:
         """Return the file of the run that is resumed, or of a new one."""
@@ -251,7 +250,7 @@ class StageRun(Tracker):
     def _seconds(self) -> float:
         return self._spent + time.monotonic() - self._began
 
-    def _put(self, kind: str, **content: Any) -> None:
+    def _append(self, kind: str, **content: Any) -> None:
         self._file.append(kind, **content)
         self._flush_in_time()
 
@@ -263,7 +262,7 @@ class StageRun(Tracker):
             self._flush()
 
     def _flush(self) -> bool:
-        """Send what is undelivered; say whether that worked."""
+        """Send all undelivered entries; return whether that worked."""
         try:
             if self._failed and is_server(tracking_uri(self._root)):
                 check_server(tracking_uri(self._root))  # a dead server costs the client far longer
@@ -286,19 +285,16 @@ class StageRun(Tracker):
 
     def _note_failure(self, error: Exception) -> None:
         if not self._failed:
-            log.warning(
-                "MLflow: %s cannot be written to (%s); the stage goes on and what it logs is kept",
-                self._header["uri"],
-                one_line(error),
-            )
+            what = "MLflow: %s cannot be written to (%s); the stage continues, and its run is kept"
+            log.warning(what, self._header["uri"], one_line(error))
         self._failed = True
 
     def _open(self, tracking: Tracking) -> None:
-        """Deliver what earlier processes left, and see whether the run to be resumed is still there."""
+        """Deliver the files of earlier processes, and check that the run to be resumed is still there."""
         try:
             deliver_left(tracking, self._root)
         except Exception as error:
-            log.warning("MLflow: could not deliver what earlier stages left: %s", one_line(error))
+            log.warning("MLflow: could not deliver the runs of earlier stages: %s", one_line(error))
         if self._file.run_id is not None and not is_active(tracking, self._file):
             self._file.begin_anew()
         self._opened = True

@@ -33,8 +33,8 @@ def runs_folder(root: Path) -> Path:
 class RunFile:
     """Everything that one run logs, a JSON object a line, written at once: a killed process loses none of it.
 
-    An entry of kind `delivered` says that MLflow has all figures, or all files, above it. What was sent just before a
-    process was killed is sent again; that doubles nothing, because MLflow keeps equal points and data sets once, and
+    An entry of kind `delivered` means that MLflow has all figures, or all files, above it. Entries sent just before a
+    process was killed are sent again; that doubles nothing, because MLflow keeps equal points and data sets once, and
     texts, tables and files are replaced.
 
     The process that writes the file holds a lock on it, which ends with the process: a file without a lock and without
@@ -45,7 +45,7 @@ class RunFile:
         header: `uri` (without a password), `name`, `start` (ms), `tags`, and `checkpoints`, the folder from which the
             run can be resumed, or None.
         run_id: MLflow's id; None until the run is created.
-        status: MLflow's word for how the run ended; None while it goes on.
+        status: MLflow's word for how the run ended; None while it is running.
         points, entries: not delivered yet; figures and everything else.
         tables: all rows of the tables by name, each under its key.
         logged: last step of each figure that an earlier process wrote.
@@ -82,7 +82,7 @@ class RunFile:
 
     @classmethod
     def load(cls, path: Path, patience: float = 0.0) -> RunFile | None:
-        """Read an earlier process's file, to go on with it; None where it is locked or missing.
+        """Read an earlier process's file, to resume its run; None where it is locked or missing.
 
         Raises:
             ValueError: when it is damaged.
@@ -105,12 +105,12 @@ class RunFile:
 
     @property
     def stored(self) -> bool:
-        """Say whether everything is in the file, and not in memory only."""
+        """True if everything is in the file, and not in memory only."""
         return self._file is not None and not self._unwritten
 
     @property
     def resumable(self) -> bool:
-        """Say whether there are checkpoints from which the run may be resumed."""
+        """True if there are checkpoints from which the run may be resumed."""
         folder = self.header["checkpoints"]
         return folder is not None and (self.path.parent.parent / folder).is_dir()
 
@@ -129,7 +129,7 @@ class RunFile:
             self.append("table", file=name, rows=new)
 
     def begin_anew(self) -> None:
-        """Forget MLflow's run, which somebody deleted, and make everything undelivered: it becomes a new run."""
+        """Forget MLflow's run, which was deleted, and make everything undelivered: it becomes a new run."""
         self.append("anew")
         if self._file is not None:
             self._read()
@@ -195,7 +195,7 @@ class RunFile:
 
 
 def left_files(root: Path) -> Iterator[RunFile]:
-    """Yield the files of processes that are gone, each locked while it is looked at; damaged ones with a warning."""
+    """Yield the files of processes that are gone, each locked while it is used; damaged ones with a warning."""
     for path in sorted(runs_folder(root).glob("*.jsonl")):
         try:
             run = RunFile.load(path)

@@ -30,17 +30,16 @@ LOCK_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Tracking:
-    """An open connection to the runs.
-
-    Attributes:
-        client: MLflow's client, bound to `uri`.
-        uri: the tracking address.
-        experiment_id: of the experiment that all runs of this project belong to.
-    """
+    """An open connection to the tracking store at `uri`, with the experiment of all runs of this project."""
 
     client: MlflowClient
     uri: str
     experiment_id: str
+
+    def find_run(self, query: str) -> str | None:
+        """Return the id of the newest run that a search finds."""
+        found = self.client.search_runs([self.experiment_id], query, max_results=1)
+        return found[0].info.run_id if found else None
 
 
 def tracking_uri(root: Path) -> str:
@@ -59,7 +58,7 @@ def artifact_root(root: Path) -> Path:
 
 
 def is_server(uri: str) -> bool:
-    """Say whether the address is a tracking server's and not a database's."""
+    """Return whether the address is a tracking server's and not a database's."""
     return uri.startswith(("http://", "https://"))
 
 
@@ -77,14 +76,14 @@ def connect(root: Path) -> Tracking:
         Exception: whatever MLflow or the file system raises about the project's own database.
     """
     _quieten()
-    uri, home = tracking_uri(root), project_home(root)
+    uri = tracking_uri(root)
     if is_server(uri):
         check_server(uri)
     if not os.environ.get("MLFLOW_TRACKING_URI"):
-        _check_database(home / "mlflow.db")
+        _check_database(project_home(root) / "mlflow.db")
     try:
         # Two processes that migrate one fresh database at the same time destroy each other's work.
-        with nullcontext() if is_server(uri) else exclusive(home):
+        with exclusive(root, uri):
             return _open(uri, None if is_server(uri) else artifact_root(root))
     except Exception as error:
         if not os.environ.get("MLFLOW_TRACKING_URI"):
@@ -125,11 +124,13 @@ def silence(uri: str) -> str | None:
         return None if isinstance(reason, ssl.SSLError) else one_line(reason)
 
 
-def exclusive(home: Path) -> AbstractContextManager[object]:
-    """Return the lock under which the project's database is created and summaries are written."""
+def exclusive(
+    root: Path, uri: str, name: str = "mlflow.db.lock", seconds: float = LOCK_SECONDS
+) -> AbstractContextManager[object]:
+    """Return the lock under which the project's database is created and summaries are written; none for a server."""
     from filelock import FileLock
 
-    return FileLock(home / "mlflow.db.lock", timeout=LOCK_SECONDS)
+    return nullcontext() if is_server(uri) else FileLock(project_home(root) / name, timeout=seconds)
 
 
 def one_line(error: object) -> str:
@@ -156,11 +157,11 @@ def _quieten() -> None:
 
 
 def _check_database(path: Path) -> None:
-    """Look at the first bytes: MLflow itself would try to open anything for more than a minute."""
-    if not path.is_file():
-        return
-    with path.open("rb") as file:
-        start = file.read(16)
+    """Check the first bytes: MLflow itself would try to open anything for more than a minute."""
+    start = b""
+    if path.is_file():
+        with path.open("rb") as file:
+            start = file.read(16)
     if start and start != b"SQLite format 3\0":
         raise InputError(
             f"{path}: expected MLflow's SQLite database, found a file that begins with {start!r}; move it away and a "
@@ -188,16 +189,12 @@ def _open(uri: str, artifacts: Path | None) -> Tracking:
         client.restore_experiment(experiment.experiment_id)
     if NOTE not in experiment.tags:
         client.set_experiment_tag(experiment.experiment_id, NOTE, EXPERIMENT_NOTE)
-    if artifacts is not None and experiment.artifact_location.startswith("file:"):
-        _warn_if_moved(experiment.artifact_location, artifacts)
-    return Tracking(client, uri, experiment.experiment_id)
-
-
-def _warn_if_moved(location: str, artifacts: Path) -> None:
-    if location != artifacts.as_uri():
+    location = experiment.artifact_location
+    if artifacts is not None and location.startswith("file:") and location != artifacts.as_uri():
         log.warning(
             "MLflow: the project has been moved: the runs' files are looked for, and written, under %s instead of %s; "
             "cure: python -m gpt_from_scratch.tracking.relocate",
             location,
             artifacts.as_uri(),
         )
+    return Tracking(client, uri, experiment.experiment_id)

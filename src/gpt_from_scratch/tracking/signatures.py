@@ -12,20 +12,10 @@ if TYPE_CHECKING:
 
 SERVED = Path(__file__).parent / "served"
 
-_MESSAGE = "You won a free prize! Reply WIN to claim it before midnight."
-_BEGINNING = "Every effort moves you"
-_TASK = ("Rewrite the sentence in the passive voice.", "The keeper lights the lamp.")
-
 
 @dataclass(frozen=True)
 class Served:
-    """One kind of served model.
-
-    Attributes:
-        script: the model from code.
-        signature: of a model folder.
-        example: a request's columns.
-    """
+    """A kind of served model: its model from code, a model folder's signature, and the columns of a request."""
 
     script: Path
     signature: Callable[[Path], ModelSignature]
@@ -39,21 +29,6 @@ def _classifier(folder: Path) -> ModelSignature:
     labels = load_info(folder, load_config(folder)).labels
     probabilities = [(f"probability_{label}", "double") for label in labels]
     return _signature([("text", True)], [("label", "string"), *probabilities, ("cut", "boolean")], sampled=False)
-
-
-def _writer(folder: Path) -> ModelSignature:
-    del folder
-    return _signature([("prompt", True)], [("text", "string")], sampled=True)
-
-
-def _instructor(folder: Path) -> ModelSignature:
-    del folder
-    return _signature([("instruction", True), ("input", False)], [("answer", "string")], sampled=True)
-
-
-CLASSIFIER = Served(SERVED / "classifier.py", _classifier, {"text": [_MESSAGE, "Shall we meet at seven?"]})
-WRITER = Served(SERVED / "writer.py", _writer, {"prompt": [_BEGINNING]})
-INSTRUCTOR = Served(SERVED / "instructor.py", _instructor, {"instruction": [_TASK[0]], "input": [_TASK[1]]})
 
 
 def _signature(
@@ -74,3 +49,20 @@ def _signature(
         Schema([ColSpec(kind, name) for name, kind in outputs]),
         params,
     )
+
+
+CLASSIFIER = Served(
+    SERVED / "classifier.py",
+    _classifier,
+    {"text": ["You won a free prize! Reply WIN to claim it before midnight.", "Shall we meet at seven?"]},
+)
+WRITER = Served(
+    SERVED / "writer.py",
+    lambda _: _signature([("prompt", True)], [("text", "string")], sampled=True),
+    {"prompt": ["Every effort moves you"]},
+)
+INSTRUCTOR = Served(
+    SERVED / "instructor.py",
+    lambda _: _signature([("instruction", True), ("input", False)], [("answer", "string")], sampled=True),
+    {"instruction": ["Rewrite the sentence in the passive voice."], "input": ["The keeper lights the lamp."]},
+)

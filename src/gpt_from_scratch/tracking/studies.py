@@ -11,7 +11,7 @@ from typing import Any
 from gpt_from_scratch.params.sections import Params
 from gpt_from_scratch.tracking.facts import as_params
 from gpt_from_scratch.tracking.run import StageRun
-from gpt_from_scratch.tracking.server import Tracking, connect, one_line
+from gpt_from_scratch.tracking.server import connect, one_line
 
 log = logging.getLogger(__name__)
 
@@ -20,13 +20,10 @@ MOST_FIGURES = 20
 
 
 def stage_seconds(root: Path, stage: str, wanted: Mapping[str, Params]) -> dict[str, float]:
-    """Return how long a stage took, by experiment; those that no run tells of are missing.
+    """Return the duration of a stage by experiment, without those that have no run; `wanted` are their parameters.
 
     DVC's run cache brings results back without a run. The time is therefore that of the newest run with the same
     parameters, of the experiment's own where there is one.
-
-    Args:
-        wanted: the parameters by the experiment's name.
     """
     try:
         tracking = connect(root)
@@ -67,7 +64,7 @@ def log_study(
     key = hashlib.sha256(f"{study}\0{table}".encode()).hexdigest()
     try:
         tracking = connect(root)
-        if _is_there(tracking, key):
+        if tracking.find_run(f"tags.table = '{key}'"):
             return None
     except Exception as error:
         log.warning("MLflow: the table is not logged: %s", one_line(error))
@@ -76,16 +73,7 @@ def log_study(
     with StageRun(root, f"experiments {study}", {"study": study}, tags, "variants") as run:
         run.metrics(dict(list(figures.items())[:MOST_FIGURES]))
         run.text(table, "table.txt")
-        run.table(_even(rows), "table.json")
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+        run.table([{name: row.get(name) for name in columns} for row in rows], "table.json")
         run.tags({"table": key})
     return run.run_id
-
-
-def _is_there(tracking: Tracking, key: str) -> bool:
-    return bool(tracking.client.search_runs([tracking.experiment_id], f"tags.table = '{key}'", max_results=1))
-
-
-def _even(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Give all rows the same columns, as a table has them."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return [{name: row.get(name) for name in names} for row in rows]

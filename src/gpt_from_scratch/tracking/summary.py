@@ -1,7 +1,7 @@
 """One run that holds the state of the whole pipeline in one row: `python -m gpt_from_scratch.tracking.summary`.
 
 DVC's run cache brings results back without running a stage, so no stage can be relied on to log them. This command
-reads what lies there, and does nothing when that was summarised before.
+reads the present files, and does nothing when their state was summarised before.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import re
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +23,11 @@ from gpt_from_scratch.files.nested import at, flatten
 from gpt_from_scratch.files.writing import read_json
 from gpt_from_scratch.params.sections import load_params
 from gpt_from_scratch.pipeline.dvc import locked_stages
-from gpt_from_scratch.pipeline.project import project_home
 from gpt_from_scratch.tracking.delivery import deliver, deliver_left
 from gpt_from_scratch.tracking.facts import as_param, as_params, git_tags, legal, machine_tags
 from gpt_from_scratch.tracking.notes import NOTE, edits, run_name, summary_note
 from gpt_from_scratch.tracking.run_file import RunFile
-from gpt_from_scratch.tracking.server import connect, exclusive, is_server, one_line, without_password
+from gpt_from_scratch.tracking.server import connect, exclusive, one_line, without_password
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +35,8 @@ log = logging.getLogger(__name__)
 def write_summary(root: Path) -> str | None:
     """Write the summary run of the pipeline's present state, unless there is one.
 
-    Called at the end of `evaluate` and after every `dvc repro`. What is wrong with the tracking is warned of and
-    never raised: the next call makes up for it.
+    Called at the end of `evaluate` and after every `dvc repro`. Errors of the tracking are logged and never raised:
+    the next call tries again.
 
     Returns:
         The run's id; None when the state was summarised before, is not complete, or could not be written.
@@ -61,22 +59,20 @@ def write_summary(root: Path) -> str | None:
 
 
 def attach_report(root: Path, path: Path) -> None:
-    """Put the report into the summary run of the pipeline's present state, if there is one; an older one goes.
+    """Put the report into the summary run of the present state, if there is one, in place of an older report.
 
-    What is wrong with the tracking is warned of and never raised.
+    Errors of the tracking are logged and never raised.
     """
     try:
         tracking = connect(root)
-        key, *_ = pipeline_state(root)
-        found = tracking.client.search_runs([tracking.experiment_id], f"tags.pipeline_state = '{key}'", max_results=1)
-        for run in found:
-            tracking.client.log_artifact(run.info.run_id, str(path))
+        if run_id := tracking.find_run(f"tags.pipeline_state = '{pipeline_state(root)[0]}'"):
+            tracking.client.log_artifact(run_id, str(path))
     except Exception as error:
         log.warning("MLflow: the report could not be put into the summary run: %s", one_line(error))
 
 
 def pipeline_state(root: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """Return what tells the pipeline's present state from others, its parameters and its metrics by file.
+    """Return a hash of the pipeline's parameters and metrics, the parameters, and the metrics by file.
 
     Raises:
         InputError: when params.yaml or a metrics file is not valid.
@@ -88,18 +84,13 @@ def pipeline_state(root: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:
 
 def _write_once(root: Path, key: str, params: Mapping[str, Any], evaluation: Mapping[str, Any]) -> str | None:
     tracking = connect(root)
-    with nullcontext() if is_server(tracking.uri) else exclusive(project_home(root)):
+    with exclusive(root, tracking.uri):
         deliver_left(tracking, root)
-        found = tracking.client.search_runs([tracking.experiment_id], f"tags.pipeline_state = '{key}'", max_results=1)
-        if found:
+        if tracking.find_run(f"tags.pipeline_state = '{key}'"):
             return None
         now, profile = int(time.time() * 1000), params["profile"]
-        numbers = {legal(name): float(value) for name, value in figures(evaluation).items()}
-        words = {
-            legal(name): as_param(value)
-            for name, value in flatten(evaluation, "/").items()
-            if isinstance(value, str | bool)
-        }
+        values = flatten(evaluation, "/").items()
+        words = {legal(name): as_param(value) for name, value in values if isinstance(value, str | bool)}
         edited = edits(root, profile, params)
         note = summary_note(profile, edited, evaluation)
         tags = {**git_tags(root), **machine_tags(), **words, "kind": "summary", "profile": profile, NOTE: note}
@@ -107,7 +98,8 @@ def _write_once(root: Path, key: str, params: Mapping[str, Any], evaluation: Map
         header = {"uri": without_password(tracking.uri), "name": name, "start": now, "checkpoints": None, "tags": tags}
         run = RunFile.create(root, header)
         run.append("params", params=as_params(params))
-        run.append("points", points=[(name, value, now, 0) for name, value in numbers.items()])
+        points = [(legal(name), float(value), now, 0) for name, value in figures(evaluation).items()]
+        run.append("points", points=points)
         run.append("tags", tags={"pipeline_state": key})  # late, so that what is found above is complete
         run.append("end", status="FINISHED", time=int(time.time() * 1000))
         try:
@@ -121,9 +113,8 @@ def _write_once(root: Path, key: str, params: Mapping[str, Any], evaluation: Map
 
 def out_of_date(root: Path, params: Mapping[str, Any]) -> str | None:
     """Return why the metrics may be others than those of params.yaml; None if nothing speaks for it."""
-    stages = locked_stages(root)
     # The entry of the stage that is running now is written only after its end.
-    stages = {name: stage for name, stage in stages.items() if name != os.environ.get("DVC_STAGE")}
+    stages = {name: stage for name, stage in locked_stages(root).items() if name != os.environ.get("DVC_STAGE")}
     made = {out["path"]: out.get("md5") for stage in stages.values() for out in stage.get("outs", [])}
     for name, stage in stages.items():
         for key, value in stage.get("params", {}).get("params.yaml", {}).items():

@@ -7,8 +7,10 @@ steps begin anew. Here the figures are sent with all others.
 from __future__ import annotations
 
 import contextlib
-import sys
 from pathlib import Path
+from typing import Any
+
+from gpt_from_scratch.tracking.facts import used_cuda
 
 FIRST_SECONDS = 5.0
 GROWTH = 1.05
@@ -24,10 +26,10 @@ class Machine:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._next = FIRST_SECONDS
+        self._next = 0.0
         self._gone = False
-        self._process: object | None = None
-        self._look()  # the shares of the processor are those since the last look
+        self._process: Any = None
+        self.figures(0.0)  # the processor's load is measured since the last sample
 
     def figures(self, seconds: float, *, now: bool = False) -> dict[str, float]:
         """Return a sample; nothing while it is too early, and never an error.
@@ -39,30 +41,25 @@ class Machine:
         if self._gone or (seconds < self._next and not now):
             return {}
         self._next = max(seconds + FIRST_SECONDS, seconds * GROWTH)
-        return self._look()
-
-    def _look(self) -> dict[str, float]:
         try:
             return self._measure()
-        except Exception:  # a container may forbid any of it; the training has other work
+        except Exception:  # a container may forbid any of it; the training continues without
             self._gone = True
             return {}
 
     def _measure(self) -> dict[str, float]:
         import psutil
 
-        if self._process is None:
-            self._process = psutil.Process()
-        process, memory = self._process, psutil.virtual_memory()
+        self._process = self._process or psutil.Process()
+        memory = psutil.virtual_memory()
         found = {
             "system/cpu_utilization_percentage": psutil.cpu_percent(),
             "system/system_memory_usage_percentage": memory.percent,
-            "system/process_cpu_percentage": process.cpu_percent(),
-            "system/process_memory_megabytes": process.memory_info().rss / 1e6,
+            "system/process_cpu_percentage": self._process.cpu_percent(),
+            "system/process_memory_megabytes": self._process.memory_info().rss / 1e6,
             "system/disk_available_megabytes": psutil.disk_usage(str(self._folder)).free / 1e6,
         }
-        torch = sys.modules.get("torch")  # who has not imported it uses no GPU
-        if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+        if cuda := used_cuda():
             with contextlib.suppress(RuntimeError):
-                found["system/gpu_memory_usage_megabytes"] = torch.cuda.memory_allocated() / 1e6
+                found["system/gpu_memory_usage_megabytes"] = cuda.memory_allocated() / 1e6
         return found

@@ -13,14 +13,14 @@ class Thinner:
     """A choice of the updates to keep: all of the first 150, then ever fewer.
 
     Nothing needs to be known about the length of the training: 650 updates leave 277 points, 10,000 leave 488, and
-    100,000 leave 662. Of a resumed run it has to be asked about the last update that was kept.
+    100,000 leave 662. In a resumed run, call `keep` first for the last update that was kept.
     """
 
     def __init__(self) -> None:
         self._following: dict[str, int] = {}
 
     def keep(self, name: str, step: int) -> bool:
-        """Say whether the figure `name` of update `step` is kept; steps of a name come in rising order."""
+        """Return whether the figure `name` of update `step` is kept; steps of a name come in rising order."""
         if step < self._following.get(name, 0):
             return False
         self._following[name] = step + max(1, step // DENSITY)

@@ -29,16 +29,16 @@ from gpt_from_scratch.weights.tensor_file import TensorFile, write_tensors
 
 @dataclass(frozen=True)
 class ClassifierInfo:
-    """A classifier's labels, lengths and tokens: everything that it needs besides its weights.
+    """Settings of a classifier: all that classifying a text depends on besides the weights and the tokenizer.
 
     Attributes:
         labels: names of the classes, in the order of the head's outputs.
-        max_length: tokens that every text is padded or cut to.
-        pad_id: id of the token that it is padded with.
-        deciding_token: at which token the head decides: `last`, the last after padding; `last_real`, the text's own
-            last, so that no padding is needed; `first`; or `mean`, by the mean over all tokens, padding included.
-        facts: what else is known about the weights.
-        causal: whether no token sees a later one.
+        max_length: tokens that a longer text is cut to, of which the first are kept, and a shorter one is padded to.
+        pad_id: id of the padding token.
+        deciding_token: position whose logits are classified: `last`, the last after padding; `last_real`, the text's
+            own last, so that no padding is needed; `first`; or `mean`, the mean over all tokens, padding included.
+        facts: further facts about the weights.
+        causal: no token sees a later one.
     """
 
     labels: tuple[str, ...]
@@ -102,7 +102,7 @@ def _head(n_classes: int, emb_dim: int) -> Iterator[GPT2Tensor]:
 
 
 def load_info(folder: Path, cfg: GPTConfig) -> ClassifierInfo:
-    """Read what a classifier's folder says besides its weights.
+    """Read a classifier's settings from its folder.
 
     Raises:
         InputError: when `classifier.json` is missing or does not fit the model's shape.

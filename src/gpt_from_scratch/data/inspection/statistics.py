@@ -1,4 +1,4 @@
-"""Statistics of a data set before a model is trained on it: sizes, lengths, repetitions, leaks.
+"""Statistics of a data set before a training: sizes, lengths, duplicates, leaks between the splits.
 
 Each function returns plain values, as JSON takes them.
 """

@@ -16,13 +16,10 @@ from gpt_from_scratch.weights.classifier import load_classifier
 
 
 class Classifier(PythonModel):
-    """Returns for a column `text` the columns `label`, `probability_<label>` of every label, and `cut`.
-
-    `cut` says whether the text had more tokens than the classifier reads.
-    """
+    """Returns for a column `text` the columns `label`, `probability_<label>` of every label, and `cut` (too long)."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Read the weights that lie beside this file."""
+        """Read the model folder among the artifacts."""
         folder = Path(context.artifacts["model"])
         self._model, self._info = load_classifier(folder)
         self._tokenizer = load_tokenizer(folder)
@@ -32,7 +29,7 @@ class Classifier(PythonModel):
     ) -> pd.DataFrame:
         """Classify every row."""
         del context, params
-        found = classify(self._model, self._info, self._tokenizer, texts(list(model_input["text"]), "text"))
+        found = classify(self._model, self._info, self._tokenizer, texts(model_input, "text"))
         columns = {f"probability_{name}": found.probabilities[:, place] for place, name in enumerate(found.names)}
         return pd.DataFrame({"label": found.labels, **columns, "cut": found.cut})
 

@@ -12,7 +12,7 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 from gpt_from_scratch.data.instructions.prompts import Question, style_of
 from gpt_from_scratch.generation.answering import check_question, stream_answer
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
-from gpt_from_scratch.tracking.served.requests import in_each_row, sampling_of, texts
+from gpt_from_scratch.tracking.served.requests import check_rows, sampling_of, texts
 from gpt_from_scratch.weights.huggingface import load_facts, load_model
 
 CURE = "shorten it, or set max_new_tokens lower"
@@ -22,7 +22,7 @@ class Instructor(PythonModel):
     """Returns for the columns `instruction` and, where there is one, `input` the column `answer`."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Read the weights that lie beside this file, and the prompt style from the folder's facts."""
+        """Read the model folder among the artifacts, and its prompt style."""
         folder = Path(context.artifacts["model"])
         self._model, self._tokenizer = load_model(folder), load_tokenizer(folder)
         self._style = style_of(load_facts(folder))
@@ -32,17 +32,12 @@ class Instructor(PythonModel):
     ) -> pd.DataFrame:
         """Answer every row by itself; the parameters are those of `SAMPLING_DEFAULTS`."""
         del context
-        instructions = texts(list(model_input["instruction"]), "instruction")
+        instructions = texts(model_input, "instruction")
         tokens, sampling = sampling_of(params)
-        inputs = [""] * len(instructions)
-        if "input" in model_input:
-            inputs = texts(list(model_input["input"]), "input", may_be_empty=True)
-        questions = [
-            Question(instruction=instruction, input=given)
-            for instruction, given in zip(instructions, inputs, strict=True)
-        ]
+        inputs = texts(model_input, "input", may_be_empty=True)
+        questions = [Question(instruction=task, input=given) for task, given in zip(instructions, inputs, strict=True)]
         model, tokenizer, style = self._model, self._tokenizer, self._style
-        in_each_row(lambda question: check_question(model, tokenizer, question, tokens, style, cure=CURE), questions)
+        check_rows(lambda question: check_question(model, tokenizer, question, tokens, style, cure=CURE), questions)
         streams = (stream_answer(model, tokenizer, question, tokens, style, sampling) for question in questions)
         return pd.DataFrame({"answer": ["".join(stream) for stream in streams]})
 

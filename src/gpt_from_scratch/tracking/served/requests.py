@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
@@ -45,14 +46,15 @@ class Refused(MlflowException):
         self._message = text.rpartition("\nError: ")[2]
 
 
-def texts(column: Sequence[Any], name: str, *, may_be_empty: bool = False) -> list[str]:
-    """Return a column's texts.
+def texts(rows: pd.DataFrame, name: str, *, may_be_empty: bool = False) -> list[str]:
+    """Return a column's texts; empty ones for a missing column that may be empty.
 
     Raises:
         Refused: when there are too many, or one is missing, empty or too long.
     """
-    if not 1 <= len(column) <= MOST_ROWS:
-        raise Refused(f"expected 1 to {MOST_ROWS} rows, found {len(column)}")
+    if not 1 <= len(rows) <= MOST_ROWS:
+        raise Refused(f"expected 1 to {MOST_ROWS} rows, found {len(rows)}")
+    column = list(rows[name]) if name in rows or not may_be_empty else [""] * len(rows)
     found = ["" if value is None and may_be_empty else value for value in column]
     for row, text in enumerate(found, start=1):
         if not isinstance(text, str) or not (text.strip() or may_be_empty):
@@ -81,16 +83,14 @@ def sampling_of(params: Mapping[str, Any] | None) -> tuple[int, Sampling]:
     return int(values["max_new_tokens"]), sampling
 
 
-def in_each_row(function: Callable[..., T], *columns: Sequence[Any]) -> list[T]:
-    """Return a function's results for the rows of columns.
+def check_rows(check: Callable[[T], object], rows: Sequence[T]) -> None:
+    """Call a function with each row.
 
     Raises:
         Refused: naming the row, for an `InputError`.
     """
-    results = []
-    for row, values in enumerate(zip(*columns, strict=True), start=1):
+    for row, value in enumerate(rows, start=1):
         try:
-            results.append(function(*values))
+            check(value)
         except InputError as error:
             raise Refused(f"row {row}, {error}") from None
-    return results

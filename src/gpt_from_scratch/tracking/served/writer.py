@@ -12,7 +12,7 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 from gpt_from_scratch.generation.stream import stream_text
 from gpt_from_scratch.generation.text import check_room, encode
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
-from gpt_from_scratch.tracking.served.requests import in_each_row, sampling_of, texts
+from gpt_from_scratch.tracking.served.requests import check_rows, sampling_of, texts
 from gpt_from_scratch.weights.huggingface import load_model
 
 
@@ -20,7 +20,7 @@ class Writer(PythonModel):
     """Returns for a column `prompt` the column `text`: the prompt and its continuation."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Read the weights that lie beside this file."""
+        """Read the model folder among the artifacts."""
         folder = Path(context.artifacts["model"])
         self._model, self._tokenizer = load_model(folder), load_tokenizer(folder)
 
@@ -30,9 +30,9 @@ class Writer(PythonModel):
         """Continue every row by itself; the parameters are those of `SAMPLING_DEFAULTS`."""
         del context
         model, tokenizer, (tokens, sampling) = self._model, self._tokenizer, sampling_of(params)
-        prompts = texts(list(model_input["prompt"]), "prompt")
+        prompts = texts(model_input, "prompt")
         encoded = [encode(tokenizer, prompt) for prompt in prompts]
-        in_each_row(lambda ids: check_room(ids, tokens, model.config.context_length), encoded)
+        check_rows(lambda ids: check_room(ids, tokens, model.config.context_length), encoded)
         written = ("".join(stream_text(model, tokenizer, ids, tokens, sampling)) for ids in encoded)
         return pd.DataFrame({"text": [prompt + new for prompt, new in zip(prompts, written, strict=True)]})
 
