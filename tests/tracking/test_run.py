@@ -33,7 +33,7 @@ def away(monkeypatch) -> Callable[..., None]:
 
 
 def test_a_run_holds_what_the_stage_logged(project, runs, root, tmp_path) -> None:
-    params = load_params(root / "profiles/book.yaml")
+    params = load_params(root / "profiles/book.yaml").model_dump(mode="json")
     picture = tmp_path / "curve.svg"
     picture.write_text("<svg/>")
     with run.track_stage(project, "whole", params, "book", state="abc", counts="examples") as stage:
