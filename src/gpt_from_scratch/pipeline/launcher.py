@@ -69,7 +69,7 @@ def started(command: list[str], size: int) -> Iterator[Place]:
 
 
 class _Others:
-    """The other ranks; their output goes to a folder, and is shown if one of them fails."""
+    """Ranks 1 and above; their output goes to a folder, and is shown if one of them fails."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
