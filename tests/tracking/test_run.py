@@ -33,7 +33,7 @@ def away(monkeypatch) -> Callable[..., None]:
 
 
 def test_a_run_holds_what_the_stage_logged(project, runs, root, tmp_path) -> None:
-    params = load_params(root / "profiles/book.yaml")
+    params = load_params(root / "profiles/book.yaml").model_dump(mode="json")
     picture = tmp_path / "curve.svg"
     picture.write_text("<svg/>")
     with run.track_stage(project, "whole", params, "book", state="abc", counts="examples") as stage:
@@ -123,7 +123,7 @@ def test_nothing_is_lost_when_the_tracking_goes_away_for_good(project, runs, pen
             stage.tags({"late": "yes"})
         warnings = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
         assert len(warnings) == 2
-        assert "no route to host); the stage goes on" in warnings[0]
+        assert "no route to host); the stage continues" in warnings[0]
         (kept,) = pending.glob("*.jsonl")
         assert f"kept in {kept}" in warnings[1]
         assert stage.run_id in kept.read_text()
