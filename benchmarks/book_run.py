@@ -1,105 +1,81 @@
-"""The three trainings of the book and their evaluation, on random tokens of the sizes of the book's data.
+"""The recipes of the book's three trainings and their evaluation, on random words of the sizes of the book's data.
 
-For machines without DVC, MLflow and pandas: the project's own loaders, trainings and decoding, with the numbers of
-profiles/book.yaml. What the tokens are makes no difference to the time.
+For machines without DVC and MLflow: the core's own recipes in a folder of made-up data, with the parameters of
+profiles/book.yaml. The content of the words makes no difference to the time.
 """
 
 from __future__ import annotations
 
+import csv
+import json
+import random
+import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from types import SimpleNamespace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
+from string import ascii_letters
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from benchmarks.row import Row
-from gpt_from_scratch.data.instructions.loaders import instruction_loaders
-from gpt_from_scratch.data.messages.loaders import message_loaders
-from gpt_from_scratch.data.text.corpus import TokenWindows
-from gpt_from_scratch.data.text.loaders import text_loaders
-from gpt_from_scratch.evaluation.language import language_metrics, token_loss
+from gpt_from_scratch.data.instructions.prompts import format_prompt, response_header
+from gpt_from_scratch.data.messages.messages import read_split
+from gpt_from_scratch.data.raw.sources import UPSTREAM
+from gpt_from_scratch.experiments.settings import merged, raw_params
 from gpt_from_scratch.experiments.timing import wait
-from gpt_from_scratch.generation import generate
-from gpt_from_scratch.generation.classifying import probabilities
+from gpt_from_scratch.files.writing import read_json, sha256, write_json, write_text
+from gpt_from_scratch.generation.classifying import classify as classify_texts
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.model.config import GPT2_SIZES
-from gpt_from_scratch.model.heads import set_classification_head, train_only
-from gpt_from_scratch.training.fit import fit
-from gpt_from_scratch.training.journal import Samples
-from gpt_from_scratch.training.tasks import Classification, LanguageModelling
-from gpt_from_scratch.weights.classifier import ClassifierInfo
+from gpt_from_scratch.recipes.classify import classify
+from gpt_from_scratch.recipes.evaluate import evaluate_instructions, evaluate_language
+from gpt_from_scratch.recipes.instruct import instruct
+from gpt_from_scratch.recipes.pretrain import pretrain
+from gpt_from_scratch.tokenizer.bpe import END_OF_TEXT, byte_symbols, load_tokenizer
+from gpt_from_scratch.tokenizer.train import save_bpe, train_bpe
+from gpt_from_scratch.training.workspace import Workspace
+from gpt_from_scratch.weights.classifier import load_classifier
+from gpt_from_scratch.weights.huggingface import save_model
 
-TRAININGS: dict[str, dict[str, Any]] = {
-    "pretrain": {"batch_size": 2, "epochs": 10, "eval_every": 5, "lr": 4e-4},
-    "classify": {"batch_size": 8, "epochs": 5, "eval_every": 50, "lr": 5e-5},
-    "instruct": {"batch_size": 8, "epochs": 2, "eval_every": 5, "lr": 5e-5},
-}
-"""What profiles/book.yaml says about the three trainings."""
+PROFILE = Path(__file__).resolve().parents[1] / "profiles/book.yaml"
+TEMPLATE = format_prompt({"instruction": "", "input": ""}) + response_header()
 
 
 @dataclass(frozen=True)
 class BookSizes:
-    """The sizes of the book's data and models.
+    """The sizes of the book's data and of the model that the fine-tunings start from.
 
     Attributes:
-        pretrained: the model that is trained from scratch.
-        base: the model that the fine-tunings start from.
-        text: tokens of the text's training and validation parts.
-        messages: messages of training, validation and test set.
+        merges: of the tokenizer; with 256 bytes and the end of text, GPT-2's make a vocabulary of 50,257.
+        base: shape of that model; the vocabulary is the tokenizer's.
+        text: tokens of the text.
+        messages: messages of the training, validation and test split.
         message_tokens: tokens of the longest message, to which all are padded.
-        entries: instructions of training, test and validation part.
+        entries: instructions.
         shortest, longest: tokens of an instruction with its answer.
-        sample, answer: tokens of the sample after an epoch, and of an answer.
+        changes: parameters that differ from profiles/book.yaml, by key.
     """
 
-    pretrained: GPTConfig
-    base: GPTConfig
-    text: tuple[int, int]
-    messages: tuple[int, int, int]
-    message_tokens: int
-    entries: tuple[int, int, int]
-    shortest: int
-    longest: int
-    sample: int
-    answer: int
+    merges: int = 50_000
+    base: GPTConfig = GPT2_SIZES["124M"]
+    text: int = 5146
+    messages: tuple[int, int, int] = (1045, 149, 300)
+    message_tokens: int = 120
+    entries: int = 1100
+    shortest: int = 35
+    longest: int = 112
+    changes: Mapping[str, Any] = field(
+        default_factory=lambda: {
+            "pretrain.model.kernels": "fused",
+            **{f"{name}.precision": "bf16" for name in ("pretrain", "classify", "instruct")},
+        }
+    )
 
 
-BOOK = BookSizes(
-    pretrained=GPTConfig(context_length=256, drop_rate=0.1, kernels="fused"),
-    base=replace(GPT2_SIZES["124M"], kernels="fused"),
-    text=(4612, 534),
-    messages=(1045, 149, 300),
-    message_tokens=120,
-    entries=(935, 110, 55),
-    shortest=35,
-    longest=112,
-    sample=50,
-    answer=256,
-)
-
-
-class _Sequences(Dataset[list[int]]):
-    """Random token ids of random lengths, in the place of instructions."""
-
-    def __init__(self, number: int, sizes: BookSizes) -> None:
-        self.max_length = sizes.base.context_length
-        lengths = torch.randint(sizes.shortest, sizes.longest + 1, (number,)).tolist()
-        self.ids = [_tokens(sizes.base, length).tolist() for length in lengths]
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __getitem__(self, index: int) -> list[int]:
-        return self.ids[index]
-
-
-def _tokens(cfg: GPTConfig, *shape: int) -> Tensor:
-    """Return random token ids of a small vocabulary, so that there is something to learn, and not the padding's."""
-    return torch.randint(min(1000, cfg.vocab_size - 1), shape)
+BOOK = BookSizes()
 
 
 class BookRun:
@@ -109,90 +85,98 @@ class BookRun:
         self._sizes, self._device = sizes, device
 
     def row(self, at_most: float | None) -> Row:
-        """Run all parts and return what they took."""
-        parts: dict[str, Callable[[], float]] = {
-            "pretraining": self._pretrain,
-            "classification": self._classify,
-            "instructions": self._instruct,
+        """Run all parts and return their times."""
+        parts: dict[str, tuple[str, Callable[[Workspace], None]]] = {
+            "pretraining": ("pretrain", self._pretrain),
+            "classification": ("finetune_classify", self._classify),
+            "instructions": ("finetune_instruct", self._instruct),
         }
+        deterministic = torch.are_deterministic_algorithms_enabled()
         seconds, losses = {}, {}
-        for name, part in parts.items():
-            torch.manual_seed(123)
-            began = time.perf_counter()
-            losses[f"last training loss of {name}"] = part()
-            wait(self._device)
-            seconds[f"seconds of {name}"] = time.perf_counter() - began
-            print(f"  {name}: {seconds[f'seconds of {name}']:.1f} s", flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            changes = {**self._sizes.changes, "runtime.device": self._device.type}
+            work = Workspace(Path(folder), merged(raw_params(PROFILE), changes, "the book's run"))
+            write_inputs(work, self._sizes)
+            for name, (metrics, part) in parts.items():
+                began = time.perf_counter()
+                part(work)
+                wait(self._device)
+                seconds[f"seconds of {name}"] = time.perf_counter() - began
+                losses[f"last training loss of {name}"] = read_json(work.metrics / f"{metrics}.json")["final"][
+                    "train_loss"
+                ]
+                print(f"  {name}: {seconds[f'seconds of {name}']:.1f} s", flush=True)
+        torch.use_deterministic_algorithms(deterministic)
         return Row(
             work="the book's three trainings and their evaluation in bf16, random weights",
             ours=sum(seconds.values()),
             peers={},
-            agreement="random tokens: no losses to compare with",
+            agreement="random words: no losses to compare with",
             at_most=at_most,
             figures=seconds | losses,
         )
 
-    def _pretrain(self) -> float:
-        sizes = self._sizes
-        model = GPTModel(sizes.pretrained).to(self._device)
-        ids = [_tokens(sizes.pretrained, number).tolist() for number in sizes.text]
-        context = sizes.pretrained.context_length
-        loss = self._train(
-            "pretrain", model, LanguageModelling(), text_loaders(*ids, context, context, 2), sizes.sample
-        )
-        windows = [DataLoader(TokenWindows(part, context, context), batch_size=8) for part in ids]
-        language_metrics(model.eval(), *windows)
-        return loss
+    def _pretrain(self, work: Workspace) -> None:
+        pretrain(work)
+        evaluate_language(work, self._device)
 
-    def _classify(self) -> float:
-        sizes = self._sizes
-        model = GPTModel(sizes.base)
-        ids = [_tokens(sizes.base, number, sizes.message_tokens) for number in sizes.messages]
-        sets = [TensorDataset(part, part[:, -1] % 2) for part in ids]
-        set_classification_head(model, 2)
-        train_only(model, "last_block")
-        model.to(self._device)
-        loss = self._train("classify", model, Classification(), message_loaders(sets[0], sets[1], 8))
-        model.eval()
-        info = ClassifierInfo(("ham", "spam"), sizes.message_tokens, sizes.base.vocab_size - 1)
-        for part in ids:
-            probabilities(model, info, part.tolist(), batch_size=8)
-        return loss
+    def _classify(self, work: Workspace) -> None:
+        classify(work)
+        # The evaluation's figures and its baseline need scikit-learn; the model's own part is this.
+        model, info = load_classifier(work.models / "classifier", device=self._device)
+        tokenizer = load_tokenizer(work.models / "classifier")
+        for path in sorted(work.messages.glob("*.csv")):
+            texts = read_split(path, len(info.labels))["Text"]
+            classify_texts(model, info, tokenizer, texts, batch_size=work.params.evaluate.batch_size)
 
-    def _instruct(self) -> float:
-        sizes = self._sizes
-        model = GPTModel(sizes.base).to(self._device)
-        pad = sizes.base.vocab_size - 1
-        parts = [_Sequences(number, sizes) for number in sizes.entries]
-        loaders = instruction_loaders(parts[0], parts[2], 8, pad)
-        loss = self._train("instruct", model, LanguageModelling(), loaders, sizes.sample)
-        model.eval()
-        prompts = sorted(parts[1].ids, key=len)
-        # Without an end of text every answer is as long as it may be, which real ones are not.
-        for start in range(0, len(prompts), 8):
-            generate(model, prompts[start : start + 8], sizes.answer)
-        token_loss(model, instruction_loaders(parts[0], parts[1], 8, pad)[1])
-        return loss
+    def _instruct(self, work: Workspace) -> None:
+        instruct(work)
+        evaluate_instructions(work, self._device)
 
-    def _train(
-        self,
-        name: str,
-        model: GPTModel,
-        task: Any,
-        loaders: tuple[DataLoader[tuple[Tensor, Tensor]], DataLoader[tuple[Tensor, Tensor]]],
-        sample: int = 0,
-    ) -> float:
-        own = TRAININGS[name]
-        params: Any = SimpleNamespace(
-            **{key: own[key] for key in ("batch_size", "epochs", "eval_every")},
-            seed=123,
-            accumulation_steps=1,
-            eval_batches=5,
-            precision="bf16",
-            compile=False,  # a minute of compiling is longer than these trainings
-            optimizer=SimpleNamespace(lr=own["lr"], weight_decay=0.1),
-            schedule=SimpleNamespace(kind="constant", max_grad_norm=None),
-        )
-        samples = [Samples(lambda: str(generate(model, [[1, 2, 3, 4]], sample)))] if sample else []
-        journal = fit(model, task, loaders, params, samples, initial_batches=5)
-        return journal.metrics()["final"]["train_loss"]
+
+def write_inputs(work: Workspace, sizes: BookSizes) -> None:
+    """Write random inputs of the recipes: tokenizer, text, messages, instructions, and the model to start from."""
+    draw = random.Random(123)
+    bpe = work.raw / "bpe"
+    save_bpe(*made_up_bpe(sizes.merges), bpe)
+    tokenizer = load_tokenizer(bpe)
+    write_text(work.raw / "text.txt", words(draw, sizes.text))
+    for split, number in zip(("train", "validation", "test"), sizes.messages, strict=True):
+        path = work.messages / f"{split}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        texts = [words(draw, sizes.message_tokens if n == 0 else draw.randint(2, 60)) for n in range(number)]
+        with path.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(
+                [("Label", "Text"), *((int(text[-1].isupper()), text) for text in texts)]
+            )
+    template = len(tokenizer.encode(TEMPLATE))
+    entries = []
+    for _ in range(sizes.entries):
+        rest = max(2, draw.randint(sizes.shortest, sizes.longest) - template)
+        question = words(draw, max(1, rest // 3))
+        entries.append({"instruction": question, "input": "", "output": words(draw, rest - max(1, rest // 3))})
+    write_text(work.raw / "instruction-data.json", json.dumps(entries))
+    write_text(work.raw / "SMSSpamCollection", "ham\tnot read here\n")
+    hashes = {place: sha256(path) for place in UPSTREAM if (path := work.raw / place).is_file()}
+    write_json(work.raw / "sources.json", {"data": "sample", "sha256": hashes})
+    torch.manual_seed(123)
+    folder = work.models / work.params.classify.base
+    folder.mkdir(parents=True)
+    save_model(GPTModel(replace(sizes.base, vocab_size=tokenizer.n_vocab)), folder, bpe, {"pretrained": "synthetic"})
+
+
+def words(draw: random.Random, number: int) -> str:
+    """Return random words of one letter and one token each: few different ones, so that there is something to learn."""
+    return " ".join(draw.choices(ascii_letters, k=number))
+
+
+def made_up_bpe(number: int) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Return vocabulary and so many merges: the words of the prompt's template, then pairs of bytes."""
+    vocabulary, merges = train_bpe(2 * TEMPLATE, 330)
+    del vocabulary[END_OF_TEXT]
+    symbols = sorted(byte_symbols().values(), key=lambda symbol: symbol != "Ġ")  # first of all a space and a letter
+    for pair in product(symbols, repeat=2):
+        if len(merges) < number and "".join(pair) not in vocabulary:
+            vocabulary["".join(pair)] = len(vocabulary)
+            merges.append(pair)
+    return {**vocabulary, END_OF_TEXT: len(vocabulary)}, merges

@@ -1,6 +1,6 @@
 """On one GPU in bf16: training at context 1024, decoding at batch 1, and the three trainings of the book.
 
-Needs PyTorch, NumPy, tiktoken and safetensors alone; those whom we compare with are timed where they are installed.
+Needs the base install alone; those whom we compare with are timed where they are installed.
 """
 
 from __future__ import annotations

@@ -73,3 +73,11 @@ def test_a_recipe_needs_no_more_than_the_base_install(root, recipe):
     command = [sys.executable, str(root / "tests/base_install.py"), *modules]
     answer = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(root / "src")})
     assert answer.returncode == 0, answer.stderr
+
+
+def test_a_stage_without_a_training_loads_no_pytorch(root):
+    code = "import sys; from gpt_from_scratch.pipeline import data_stages, stage; "
+    code += "print(*{'torch', 'mlflow', 'tensorflow'} & sys.modules.keys())"
+    environment = os.environ | {"PYTHONPATH": str(root / "src")}
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert answer.stdout.strip() == ""

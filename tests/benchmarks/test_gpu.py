@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
 import torch
-import yaml
 
 from benchmarks import gpu
-from benchmarks.book_run import BOOK, TRAININGS, BookSizes
+from benchmarks.book_run import BOOK, TEMPLATE, BookSizes, made_up_bpe
 from benchmarks.row import LeftOut
 from benchmarks.updates import training_flops
 from gpt_from_scratch.model import GPTConfig
 from gpt_from_scratch.model.config import GPT2_SIZES
+from gpt_from_scratch.tokenizer.bpe import load_tokenizer
+from gpt_from_scratch.tokenizer.train import save_bpe
 
 CFG = GPTConfig(vocab_size=64, context_length=32, emb_dim=16, n_heads=2, n_layers=2, drop_rate=0.0, qkv_bias=True)
 CFG = replace(CFG, tie_weights=True, kernels="fused")
@@ -28,16 +30,19 @@ TINY = gpu.Scale(
     new_tokens=8,
     tokens_per_second=1e3,
     book=BookSizes(
-        pretrained=replace(CFG, context_length=8, drop_rate=0.1),
-        base=CFG,
-        text=(60, 20),
+        merges=400,
+        base=replace(CFG, context_length=128),
+        text=400,
         messages=(24, 8, 8),
         message_tokens=10,
-        entries=(24, 8, 8),
-        shortest=4,
-        longest=12,
-        sample=4,
-        answer=6,
+        entries=40,
+        changes={
+            **BOOK.changes,
+            **{"pretrain.model.context_length": 32, "pretrain.stride": 32, "pretrain.model.emb_dim": 12},
+            **{"pretrain.model.n_layers": 1, "pretrain.epochs": 1, "classify.epochs": 1, "instruct.epochs": 1},
+            **{"pretrain.sample.tokens": 4, "evaluate.sample_tokens": 4},
+            **{"instruct.max_length": 128, "instruct.sample_tokens": 4, "evaluate.response_tokens": 6},
+        },
     ),
 )
 
@@ -81,24 +86,22 @@ def test_the_count_of_operations():
     assert training_flops(GPT2_SIZES["124M"]) == pytest.approx(0.855e9, rel=1e-3)
 
 
-def test_the_numbers_are_those_of_the_profile(root):
-    profile = yaml.safe_load((root / "profiles/book.yaml").read_text())
-    for name, values in TRAININGS.items():
-        section = profile[name]
-        expected = {key: section[key] for key in ("batch_size", "epochs", "eval_every")}
-        assert values == {**expected, "lr": section["optimizer"]["lr"]}
-        assert section["eval_batches"] == 5
-        assert section["optimizer"]["weight_decay"] == 0.1
-    shape = profile["pretrain"]["model"]
-    assert (BOOK.pretrained.context_length, BOOK.pretrained.drop_rate) == (shape["context_length"], shape["drop_rate"])
-    assert profile["evaluate"]["batch_size"] == 8
-    assert BOOK.answer == profile["evaluate"]["response_tokens"]
+def test_the_numbers_are_those_of_the_profile():
+    precision = {f"{name}.precision": "bf16" for name in ("pretrain", "classify", "instruct")}
+    assert BOOK.changes == {**precision, "pretrain.model.kernels": "fused"}
+    assert BOOK.base == GPT2_SIZES["124M"]
 
 
-def test_it_needs_no_more_than_a_bare_machine_has(root):
-    absent = ("dvc", "llms_from_scratch", "matplotlib", "mlflow", "pandas", "pydantic", "sklearn", "tqdm", "yaml")
-    block = "".join(f"sys.modules[{name!r}] = None; " for name in absent)
-    code = f"import sys; {block}import benchmarks.__main__, benchmarks.gpu; print(benchmarks.gpu.FULL.prompt)"
-    environment = {"PYTHONPATH": f"{root}:{root / 'src'}"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
-    assert done.stdout == "32\n", done.stderr
+def test_the_made_up_tokenizer_has_gpt2s_size(tmp_path):
+    save_bpe(*made_up_bpe(BOOK.merges), tmp_path)
+    tokenizer = load_tokenizer(tmp_path)
+    assert tokenizer.n_vocab == 50257
+    assert len(tokenizer.encode("a b c D e")) == 5
+    assert len(tokenizer.encode(TEMPLATE)) < BOOK.shortest
+
+
+def test_it_needs_no_more_than_the_base_install(root):
+    path = {**os.environ, "PYTHONPATH": f"{root}:{root / 'src'}"}
+    command = [sys.executable, "tests/base_install.py", "benchmarks.__main__", "benchmarks.gpu"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root, env=path)
+    assert done.returncode == 0, done.stderr

@@ -89,7 +89,7 @@ def test_parameters_that_are_not_valid(project):
     (project / "params.yaml").write_text("profile: of my own\n")
     (line,) = lines(project)
     assert line.startswith("✗ ")
-    assert "→ mend params.yaml" in line
+    assert "→ correct it" in line
 
 
 def test_parameters_that_dvc_may_ask_for(project):

@@ -40,7 +40,8 @@ def made(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def project(made) -> Path:
-    """The project whose database all tests share; each looks only for its own runs."""
+    """The project whose database all tests share; each looks only for its own runs, and begins without run files."""
+    shutil.rmtree(made / ".mlflow-pending", ignore_errors=True)
     return made
 
 

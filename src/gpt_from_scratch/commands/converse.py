@@ -135,7 +135,7 @@ def introduction(folder: Path, model: GPTModel, facts: dict[str, Any]) -> str:
     begun = origin.get(str(facts.get("pretrained")), "OpenAI's GPT-2")
     data = {"sample": "some hundred sample instructions", "upstream": "the book's 1,100 instructions"}
     return (
-        f"{folder}: {weights / 1e6:.1f} million weights, begun from {begun}, trained on "
+        f"{folder}: {weights / 1e6:.1f} million parameters, begun from {begun}, trained on "
         f"{data.get(str(facts.get('data')), 'instructions')}.\n"
         "It was trained to answer single instructions, and never trained to converse: earlier turns are given to it as "
         "context, as far as they fit.\nIt knows little and does not know what it does not know. "

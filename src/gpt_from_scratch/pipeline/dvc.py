@@ -115,21 +115,16 @@ def locked_params(root: Path) -> dict[str, Any]:
     return found
 
 
-def file_hashes(folder: Path) -> dict[str, str]:
-    """Return the MD5 of every file in a folder, by its path there; DVC's hash of a file."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): file_hash(path) for path in files}
-
-
 def file_hash(path: Path) -> str:
     """Return the MD5 of a file, DVC's hash of it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "md5").hexdigest()
 
 
-def folder_hash(hashes: dict[str, str]) -> str:
-    """Return DVC's hash of a folder with these files."""
-    content = json.dumps([{"md5": hashes[name], "relpath": name} for name in sorted(hashes)])
+def folder_hash(folder: Path) -> str:
+    """Return DVC's hash of a folder, the one of its files' paths and hashes."""
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    content = json.dumps([{"md5": file_hash(files[name]), "relpath": name} for name in sorted(files)])
     return f"{hashlib.md5(content.encode(), usedforsecurity=False).hexdigest()}.dir"
 
 

@@ -20,9 +20,6 @@ def fingerprint(root: Path) -> dict[str, str]:
     """Return the environment's facts by name; equal facts, and equal threads, mean equal bits.
 
     Runs and checkpoints note them. They belong into no output of a stage: those must be equal between machines.
-
-    Args:
-        root: the project's folder.
     """
     import torch
 

@@ -28,11 +28,8 @@ def checkpoint_folder(root: Path, stage: str, key: str) -> Path:
 def alone(folder: Path, patience: float = LOCK_SECONDS) -> Iterator[None]:
     """Hold the lock on the training whose checkpoints lie in `folder`; it ends with the process at the latest.
 
-    Args:
-        patience: seconds to wait for another process that is about to end.
-
     Raises:
-        InputError: when another process does not give it up in time.
+        InputError: when another process still holds it after `patience` seconds.
     """
     from filelock import FileLock, Timeout
 

@@ -40,11 +40,9 @@ _LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 
 @contextmanager
 def started(command: list[str], size: int) -> Iterator[Place]:
-    """Start the other ranks of a training and yield this one's place, rank 0; they end with the block.
+    """Start the other ranks of a training of `size` ranks with a command; yield the place of this one, rank 0.
 
-    Args:
-        command: run by each of the other ranks.
-        size: number of ranks, this one included.
+    The others end with the block.
 
     Raises:
         InputError: in the place of a `ProcessLost` in the block, with what is known of the lost rank. Where the block
@@ -71,7 +69,7 @@ def started(command: list[str], size: int) -> Iterator[Place]:
 
 
 class _Others:
-    """All ranks but 0; their output goes to a folder, and is shown if one of them fails."""
+    """Ranks 1 and above; their output goes to a folder, and is shown if one of them fails."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -17,12 +17,7 @@ _LINE_EVERY_SECONDS = 30.0
 
 
 class TrainingProgress(Callback):
-    """Shows epoch, losses, speed and time left.
-
-    Args:
-        name: the training's.
-        unit: of a record's `seen`.
-    """
+    """Shows epoch, losses, speed and time left of a training; `unit` is that of a record's `seen`."""
 
     def __init__(self, name: str, unit: str = "tokens") -> None:
         self._name, self._unit = name, unit

@@ -15,12 +15,7 @@ _CURE = (
 
 @contextmanager
 def start(name: str, root: Path) -> Iterator[None]:
-    """Pin the instruction set before a numerical library is imported; end with one line where a package is missing.
-
-    Args:
-        name: the stage's, as in dvc.yaml.
-        root: the project's folder.
-    """
+    """Pin the instruction set before a numerical library is imported; end with one line where a package is missing."""
     if sys.version_info < (3, 11):  # noqa: UP036 - the Python that is found need not be the one that was asked for
         found = ".".join(map(str, sys.version_info[:3]))
         sys.exit(f"{name}: error: expected Python 3.11 or later, found {found} ({sys.executable}): {_CURE}")

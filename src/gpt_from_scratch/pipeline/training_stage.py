@@ -7,7 +7,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,12 @@ from gpt_from_scratch.pipeline.progress import TrainingProgress
 from gpt_from_scratch.pipeline.project import corpora_folder
 from gpt_from_scratch.pipeline.stage import Declared, read_declared, stage_process
 from gpt_from_scratch.pipeline.watchdog import end_with_parent
-from gpt_from_scratch.tracking.run import StageRun, Untracked, track_stage
+from gpt_from_scratch.tracking.run import StageRun, track_stage
 from gpt_from_scratch.training.checkpoint import Checkpoints
 from gpt_from_scratch.training.process_group import Group, joined
 from gpt_from_scratch.training.ranks import Place
 from gpt_from_scratch.training.resuming import Saver
+from gpt_from_scratch.training.tracker import Tracker
 from gpt_from_scratch.training.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -35,11 +36,9 @@ LIBRARIES = ("numpy", "safetensors", "tiktoken", "torch")
 
 
 def run_training(name: str, root: Path, recipe: Callable[[Workspace], None], unit: str = "tokens") -> None:
-    """Run a stage with a training, like `run_stage`; resume it where an earlier process of the same work was ended.
+    """Run a stage with a recipe's training, like `run_stage`; resume it where an earlier process was interrupted.
 
-    Args:
-        recipe: the training, a function of `recipes`.
-        unit: tokens or examples, what the records count.
+    The records count tokens or examples, the `unit`.
     """
     with stage_process(name, root):
         declared = read_declared(root, name)
@@ -52,7 +51,7 @@ def run_training(name: str, root: Path, recipe: Callable[[Workspace], None], uni
             saver = Saver(checkpoints, params.runtime.checkpoint_seconds, group=group)
             if group.first:
                 _compare(saver, circumstances)
-            run: Any = Untracked()
+            run: AbstractContextManager[Tracker] = nullcontext(Tracker())  # rank 0 tracks for all
             if group.first:
                 run = track_stage(
                     root,
@@ -64,11 +63,10 @@ def run_training(name: str, root: Path, recipe: Callable[[Workspace], None], uni
                     checkpoints=folder,
                     earlier=saver.state_of(StageRun),
                 )
-            progress = TrainingProgress(name, unit)
-            work = Workspace(root, params, run, corpora_folder(root), end_with_parent, saver, group, progress)
-            with run, _saved_on_request(saver):
-                recipe(work)
-                run.tags(environment_tags(root))
+            progress, corpora = TrainingProgress(name, unit), corpora_folder(root)
+            with run as tracker, _saved_on_request(saver):
+                recipe(Workspace(root, params, tracker, corpora, end_with_parent, saver, group, progress))
+                tracker.tags(environment_tags(root))
             if group.first:
                 checkpoints.remove()
 

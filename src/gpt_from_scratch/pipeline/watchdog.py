@@ -22,8 +22,7 @@ _SHELLS = ("sh", "bash", "dash", "zsh", "ksh", "fish")
 def end_with_parent(at_once: bool = False) -> None:
     """Send this process SIGTERM when its parent is gone; shells in between do not count as parents.
 
-    Args:
-        at_once: exit silently instead, whatever the process waits for: it has nothing to save.
+    With `at_once`, exit silently instead, whatever the process waits for: it has nothing to save.
     """
     links = _links()
 

@@ -30,11 +30,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Changes:
-    """All figures that changed.
-
-    Attributes:
-        against: the commit compared with, as `git log` names it in short; empty where there is none.
-    """
+    """The figures that changed since a commit, which `git log` names `against`; that is empty where there is none."""
 
     against: str
     rows: list[Change]

@@ -24,13 +24,7 @@ _LINES = (("#1f5fa8", "-"), ("#d1641c", "--"), ("#2b7a4b", "-."))
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart, drawn when it is asked for.
-
-    Attributes:
-        title: what it shows.
-        text: the same for those who do not see it.
-        draw: draws it on Matplotlib axes.
-    """
+    """A chart that `draw` draws on Matplotlib axes when it is asked for; `text` describes it to the blind."""
 
     title: str
     text: str
@@ -106,11 +100,7 @@ def log_charts(plots: Path, tracker: Tracker) -> None:
 
 
 def line_chart(title: str, curve: Curve, x: str, columns: Mapping[str, str], y_label: str) -> Chart:
-    """Return a chart of columns over the column `x`.
-
-    Args:
-        columns: the legend's name of each column.
-    """
+    """Return a chart of `columns`, with their names in the legend, over the column `x`."""
     lines = {label: [(row[x], row[name]) for row in curve if row[name] is not None] for name, label in columns.items()}
 
     def draw(axes: Any) -> None:
@@ -154,11 +144,7 @@ def confusion_chart(title: str, pairs: Iterable[tuple[str, str]]) -> Chart:
 
 
 def diagonal_chart(title: str, curve: Curve, x: str, y: str, *, dots: bool) -> Chart:
-    """Return a chart of one column over another, both from 0 to 1, beside the diagonal.
-
-    Args:
-        dots: mark the points, which then are few.
-    """
+    """Return a chart of one column over another, both from 0 to 1, beside the diagonal; `dots` mark the points."""
 
     def draw(axes: Any) -> None:
         axes.plot([0, 1], [0, 1], ":", color="#777777")

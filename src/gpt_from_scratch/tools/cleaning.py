@@ -28,10 +28,7 @@ MADE = (
 def clean(root: Path) -> int:
     """Delete the stages' large outputs, DVC's cache of them, downloads and the tools' caches.
 
-    What git holds, the parameters, the environment and MLflow's runs stay.
-
-    Args:
-        root: the project's folder.
+    Tracked files, the parameters, the environment and MLflow's runs stay.
 
     Returns:
         The bytes that the deleted files took.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import re
 import shutil
@@ -52,11 +53,7 @@ class Finding:
 
 
 def examine(root: Path, *, offline: bool = False) -> Iterator[Finding]:
-    """Yield the findings about the project at `root`.
-
-    Args:
-        offline: leave the hosts alone, as `runtime.offline` does.
-    """
+    """Yield the findings about the project at `root`; with `offline`, as with `runtime.offline`, none on the hosts."""
     try:
         params = load_params(root / "params.yaml")
     except InputError as error:
@@ -105,15 +102,9 @@ def _results(root: Path, params: Params) -> Iterator[Finding]:
     if changed := (git_output(root, "status", "--porcelain", "--", *kept) or "").splitlines():
         names = ", ".join(line[3:] for line in changed[:5]) + (" and more" if len(changed) > 5 else "")
         yield Finding("differs", f"changed since the last commit: {names}", "git diff shows it, git stash puts it away")
-    if _out_of_date(root):
-        yield Finding("note", "results are not up to date with the project", "dvc repro")
-
-
-def _out_of_date(root: Path) -> bool:
-    try:
-        return "changed" in dvc_output(root, "status", seconds=60.0)
-    except InputError:
-        return False
+    with contextlib.suppress(InputError):
+        if "changed" in dvc_output(root, "status", seconds=60.0):
+            yield Finding("note", "results are not up to date with the project", "dvc repro")
 
 
 def _versions(root: Path) -> Iterator[Finding]:
@@ -138,10 +129,9 @@ def _versions(root: Path) -> Iterator[Finding]:
 
 def _disk(root: Path, params: Params) -> Iterator[Finding]:
     free, needed = shutil.disk_usage(root).free / 1e9, disk_need(params, root) / 1e9
-    if free >= needed:
-        yield Finding("ok", f"{free:.0f} GB of disk free, {needed:.1f} are needed")
-    else:
-        yield Finding("differs", f"{free:.1f} GB of disk free, {needed:.1f} are needed", ROOM)
+    enough = free >= needed
+    text = f"{free:.{0 if enough else 1}f} GB of disk free, {needed:.1f} are needed"
+    yield Finding("ok", text) if enough else Finding("differs", text, ROOM)
 
 
 def _memory(root: Path, params: Params, *, on_gpu: bool) -> Iterator[Finding]:

@@ -9,7 +9,6 @@ import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -37,7 +36,7 @@ TRAININGS = {
 """The stages with a training: the section of their parameters, and the recipe."""
 
 WARM_UP = 2
-"""Updates before the profiler looks: the first ones allocate, and compile where that is asked for."""
+"""Updates before the profiler starts: the first ones allocate, and compile where that is asked for."""
 
 OPERATORS_SHOWN = 25
 
@@ -49,8 +48,8 @@ class Profile:
     Attributes:
         trace: a file for chrome://tracing or ui.perfetto.dev.
         table: the costliest operators, as text; in a file beside the trace too.
-        steps: updates, or tokens a row, that were looked at.
-        seconds: the time that they took, the profiler's own included.
+        steps: number of profiled updates, or tokens a row.
+        seconds: their time, with the profiler's own.
     """
 
     trace: Path
@@ -60,13 +59,12 @@ class Profile:
 
 
 def profile_stage(root: Path, name: str, steps: int, out: Path) -> Profile:
-    """Run a few steps of a stage under PyTorch's profiler; write `trace.json` and `operators.txt`.
+    """Run a few steps of a stage under PyTorch's profiler; write `trace.json` and `operators.txt` into `out`.
 
     Args:
         root: the project's folder; nothing in it is written, in particular no output of a stage, checkpoint or run.
-        name: a stage with a training, or `evaluate`, of which the answers to a batch of test instructions are written.
+        name: a stage with a training, or `evaluate`, of which the answers to a batch of test instructions are made.
         steps: updates, or tokens of each answer.
-        out: the folder of the files.
 
     Raises:
         InputError: for another stage, a training that has too few updates, or inputs that are not there yet.
@@ -95,14 +93,14 @@ class _Enough(Exception):
 
 
 class _Watch(Tracker):
-    """In the place of a training's tracked run: starts and stops the profiler, and the training with it."""
+    """A tracker that starts and stops the profiler, and ends the training with it."""
 
     def __init__(self, steps: int) -> None:
         activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])]
         self.profiler = profile(activities=activities)
         self.steps, self.seconds = 0, 0.0
         self.wanted = steps
-        self._last_epoch: int | None = None
+        self.last_epoch: int | None = None  # at whose end to stop, before the recipe writes its model
 
     def log(self, record: Record) -> None:
         """Take note of a record of the training loop."""
@@ -113,24 +111,19 @@ class _Watch(Tracker):
             if self.steps == self.wanted:
                 self.stop()
                 raise _Enough
-        elif record.name == "epoch" and record.epoch == self._last_epoch:
+        elif record.name == "epoch" and record.epoch == self.last_epoch:
             if self.steps < 1:
                 raise InputError(f"training: expected more than {WARM_UP} updates to profile, found {record.step + 1}")
             self.stop()
             raise _Enough
 
-    def until_epoch(self, last: int) -> Any:
-        """Stop at the end of this epoch at the latest, before the stage goes on to write its model."""
-        self._last_epoch = last
-        return self
-
     def start(self) -> None:
-        """Begin to look."""
+        """Start the profiler."""
         self.profiler.start()
         self._began = time.perf_counter()
 
     def stop(self) -> None:
-        """Look no longer."""
+        """Stop the profiler."""
         self.seconds = time.perf_counter() - self._began
         self.profiler.stop()
 
@@ -138,11 +131,12 @@ class _Watch(Tracker):
 def _train(root: Path, name: str, params: Params, watch: _Watch) -> None:
     key, recipe = TRAININGS[name]
     section = getattr(params, key)
-    # What is to be seen are updates, not the evaluations between them.
+    # To profile updates, not the evaluations between them.
     seldom = {"eval_every": 2**31 - 1, "eval_batches": 1}
     params = params.model_copy(update={key: section.model_copy(update=seldom)})
+    watch.last_epoch = section.epochs
     with contextlib.suppress(_Enough):
-        recipe(Workspace(root, params, watch.until_epoch(section.epochs)))
+        recipe(Workspace(root, params, watch))
 
 
 def _write_answers(root: Path, params: Params, watch: _Watch) -> None:

@@ -72,10 +72,9 @@ def differences(first: dict[str, str], second: dict[str, str]) -> list[str]:
 
 
 def main(root: Path, *, here: bool = False) -> int:
-    """Run, compare and print the outcome; return the exit code. The folders stay if something differs.
+    """Run, compare (with `here` the results in `root` too) and print the outcome; return the exit code.
 
-    Args:
-        here: compare the results that lie in `root` too.
+    The folders stay if something differs.
 
     Raises:
         InputError: when a run fails.

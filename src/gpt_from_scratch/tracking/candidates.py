@@ -14,7 +14,7 @@ from gpt_from_scratch.evaluation.figures import figure_text, label
 from gpt_from_scratch.files.nested import at
 from gpt_from_scratch.files.writing import read_json, sha256
 from gpt_from_scratch.params.sections import Params
-from gpt_from_scratch.pipeline.dvc import file_hashes, folder_hash, locked_outs
+from gpt_from_scratch.pipeline.dvc import folder_hash, locked_outs
 from gpt_from_scratch.pipeline.stage import read_declared
 from gpt_from_scratch.tracking.facts import git_tags
 from gpt_from_scratch.tracking.server import Tracking
@@ -131,7 +131,7 @@ class Candidate:
         """Return why it cannot be registered; None if nothing prevents it."""
         if not (self.folder / WEIGHTS).is_file():
             return f"{self.model.out} is missing; dvc pull or dvc repro restores it"
-        if folder_hash(file_hashes(self.folder)) != self.md5:
+        if folder_hash(self.folder) != self.md5:
             return f"{self.model.out} differs from dvc.lock; dvc checkout or dvc repro restores it"
         return None
 
@@ -221,7 +221,7 @@ def _candidate(root: Path, params: Params, name: str, model: Registered) -> Cand
     }
     md5, folder = locked_outs(root).get(model.out), root / model.out
     if md5 is None and (folder / WEIGHTS).is_file():
-        md5 = folder_hash(file_hashes(folder))
+        md5 = folder_hash(folder)
     return Candidate(name, model, root, float(value), circumstances, md5)
 
 

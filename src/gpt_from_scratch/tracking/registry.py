@@ -48,11 +48,10 @@ LOCK_SECONDS = 600.0
 def register_models(root: Path, *, promote: bool = False) -> list[str]:
     """Register the three models as they are now, unless that was done before; return a line on each.
 
+    With `promote`, make them the champions whatever their figures.
+
     Like the summary run, a version is made from the present files: DVC's run cache brings a model back without running
     any stage. Errors of the tracking are logged and never raised: the next call tries again.
-
-    Args:
-        promote: make them the champions whatever their figures.
 
     Raises:
         InputError: when params.yaml or a metrics file is not valid.

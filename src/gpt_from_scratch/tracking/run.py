@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.params.sections import Params
 from gpt_from_scratch.pipeline.project import project_home
 from gpt_from_scratch.pipeline.signals import uninterrupted
 from gpt_from_scratch.tracking.delivery import deliver, deliver_left, is_active
@@ -48,7 +47,7 @@ LARGEST_KEPT_FILE = 8 * 2**20
 def track_stage(
     root: Path,
     stage: str,
-    params: Params | Mapping[str, Any],
+    params: Mapping[str, Any],
     profile: str,
     *,
     state: str | None = None,
@@ -69,13 +68,12 @@ def track_stage(
         InputError: when `MLFLOW_TRACKING_URI` cannot be used, such as when its server does not answer. Later errors of
             the tracking are logged and never raised.
     """
-    values = params.model_dump(mode="json") if isinstance(params, Params) else params
-    edited = edits(root, profile, values)
+    edited = edits(root, profile, params)
     tags = {"kind": "stage", "stage": stage, "profile": profile, "mlflow.source.name": f"stages/{stage}.py"}
     tags[NOTE] = stage_note(root, stage, profile, edited)
     if state is not None:
         tags["state"] = state
-    run = StageRun(root, run_name(stage, profile, edited), values, tags, counts, checkpoints)
+    run = StageRun(root, run_name(stage, profile, edited), params, tags, counts, checkpoints)
     run.load_state_dict(earlier or {})
     return run
 
@@ -298,16 +296,6 @@ class StageRun(Tracker):
         if self._file.run_id is not None and not is_active(tracking, self._file):
             self._file.begin_anew()
         self._opened = True
-
-
-class Untracked(Tracker):
-    """The run of the other ranks of a training, which leave the tracking to rank 0."""
-
-    def __enter__(self) -> Untracked:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        return None
 
 
 def _status(error: BaseException | None) -> str:

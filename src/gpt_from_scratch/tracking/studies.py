@@ -54,8 +54,7 @@ def log_study(
     """Write a study's table as one run, unless the same table is there already.
 
     Args:
-        table: in Markdown.
-        rows: the same as records.
+        table: in Markdown; `rows` are the same as records.
         figures: the study's headline by variant; of very many the first are logged.
 
     Returns:

@@ -18,11 +18,7 @@ GROWTH = 1.05
 
 
 class Machine:
-    """Sampler of processor, memory and disk, under the names that MLflow's page *System metrics* shows.
-
-    Args:
-        folder: on the disk whose free space counts.
-    """
+    """Sampler of processor, memory and a folder's disk, under the names of MLflow's page *System metrics*."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -32,11 +28,8 @@ class Machine:
         self.figures(0.0)  # the processor's load is measured since the last sample
 
     def figures(self, seconds: float, *, now: bool = False) -> dict[str, float]:
-        """Return a sample; nothing while it is too early, and never an error.
-
-        Args:
-            seconds: since the work began.
-            now: whether it is time in any case.
+        """Return a sample, or nothing: while the next is not due after these `seconds` of work (unless `now`), or
+        where the system does not allow it.
         """
         if self._gone or (seconds < self._next and not now):
             return {}

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from gpt_from_scratch.files.writing import read_json, sha256
 from gpt_from_scratch.training.callback import Callback
-from gpt_from_scratch.training.process_group import ALONE, Group
 from gpt_from_scratch.training.tracker import Tracker
 
 if TYPE_CHECKING:
     from gpt_from_scratch.params.sections import Params
+    from gpt_from_scratch.training.process_group import Group
     from gpt_from_scratch.training.resuming import Saver
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Workspace:
         corpora: folder that keeps large corpora as token ids; `.cache/corpora` of the project if None.
         on_fork: called in every process that a recipe forks, to end it with this one.
         saver: saves a training and resumes it; None: nothing is saved.
-        group: the ranks that train together.
+        ranks: the ranks that train together; None: this process alone.
         progress: shows a training's progress.
     """
 
@@ -41,8 +41,15 @@ class Workspace:
     corpora: Path | None = None
     on_fork: Callable[[], object] = lambda: None
     saver: Saver | None = None
-    group: Group = ALONE
+    ranks: Group | None = None
     progress: Callback = field(default_factory=Callback)
+
+    @property
+    def group(self) -> Group:
+        """The ranks that train together."""
+        from gpt_from_scratch.training.process_group import ALONE  # a stage without a training loads no PyTorch
+
+        return self.ranks or ALONE
 
     @property
     def raw(self) -> Path:
