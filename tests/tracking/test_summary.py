@@ -118,8 +118,14 @@ def test_an_incomplete_summary_is_completed(pipeline, found, monkeypatch) -> Non
     with monkeypatch.context() as patch:
         patch.setattr(summary, "connect", lambda root: 1 / 0)
         assert summary.write_summary(pipeline) is None
+    send = delivery._send_entry
+
+    def broken(client, run, entry):
+        assert entry["kind"] != "tags"
+        send(client, run, entry)
+
     with monkeypatch.context() as patch:
-        patch.setitem(delivery._SENDERS, "tags", lambda *given: 1 / 0)
+        patch.setattr(delivery, "_send_entry", broken)
         assert summary.write_summary(pipeline) is None
     assert found()[0].info.status == "RUNNING"
     summary.write_summary(pipeline)
