@@ -27,8 +27,10 @@ def checked_text(text: str | None, name: str) -> str:
         raise InputError(f"{name}: expected a text, found none")
     if len(text) > CHARACTERS:
         raise InputError(f"{name}: expected at most {CHARACTERS:,} characters, found {len(text):,}")
-    if any("\ud800" <= character <= "\udfff" for character in text):  # JSON can spell halves of a character
-        raise InputError(f"{name}: expected Unicode text, found half of a pair")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:  # JSON can spell halves of a character
+        raise InputError(f"{name}: expected Unicode text, found half of a pair") from None
     return text
 
 
