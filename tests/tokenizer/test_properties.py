@@ -14,7 +14,8 @@ from gpt_from_scratch.tokenizer.train import save_bpe, train_bpe
 
 ENGLISH = "The  keeper's lamp, isn't it?\n\n\"Yes\" -- 12 lamps... "
 TEXTS = st.lists(
-    st.sampled_from([*ENGLISH, END_OF_TEXT, "<|", "|>", "'ll", "\r\n", "é", "東", "👩‍👩‍👧‍👦"]) | st.characters(codec="utf-8")
+    st.sampled_from([*ENGLISH, END_OF_TEXT, "<|", "|>", "'ll", "\r\n", "é", "東", "👩‍👩‍👧‍👦"])
+    | st.characters(codec="utf-8")
 ).map("".join)
 
 
