@@ -108,7 +108,7 @@ def test_mlflow_gets_texts_as_files_that_are_no_pages(root) -> None:
     names = {
         argument.value
         for _, call in calls(root)
-        if re.search(r"\brun\.(text|table)$", ast.unparse(call.func))
+        if re.search(r"\b(run|tracker)\.(text|table)$", ast.unparse(call.func))
         for argument in call.args
         if isinstance(argument, ast.Constant)
     }

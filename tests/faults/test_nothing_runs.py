@@ -52,7 +52,7 @@ def test_exceptions_to_the_rule(sources) -> None:
     # A model from code is given as the path of its file; any other object would be pickled.
     (call,) = [call for function, call in called(sources[REGISTRY]) if function == "mlflow.pyfunc.save_model"]
     (given,) = [word.value for word in call.keywords if word.arg == "python_model"]
-    assert ast.unparse(given) == "str(candidate.served.script)"
+    assert ast.unparse(given) == "str(candidate.model.served.script)"
 
 
 def test_no_archive_is_unpacked_as_a_whole(sources) -> None:
