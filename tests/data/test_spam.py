@@ -46,11 +46,11 @@ def test_book_statistics(collection):
     facts = split_statistics(frame, split_messages(frame, "book", 0.7, 0.1, True, 123))
     assert facts["source"] | {"duplicates_folded": 0} == {
         "messages": 5572,
-        "ham": 4825,
-        "spam": 747,
+        "classes": 2,
         "duplicates_exact": 403,
         "duplicates_folded": 0,
     }
+    assert {label: counts["source"] for label, counts in facts["labels"].items()} == {"ham": 4825, "spam": 747}
     assert [facts["splits"][name]["messages"] for name in ("train", "validation", "test")] == [1045, 149, 300]
     assert facts["overlap_with_train"]["test"]["exact"] == 37
     assert facts["overlap_with_train"]["test"]["folded"] >= 48

@@ -89,12 +89,17 @@ def test_the_sets_hold_every_class(trained):
     assert read(trained / "data/spam/labels.json") == sorted(WORDS)
     facts = read(trained / "metrics/split_spam.json")
     assert facts["data"] == "data/topics.csv"
-    assert facts["source"]["labels"] == {"sports": 180, "weather": 60, "who else?": 90}
+    counts = read(trained / "metrics/labels.json")
+    assert {label: found["source"] for label, found in counts.items()} == {
+        "sports": 180,
+        "weather": 60,
+        "who else?": 90,
+    }
     train = pd.read_csv(trained / "data/spam/train.csv")
     source = pd.read_csv(trained / "data/topics.csv").drop_duplicates()
     topics = dict(zip(source["review, long"], source["topic"], strict=True))
     assert [topics[text] for text in train["Text"]] == [sorted(WORDS)[number] for number in train["Label"]]
-    assert facts["splits"]["train"]["labels"]["weather"] == (train["Label"] == 1).sum() > 30
+    assert counts["weather"]["train"] == facts["splits"]["train"]["smallest_class"] == (train["Label"] == 1).sum() > 30
 
 
 def test_the_classifier_learns_them(trained):
@@ -110,7 +115,8 @@ def test_the_evaluation_measures_them(trained):
     actual, predicted = (rows[name].replace("who_else_", "who else?") for name in ("actual", "predicted"))
     matrix = metrics.confusion_matrix(actual, predicted, labels=sorted(WORDS))
     test = results["test"]
-    assert matrix.tolist() == [[test["confusion"][a][p] for p in sorted(WORDS)] for a in sorted(WORDS)]
+    classes = read(trained / "metrics/classes.json")["test"]
+    assert matrix.tolist() == [[classes[a]["predicted"].get(p, 0) for p in sorted(WORDS)] for a in sorted(WORDS)]
     assert test["f1"] == pytest.approx(metrics.f1_score(actual, predicted, average="macro"))
     assert test["accuracy"] == pytest.approx(np.trace(matrix) / matrix.sum())
     assert 0.8 < test["accuracy"] < 1

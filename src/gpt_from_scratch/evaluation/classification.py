@@ -16,9 +16,9 @@ def classification_metrics(
     """Return the usual figures for labels, `[messages]`, and the probability of every class, `[messages, classes]`.
 
     The most probable class is the predicted one. Of two classes the second is the positive one, whose precision,
-    recall, F1 and ROC-AUC these are. Of more, they are means over the classes, each against all others, and `per_class`
-    has them one by one. `confusion` counts by `<label>_as_<label>`, of more than two classes by actual and then by
-    predicted label. `roc_auc` is None where a class has no message. An empty set has no other figures.
+    recall, F1 and ROC-AUC these are; of more, they are means over the classes, each against all others. `roc_auc` is
+    None where a class has no message. `classes` has the figures one by one, and how many of a class's messages were
+    taken for which, `predicted`. An empty set has neither.
     """
     from sklearn import metrics
 
@@ -37,27 +37,21 @@ def classification_metrics(
     def overall(values: Sequence[float]) -> float:
         return float(values[1] if two else np.mean(values))
 
-    figures = {
+    return {
         "messages": len(labels),
         "accuracy": float(np.mean(labels == predicted)),
         "precision": overall(precision),
         "recall": overall(recall),
         "f1": overall(f1),
         "roc_auc": overall(areas) if complete else None,
-    }
-    if two:
-        pairs = {f"{actual}_as_{said}": table[i][j] for i, actual in enumerate(names) for j, said in enumerate(names)}
-        return {**figures, "confusion": pairs}
-    return {
-        **figures,
-        "confusion": {name: dict(zip(names, row, strict=True)) for name, row in zip(names, table, strict=True)},
-        "per_class": {
+        "classes": {
             name: {
                 "messages": int(counts[one]),
                 "precision": float(precision[one]),
                 "recall": float(recall[one]),
                 "f1": float(f1[one]),
                 "roc_auc": float(areas[one]) if complete else None,
+                "predicted": {names[other]: count for other, count in enumerate(table[one]) if count},
             }
             for one, name in enumerate(names)
         },

@@ -13,9 +13,6 @@ from gpt_from_scratch.files.nested import flatten
 HEADLINES = ("language_model/validation_loss", "classifier/test/accuracy", "instructions/response_loss")
 """The figures that stand first; one for each model."""
 
-TABLES = ("confusion", "per_class")
-"""Keys under which there is an entry for each class: tables, and no figures."""
-
 _PHRASES = {
     "train": "training",
     "language_model": "pretraining",
@@ -33,7 +30,7 @@ def figures(evaluation: Mapping[str, Any]) -> dict[str, float]:
     leaves = {
         name: value
         for name, value in flatten(evaluation, "/").items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and not {*TABLES} & {*name.split("/")}
+        if isinstance(value, int | float) and not isinstance(value, bool)
     }
     first = [name for name in HEADLINES if name in leaves]
     return {name: leaves[name] for name in [*first, *leaves]}

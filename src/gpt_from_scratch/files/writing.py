@@ -40,11 +40,15 @@ def write_text(path: Path, text: str) -> None:
     sync(path.parent)
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_json(path: Path, content: Any, *, ascii_only: bool = False) -> None:
     """Write JSON with sorted keys and floats of nine significant digits."""
-    write_text(
-        path, json.dumps(_rounded(content), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
-    )
+    text = json.dumps(_rounded(content), indent=2, sort_keys=True, ensure_ascii=ascii_only, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def write_metrics(path: Path, content: Any) -> None:
+    """Write a metrics file of DVC's, JSON in ASCII: DVC takes a file with much of another script for a binary one."""
+    write_json(path, content, ascii_only=True)
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -26,7 +26,8 @@ def split_messages(work: Workspace) -> None:
     source, statistics = split_spam(work.params.split_spam, work.params.classify.data, work.root)
     work.use_dataset(source, "split")
     work.tracker.metrics({key.replace("/", "_", 1): n for key, n in flatten(statistics["splits"], "/").items()})
-    work.tracker.artifact(work.metrics / "split_spam.json")
+    for name in ("split_spam", "labels"):
+        work.tracker.artifact(work.metrics / f"{name}.json")
 
 
 def download_gpt2(work: Workspace) -> None:

@@ -28,7 +28,7 @@ from gpt_from_scratch.evaluation.figures import figures
 from gpt_from_scratch.evaluation.instructions import answer_metrics, fitting_entries, response_loss
 from gpt_from_scratch.evaluation.language import language_metrics, perplexity, samples
 from gpt_from_scratch.files.curves import read_curve
-from gpt_from_scratch.files.writing import read_json, write_csv, write_json
+from gpt_from_scratch.files.writing import read_json, write_csv, write_json, write_metrics
 from gpt_from_scratch.generation.answering import answers
 from gpt_from_scratch.generation.classifying import classify
 from gpt_from_scratch.generation.text import check_room, encode
@@ -63,7 +63,7 @@ def evaluate(work: Workspace) -> None:
         "pretrained": "; ".join(f"{name}: {facts['pretrained']}" for name, facts in trainings.items()),
     }
     results = {**facts, "language_model": language, "classifier": classifier, "instructions": instructions}
-    write_json(work.metrics / "evaluation.json", results)
+    write_metrics(work.metrics / "evaluation.json", results)
     work.tracker.tags(facts)
     work.tracker.metrics(figures(results))
     work.tracker.artifact(work.metrics / "evaluation.json")
@@ -121,8 +121,9 @@ def evaluate_language(work: Workspace, device: Any) -> dict[str, Any]:
         for row in read_curve(work.metrics / "plots" / "pretrain.csv")
     ]
     write_csv(work.metrics / "plots" / "perplexity.csv", rows)
+    write_json(work.metrics / "samples" / "evaluate.json", written)
     work.tracker.table(written, "samples.json")
-    return {**metrics, "samples": written}
+    return metrics
 
 
 def evaluate_classifier(work: Workspace, device: Any) -> dict[str, Any]:
@@ -151,8 +152,11 @@ def evaluate_classifier(work: Workspace, device: Any) -> dict[str, Any]:
             write_csv(work.metrics / "plots" / "roc.csv", roc_points(frame["Label"], found))
             write_csv(work.metrics / "plots" / "reliability.csv", reliability_points(frame["Label"], found))
     texts = {name: (frame["Text"], frame["Label"]) for name, frame in frames.items()}
-    results["baseline"] = baseline(texts.pop("train"), texts, labels)
-    return results
+    simple = baseline(texts.pop("train"), texts, labels)
+    measured = {**results, **{f"baseline/{name}": found for name, found in simple.items()}}
+    write_json(work.metrics / "classes.json", {name: found.pop("classes", {}) for name, found in measured.items()})
+    work.tracker.artifact(work.metrics / "classes.json")
+    return {**results, "baseline": simple}
 
 
 def evaluate_instructions(work: Workspace, device: Any, judges: Sequence[Judge] = ()) -> dict[str, Any]:

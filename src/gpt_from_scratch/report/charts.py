@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import io
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 
 TRAININGS = {"pretrain": "Pretraining", "finetune_classify": "Classifier", "finetune_instruct": "Instruction tuning"}
 _SPLITS = {"train": "training", "validation": "validation"}
+SIZE = (4.6, 3.1)
+"""Width and height of a chart in inches."""
+FEW_CLASSES = 4
+"""A confusion matrix of more grows with their number."""
 # Told apart by brightness and dash too, for those who do not tell colours apart.
 _LINES = (("#1f5fa8", "-"), ("#d1641c", "--"), ("#2b7a4b", "-."))
 
@@ -29,6 +35,7 @@ class Chart:
     title: str
     text: str
     draw: Callable[[Any], None] = field(repr=False)
+    size: tuple[float, float] = SIZE
 
     @cached_property
     def source(self) -> str:
@@ -45,7 +52,7 @@ class Chart:
         from matplotlib.figure import Figure
 
         with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": self.title, "font.family": "sans-serif"}):
-            figure = Figure(figsize=(4.6, 3.1), layout="constrained")
+            figure = Figure(figsize=self.size, layout="constrained")
             axes = figure.add_subplot()
             axes.grid(visible=True, color="#dddddd", linewidth=0.6)
             axes.spines[["top", "right"]].set_visible(False)
@@ -117,30 +124,31 @@ def line_chart(title: str, curve: Curve, x: str, columns: Mapping[str, str], y_l
 
 def confusion_chart(title: str, pairs: Iterable[tuple[str, str]]) -> Chart:
     """Return a chart of how often each class was taken for each, from pairs of the actual and the predicted one."""
-    pairs = list(pairs)
-    labels = sorted({label for pair in pairs for label in pair})
-    counts = [[pairs.count((actual, predicted)) for predicted in labels] for actual in labels]
-    largest = max(map(max, counts))
+    counts = Counter(pairs)
+    labels = sorted({label for pair in counts for label in pair})
+    few = len(labels) <= FEW_CLASSES
+    table = [[counts[actual, predicted] for predicted in labels] for actual in labels]
+    largest = max(counts.values())
 
     def draw(axes: Any) -> None:
         axes.grid(visible=False)
-        axes.imshow(counts, cmap="Blues")
-        for row, line in enumerate(counts):
+        axes.imshow(table, cmap="Blues")
+        for row, line in enumerate(table):
             for column, count in enumerate(line):
-                colour = "white" if count > largest / 2 else "black"
-                axes.text(column, row, str(count), ha="center", va="center", color=colour)
+                if count or few:
+                    colour = "white" if count > largest / 2 else "black"
+                    axes.text(column, row, str(count), ha="center", va="center", color=colour, size=10 if few else 7)
         places, names = range(len(labels)), [_literal(label) for label in labels]
         axes.set(xticks=places, yticks=places, xticklabels=names, yticklabels=names)
         axes.set(xlabel="predicted", ylabel="actual")
-        if len(labels) > 4:
+        if not few:
             axes.tick_params("x", rotation=90)
+            axes.tick_params(labelsize=8)
 
-    said = "; ".join(
-        f"{count} of {actual} taken for {predicted}"
-        for actual, line in zip(labels, counts, strict=True)
-        for predicted, count in zip(labels, line, strict=True)
-    )
-    return Chart(title, f"{title}: {said}.", draw)
+    shown = [(pair, counts[pair]) for pair in product(labels, labels)] if few else counts.most_common(20)
+    said = "; ".join(f"{count} of {actual} taken for {predicted}" for (actual, predicted), count in shown)
+    side = 0.25 * len(labels) + 1.5
+    return Chart(title, f"{title}: {said}.", draw, SIZE if few else (side + 1.0, side))
 
 
 def diagonal_chart(title: str, curve: Curve, x: str, y: str, *, dots: bool) -> Chart:

@@ -62,8 +62,10 @@ def contents(root: Path) -> dict[str, Any]:
         "changes": metric_changes(root),
         "curves": list(training_charts(metrics / "plots").values()),
         "classifier_charts": list(classifier_charts(metrics / "plots").values()),
+        "confusions": _confusions(metrics / "classes.json"),
         "answers": _answers(metrics / "responses.json"),
         "samples": {title: _optional(metrics / "samples" / f"{name}.json") for name, title in TRAININGS.items()},
+        "finished_samples": _optional(metrics / "samples" / "evaluate.json"),
         "split": _optional(metrics / "split_spam.json"),
         "lengths": _lengths(root),
         "environment": {"fingerprint": short(facts), **facts},
@@ -73,6 +75,18 @@ def contents(root: Path) -> dict[str, Any]:
 
 def _answers(path: Path) -> list[dict[str, Any]]:
     return [{**entry, "rouge_l": rouge_l(entry["output"], entry["model_response"])} for entry in _optional(path)]
+
+
+def _confusions(path: Path) -> list[dict[str, Any]]:
+    """Return the ten largest confusions on the test set: `actual`, `predicted`, `messages`, and `of` how many."""
+    classes = dict(_optional(path)).get("test", {})
+    rows = [
+        {"actual": actual, "predicted": predicted, "messages": count, "of": figures["messages"]}
+        for actual, figures in classes.items()
+        for predicted, count in figures["predicted"].items()
+        if predicted != actual
+    ]
+    return sorted(rows, key=lambda row: -row["messages"])[:10]
 
 
 def _optional(path: Path) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from gpt_from_scratch.files.writing import write_csv, write_json
+from gpt_from_scratch.files.writing import write_csv, write_json, write_metrics
 
 if TYPE_CHECKING:
     from gpt_from_scratch.training.journal import Journal
@@ -32,7 +32,7 @@ def write_training(
         scores_curve: write the scores of the epochs as a curve too, if the task has any.
     """
     metrics, curves = work.metrics / f"{name}.json", work.metrics / "plots" / f"{name}.csv"
-    write_json(metrics, {**facts, **journal.metrics()})
+    write_metrics(metrics, {**facts, **journal.metrics()})
     write_csv(curves, journal.rows)
     if journal.scores and scores_curve:
         write_csv(work.metrics / "plots" / f"{name}_accuracy.csv", journal.scores)

@@ -193,31 +193,27 @@ def split_statistics(messages: pd.DataFrame, split: SpamSplit, labels: Sequence[
     """Return what is to be known about the sets: counts per label, duplicates in the source, overlap with training.
 
     A duplicate is a message that equals an earlier one; `overlap` counts the messages of a set that stand in the
-    training set too, as they are (`exact`) and after `fold` (`folded`). The counts of ham and spam stand beside the
-    others, those of other labels, whose names may be anything, under `labels`.
+    training set too, as they are (`exact`) and after `fold` (`folded`). `labels` has each label's count in every set.
     """
-
-    def counts(column: pd.Series, classes: Sequence[Any]) -> dict[str, Any]:
-        found = column.value_counts()
-        by_label = {label: int(found.get(one, 0)) for label, one in zip(labels, classes, strict=True)}
-        return by_label if tuple(labels) == LABELS else {"labels": by_label}
-
     train_exact = set(split.train["Text"])
     train_folded = set(split.train["Text"].map(fold))
     parts = split.parts()
+    numbers = range(len(labels))
+    counts = {name: [int((part["Label"] == number).sum()) for number in numbers] for name, part in parts.items()}
     return {
         "source": {
             "messages": len(messages),
-            **counts(messages["Label"], labels),
+            "classes": len(labels),
             "duplicates_exact": int(messages["Text"].duplicated().sum()),
             "duplicates_folded": int(messages["Text"].map(fold).duplicated().sum()),
         },
         "splits": {
-            name: {
-                "messages": len(part),
-                **counts(part["Label"], range(len(labels))),
-            }
+            name: {"messages": len(part), "smallest_class": min(counts[name]), "largest_class": max(counts[name])}
             for name, part in parts.items()
+        },
+        "labels": {
+            label: {"source": int((messages["Label"] == label).sum()), **{name: counts[name][number] for name in parts}}
+            for number, label in enumerate(labels)
         },
         "overlap_with_train": {
             name: {

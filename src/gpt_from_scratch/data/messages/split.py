@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gpt_from_scratch.data.messages.labelled import class_names, read_table, write_class_names
 from gpt_from_scratch.data.messages.spam import LABELS, read_messages, split_messages, split_statistics
 from gpt_from_scratch.data.raw.files import raw_file
-from gpt_from_scratch.files.writing import new_folder, read_json, write_json, write_text
+from gpt_from_scratch.files.writing import new_folder, read_json, write_json, write_metrics, write_text
 
 if TYPE_CHECKING:
     from gpt_from_scratch.params.sections import SplitSpam
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def split_spam(params: SplitSpam, data: LabelledData, root: Path) -> tuple[Path, dict[str, Any]]:
-    """Split the messages into `data/spam`, and write `metrics/split_spam.json`.
+    """Split the messages into `data/spam`; write the counts, `metrics/split_spam.json` and, by label, `labels.json`.
 
     Args:
         params: the recipe, the fractions and the seed.
@@ -44,5 +44,6 @@ def split_spam(params: SplitSpam, data: LabelledData, root: Path) -> tuple[Path,
         for name, part in split.parts().items():
             write_text(folder / f"{name}.csv", part.to_csv(index=False, lineterminator="\n"))
         write_class_names(folder, labels)
-    write_json(root / "metrics" / "split_spam.json", statistics)
+    write_json(root / "metrics" / "labels.json", statistics.pop("labels"))
+    write_metrics(root / "metrics" / "split_spam.json", statistics)
     return source, statistics

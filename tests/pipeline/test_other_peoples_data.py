@@ -1,0 +1,111 @@
+"""The whole pipeline under `dvc repro` on other people's data: another script, and many classes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gpt_from_scratch.files.nested import flatten
+
+CHINESE = Path(__file__).with_name("chinese")
+OUTPUTS = ("metrics/responses.json", "metrics/samples/pretrain.json", "metrics/samples/evaluate.json")
+
+
+def run(folder: Path, *command: str) -> str:
+    settings = {"OMP_NUM_THREADS": "1", "DVC_NO_ANALYTICS": "1", "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/runs.db"}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    answer = subprocess.run(
+        command,
+        cwd=folder,
+        capture_output=True,
+        encoding="utf-8",
+        env=os.environ | settings | {"PATH": path, "PYTHONPATH": str(folder / "src")},
+    )
+    assert answer.returncode == 0, answer.stdout[-2000:] + answer.stderr[-2000:]
+    return answer.stdout
+
+
+@pytest.fixture
+def pipeline(root, tmp_path) -> Callable[[Callable[[Path, dict[str, Any]], None]], Path]:
+    """Return a function that runs the pipeline at a small size, in its own repository, after a change of the params."""
+
+    def reproduce(change: Callable[[Path, dict[str, Any]], None]) -> Path:
+        for name in ("stages", "src", "data/sample", "profiles", "experiments"):
+            shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("dvc.yaml", ".dvcignore", ".gitignore", "pyproject.toml", "requirements.lock"):
+            shutil.copy(root / name, tmp_path)
+        params = yaml.safe_load((root / "profiles/quick.yaml").read_text(encoding="utf-8"))
+        small = {"emb_dim": 32, "n_layers": 1, "n_heads": 2}
+        params["pretrain"] |= {"epochs": 1, "model": params["pretrain"]["model"] | small}
+        params["download_gpt2"]["tiny"] |= small
+        params["classify"]["epochs"] = params["instruct"]["epochs"] = 1
+        params["evaluate"]["response_tokens"] = 10
+        change(tmp_path, params)
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(params, allow_unicode=True), encoding="utf-8")
+        run(tmp_path, "git", "init", "-q")
+        run(tmp_path, "git", "-c", "user.name=t", "-c", "user.email=t@t.t", "commit", "-qm", "first", "--allow-empty")
+        run(tmp_path, "dvc", "init", "-q")
+        run(tmp_path, "dvc", "repro")
+        return tmp_path
+
+    return reproduce
+
+
+def in_chinese(project: Path, params: dict[str, Any]) -> None:
+    shutil.copytree(CHINESE, project / "data/中文")
+    params["pretrain"]["corpus"]["path"] = "data/中文/corpus.txt"
+    params["pretrain"]["sample"]["prompt"] = "寶玉"
+    params["classify"]["data"] = {"path": "data/中文/messages.csv", "text": "內容", "label": "類別"}
+    params["instruct"]["data"] = "data/中文/instructions.json"
+    params["evaluate"]["sample_prompts"] = ["寶玉"]
+
+
+@pytest.mark.slow
+def test_texts_labels_and_instructions_in_another_script(pipeline) -> None:
+    project = pipeline(in_chinese)
+    metrics = json.loads(run(project, "dvc", "metrics", "show", "--json"))[""]["data"]
+    assert metrics["metrics/evaluation.json"]["data"]["data"] == "data/中文/corpus.txt"
+    assert metrics["metrics/evaluation.json"]["data"]["classifier"]["test"]["messages"] > 0
+    classes = json.loads((project / "metrics/classes.json").read_text(encoding="utf-8"))["test"]
+    assert list(classes) == ["天氣", "飲食", "體育"]
+    run(project, "dvc", "plots", "show", "--out", "pages")
+    assert "體育" in (project / "pages/index.html").read_text(encoding="utf-8")
+    assert all((project / name).stat().st_size for name in OUTPUTS)
+    run(project, "gpt", "report")
+    assert "飲食" in (project / "report.html").read_text(encoding="utf-8")
+    assert "up to date" in run(project, "dvc", "status")
+
+
+def with_77_classes(project: Path, params: dict[str, Any]) -> None:
+    rows = [
+        (f"class number {label}", f"word{label} word{label * 7 % 77} text {n}")
+        for label in range(77)
+        for n in range(12)
+    ]
+    with (project / "data/many.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("label", "text"), *rows])
+    params["classify"]["data"] = {"path": "data/many.csv", "text": "text", "label": "label"}
+
+
+@pytest.mark.slow
+def test_77_classes(pipeline) -> None:
+    project = pipeline(with_77_classes)
+    found = json.loads((project / "metrics/evaluation.json").read_text(encoding="utf-8"))
+    assert 40 < len(flatten(found)) < 100  # as with two classes
+    assert len(run(project, "dvc", "metrics", "show").splitlines()) < 20
+    header = run(project, "dvc", "exp", "show", "--csv").splitlines()[0]
+    assert len(header.split(",")) < 200
+    run(project, "gpt", "report")
+    page = (project / "report.html").read_text(encoding="utf-8")
+    assert "The largest confusions" in page
+    assert page.count("class number") < 100  # neither a table of all pairs nor of all classes
