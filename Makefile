@@ -26,7 +26,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install repro reproduce-check test test-slow test-faults test-browser test-network test-notebooks test-all bench bench-gpu ui clean distclean lock
+.PHONY: help checkout install repro reproduce-check test test-slow test-faults test-browser test-network test-notebooks test-all bench bench-gpu ui clean distclean lock
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -34,7 +34,12 @@ help: ## list the targets
 
 install: $(STAMP) ## create .venv and install what requirements.lock pins; nothing when that is done
 
-repro: $(STAMP) ## run the pipeline; PROFILE=book (or another file in profiles/) chooses the parameters
+# A downloaded archive has no .git, which DVC needs.
+checkout:
+	@git rev-parse --git-dir >/dev/null 2>&1 || { echo 'error: expected a git checkout, found none (or no git);' \
+		'clone the project, or make this folder one: git init && git add . && git commit -m "as downloaded"' >&2; exit 1; }
+
+repro: checkout $(STAMP) ## run the pipeline; PROFILE=book (or another file in profiles/) chooses the parameters
 	@$(if $(PROFILE),$(BIN)/gpt use-profile "$(PROFILE)")
 	@$(BIN)/dvc repro
 	@$(BIN)/gpt summary

@@ -34,7 +34,7 @@ def pipeline(root):
 def test_the_seven_stages(pipeline):
     assert list(pipeline["stages"]) == STAGES
     for name, stage in pipeline["stages"].items():
-        assert stage["cmd"] == f"python stages/{name}.py"
+        assert stage["cmd"] == f"python3 stages/{name}.py"
         assert stage["desc"]
 
 

@@ -12,12 +12,16 @@ from gpt_from_scratch.params.sections import load_params
 from gpt_from_scratch.training.environment import choose_device, prepare
 
 
-def test_auto_says_loudly_when_it_falls_back(monkeypatch, caplog):
+def test_auto_says_loudly_when_it_falls_back(root, monkeypatch, caplog):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with caplog.at_level(logging.WARNING):
-        assert choose_device("auto") == torch.device("cpu")
-    assert "NO GPU FOUND" in caplog.text
+    runtime = load_params(root / "profiles/quick.yaml").runtime.model_copy(update={"device": "auto"})
+    try:
+        with caplog.at_level(logging.WARNING):
+            assert prepare(runtime) == torch.device("cpu")
+        assert "NO GPU FOUND" in caplog.text
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def test_auto_prefers_cuda(monkeypatch):

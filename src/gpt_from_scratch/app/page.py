@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 # Read by Gradio whenever it would report something; it never shall.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -12,6 +15,7 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 import gradio as gr
 import torch
 from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gpt_from_scratch.app import classify, inspect, instruct, limits, write
@@ -118,7 +122,11 @@ def _theme() -> gr.Theme:
 
 
 class _SameOrigin:
-    """Adds headers to every answer by which the browser, too, holds that nothing comes from or goes elsewhere."""
+    """Adds headers to every answer by which the browser, too, holds that nothing comes from or goes elsewhere.
+
+    A request under a foreign name is refused: a page from elsewhere could have let its own name lead here (DNS
+    rebinding). Any port is right, since it may have been forwarded.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -129,4 +137,17 @@ class _SameOrigin:
                 message["headers"] = [*message.get("headers", []), *_HEADERS]
             await send(message)
 
-        await self.app(scope, receive, send_with_headers)
+        if scope["type"] in ("http", "websocket") and not _names_this_machine(scope):
+            text = "expected localhost or a loopback address as the page's address, found another host's name"
+            await PlainTextResponse(text, status_code=421)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send_with_headers)
+
+
+def _names_this_machine(scope: Scope) -> bool:
+    """Return whether a request's `Host` is localhost or a loopback address, with any port."""
+    host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
+    with contextlib.suppress(ValueError):
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    return False

@@ -12,6 +12,7 @@ from tiktoken import Encoding
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.model import GPTConfig, GPTModel
+from gpt_from_scratch.pipeline.dvc import being_written
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.weights.classifier import ClassifierInfo, load_classifier
 from gpt_from_scratch.weights.huggingface import load_config, load_facts, load_model
@@ -46,7 +47,7 @@ class Shelf:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
-        self._loaded: dict[str, Loaded] = {}
+        self._loaded: dict[str, tuple[object, Loaded]] = {}
         self._lock = threading.Lock()
 
     def language_models(self) -> list[str]:
@@ -103,19 +104,27 @@ class Shelf:
     def _known(self, name: str) -> str:
         names = self.language_models()
         if name not in names:
+            if being_written(self.folder / name):
+                self._expect(name)
             raise InputError(f"Model: expected one of {', '.join(names) or 'none, since none is there'}, found another")
         return name
 
     def _expect(self, name: str) -> None:
         path = self.folder / name / "model.safetensors"
         if not path.is_file():
+            if being_written(path):
+                raise InputError(f"{name}: the model is being written by dvc; ask again when that has ended")
             raise InputError(f"{path}: expected a trained model, found none; train it with: make repro")
 
     def _get(self, name: str, read: Callable[[Path], Loaded]) -> Loaded:
         self._expect(name)
         with self._lock:
-            loaded = self._loaded.pop(name, None) or read(self.folder / name)
-            self._loaded[name] = loaded
+            files = sorted((self.folder / name).iterdir())
+            state = [(file.name, found.st_ino, found.st_mtime_ns) for file in files if (found := file.stat())]
+            before, loaded = self._loaded.pop(name, (None, None))
+            if loaded is None or before != state:  # a stage has trained it anew
+                loaded = read(self.folder / name)
+            self._loaded[name] = state, loaded
             while len(self._loaded) > KEPT:
                 del self._loaded[next(iter(self._loaded))]
         return loaded

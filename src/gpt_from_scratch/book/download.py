@@ -11,6 +11,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from gpt_from_scratch.files.writing import share
+
 TIMEOUT_SECONDS = 60
 CHUNK_BYTES = 2**20
 
@@ -63,7 +65,7 @@ def save(url: str, destination: str | Path, *, keep_same_size: bool = False, lim
             found = Path(temporary).stat().st_size
             if size and found != size:
                 raise urllib.error.ContentTooShortError(f"{url}: expected {size} bytes, found {found}", b"")
-            Path(temporary).chmod(0o644)
+            share(Path(temporary))
             Path(temporary).replace(destination)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)

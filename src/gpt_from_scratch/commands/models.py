@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -86,13 +85,12 @@ def use_device(name: Device, threads: int = 0) -> torch.device:
     """
     import torch
 
-    from gpt_from_scratch.training import environment as runtime
+    from gpt_from_scratch.training.environment import choose_device
 
-    runtime.log.setLevel(logging.ERROR)  # that there is no GPU is news for a training, not for a sentence
     if threads:
         torch.set_num_threads(threads)
     with own_words({"runtime.device": "--device"}):
-        return runtime.choose_device(name)
+        return choose_device(name)
 
 
 def load_writer(folder: Path, device: torch.device, *, int8: bool = False) -> tuple[GPTModel, Encoding]:

@@ -32,7 +32,7 @@ def write_text(path: Path, text: str) -> None:
             file.write(text.encode("utf-8"))
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
+        share(Path(temporary))
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -82,6 +82,13 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def share(path: Path) -> None:
+    """Give a file or folder, made for its owner alone, the permissions that the user's umask allows."""
+    umask = os.umask(0o077)  # the one way to ask for it
+    os.umask(umask)
+    path.chmod((0o777 if path.is_dir() else 0o666) & ~umask)
+
+
 def sync(path: Path) -> None:
     """Wait until a file's content, or the names in a folder, have reached the disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -107,7 +114,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
         yield temporary
-        temporary.chmod(0o755)
+        share(temporary)
         for entry in sorted(temporary.rglob("*"), reverse=True):
             sync(entry)
         sync(temporary)

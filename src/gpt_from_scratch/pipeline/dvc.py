@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -113,6 +114,19 @@ def locked_params(root: Path) -> dict[str, Any]:
     for name in sorted(names, key=lambda name: name != "evaluate"):
         found |= stages[name].get("params", {}).get("params.yaml", {})
     return found
+
+
+def being_written(path: Path) -> bool:
+    """Return whether a stage that runs now writes this path, by the lock in which DVC notes it."""
+    import psutil
+
+    path = path.resolve()
+    for root in path.parents:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            noted = json.loads((root / ".dvc/tmp/rwlock").read_text(encoding="utf-8"))["write"]
+            outputs = [out for out, writer in noted.items() if psutil.pid_exists(writer["pid"])]
+            return any(path.is_relative_to(out) for out in outputs)
+    return False
 
 
 def file_hash(path: Path) -> str:

@@ -15,9 +15,15 @@ if TYPE_CHECKING:
 def project_home(root: Path) -> Path:
     """Return the project's own folder, also where `root` is a copy that `dvc exp run --temp` works in.
 
-    What outlives a run of the pipeline is kept there: runs, downloads, checkpoints.
+    What outlives a run of the pipeline is kept there: runs, downloads, checkpoints. `DVC_ROOT` may be the root of
+    another project, of which this one is a part or a stage.
     """
-    return Path(os.environ.get("DVC_ROOT") or root).resolve()
+    root, outer = root.resolve(), Path(os.environ.get("DVC_ROOT") or root).resolve()
+    copies = outer / ".dvc" / "tmp" / "exps"
+    if not root.is_relative_to(copies):
+        return root
+    inner = outer.joinpath(*root.relative_to(copies).parts[1:])  # below the copy's name stands what stands below outer
+    return inner if (inner / "dvc.yaml").is_file() else outer
 
 
 def corpora_folder(root: Path) -> Path:

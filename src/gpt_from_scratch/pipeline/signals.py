@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM as exceptions, delayed while something must be whole; handed to trainings as their `Signals`."""
+"""Ctrl-C, SIGTERM and SIGHUP (a closed terminal) as exceptions; delayed while something must be whole.
+
+Trainings are handed this module as their `Signals`.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +12,20 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _held = 0
 _waiting: int | None = None
 
 
 def listen() -> None:
-    """Turn Ctrl-C into `KeyboardInterrupt` and SIGTERM into `SystemExit`, both delayed by `uninterrupted`.
+    """Turn Ctrl-C into `KeyboardInterrupt`, the others into `SystemExit`, all delayed by `uninterrupted`.
 
-    Half-written output is then removed, and the run closed, on the way out.
+    Half-written output is then removed, and the run closed, on the way out. Under nohup SIGHUP stays ignored.
     """
     for number in SIGNALS:
-        signal.signal(number, _receive)
+        if (number, signal.getsignal(number)) != (signal.SIGHUP, signal.SIG_IGN):
+            signal.signal(number, _receive)
 
 
 @contextmanager

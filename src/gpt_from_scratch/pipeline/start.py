@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,11 @@ _CURE = (
 
 @contextmanager
 def start(name: str, root: Path) -> Iterator[None]:
-    """Pin the instruction set before a numerical library is imported; end with one line where a package is missing."""
+    """Pin the instruction set before a numerical library is imported; end with one line where a package is missing.
+
+    Until the stage listens to signals itself, Ctrl-C ends it silently: there is nothing to save.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     if sys.version_info < (3, 11):  # noqa: UP036 - the Python that is found need not be the one that was asked for
         found = ".".join(map(str, sys.version_info[:3]))
         sys.exit(f"{name}: error: expected Python 3.11 or later, found {found} ({sys.executable}): {_CURE}")

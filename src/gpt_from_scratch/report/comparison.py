@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from gpt_from_scratch.errors import InputError
@@ -12,6 +12,8 @@ from gpt_from_scratch.pipeline.git import git_output
 
 MOST_POINTS = 40
 """Points of a curve: more are thinned, since a comment has little room."""
+
+COLOURS = {"blue": "#1f5fa8", "orange": "#d1641c"}
 
 CURVES = (
     ("Pretraining, validation loss", "pretrain.csv", "step", "validation_loss"),
@@ -24,47 +26,61 @@ CURVES = (
 def comparison(root: Path, revision: str) -> str:
     """Return metrics, parameters and curves of the workspace beside those of a commit, as Markdown.
 
-    Curves are drawn in Mermaid, which GitHub and other hosts show as pictures: the commit's, then the present one.
+    Curves are drawn in Mermaid, which GitHub and other hosts show as pictures.
 
     Raises:
         InputError: when there is no such commit.
     """
     if git_output(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}") is None:
         raise InputError(f"revision: expected a commit that git knows, found {revision!r}")
-    parts = [f"## Results beside those of `{revision}`"]
-    for title, command in (("Metrics", "metrics"), ("Parameters", "params")):
-        parts += [f"### {title}", dvc_output(root, command, "diff", "--md", revision) or "No difference."]
-    parts.append("### Curves")
-    drawn = [curve for row in CURVES if (curve := _curve(root, revision, *row))]
-    return "\n\n".join([*parts, *(drawn or ["No difference."])]) + "\n"
+    parts = {
+        "Metrics": dvc_output(root, "metrics", "diff", "--md", revision),
+        "Parameters": dvc_output(root, "params", "diff", "--md", revision),
+        "Curves": "\n\n".join(chart for row in CURVES for chart in _charts(root, revision, *row)),
+    }
+    if not any(parts.values()):
+        return f"No differences: metrics, parameters and curves are those of `{revision}`.\n"
+    sections = [f"### {title}\n\n{text or 'No difference.'}" for title, text in parts.items()]
+    return "\n\n".join([f"## Results beside those of `{revision}`", *sections]) + "\n"
 
 
-def _curve(root: Path, revision: str, title: str, name: str, x: str, y: str) -> str | None:
-    """Return one curve of both states; None if they are the same, or if it is missing."""
+def _charts(root: Path, revision: str, title: str, name: str, x: str, y: str) -> list[str]:
+    """Return the charts of one curve in both states: one where they have the same steps, else one for each.
+
+    Nothing is returned where the states are the same, or the present one is missing.
+    """
     path = root / "metrics" / "plots" / name
     committed = git_output(root, "show", f"{revision}:./metrics/plots/{name}") or ""
     curves = read_curve(path, optional=True), parse_curve(committed, f"{revision}: {name}")
     now, before = ([(row[x], row[y]) for row in curve if row.get(y) is not None] for curve in curves)
     if now == before or not now:
-        return None
+        return []
     values = [value for _, value in before + now]
     margin = 0.05 * (max(values) - min(values)) or 0.05
-    last = max(place for place, _ in before + now)
-    lines = [
-        "```mermaid",
-        "xychart-beta",
-        f'    title "{title}: before and now"',
-        f'    x-axis "{x}" 0 --> {last:g}',
-        f'    y-axis "{y.replace("_", " ")}" {min(values) - margin:.4g} --> {max(values) + margin:.4g}',
+    y_axis = f'"{y.replace("_", " ")}" {min(values) - margin:.4g} --> {max(values) + margin:.4g}'
+    old, new = ("blue", f"`{revision}`", before), ("orange", "now", now)
+    together = [step for step, _ in before] == [step for step, _ in now]
+    return [
+        _chart(title, x, y_axis, lines) for lines in ([(old, new)] if together else [(old,), (new,)]) if lines[0][2]
     ]
-    lines += [f"    line [{', '.join(f'{value:.4g}' for value in _even(points, last))}]" for points in (before, now)]
-    return "\n".join([*(line for line in lines if line != "    line []"), "```"])
 
 
-def _even(points: Sequence[tuple[float, float]], last: float) -> Iterator[float]:
-    """Yield values at equal distances, which is what such a chart takes: the last one known at each place."""
-    if not points:
-        return
-    number = min(MOST_POINTS, max(2, len(points)))
-    for place in (last * index / (number - 1) for index in range(number)):
-        yield [value for at, value in points if at <= place or at == points[0][0]][-1]
+def _chart(title: str, x: str, y_axis: str, lines: Sequence[tuple[str, str, Sequence[tuple[float, float]]]]) -> str:
+    """Return a chart of lines, each with its colour, its name and its points, and the legend that Mermaid lacks."""
+    first = lines[0][2]
+    shown = [*range(0, len(first) - 1, -(-len(first) // MOST_POINTS)), len(first) - 1]
+    colours = ", ".join(COLOURS[colour] for colour, _, _ in lines)
+    theme = f"{{'themeVariables': {{'xyChart': {{'plotColorPalette': '{colours}'}}}}}}"
+    return "\n".join(
+        [
+            "; ".join(f"{colour}: {name}" for colour, name, _ in lines) + "\n",
+            "```mermaid",
+            f"%%{{init: {theme}}}%%",
+            "xychart-beta",
+            f'    title "{title}"',
+            f'    x-axis "{x}" [{", ".join(f"{first[index][0]:g}" for index in shown)}]',
+            f"    y-axis {y_axis}",
+            *(f"    line [{', '.join(f'{points[index][1]:.4g}' for index in shown)}]" for _, _, points in lines),
+            "```",
+        ]
+    )

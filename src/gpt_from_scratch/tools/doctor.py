@@ -59,6 +59,8 @@ def examine(root: Path, *, offline: bool = False) -> Iterator[Finding]:
     except InputError as error:
         yield Finding("broken", str(error), "correct it, or take a profile: cp profiles/quick.yaml params.yaml")
         return
+    if git_output(root, "rev-parse", "--git-dir") is None:
+        yield Finding("broken", "no git checkout here, which DVC needs", "git init && git add . && git commit -m first")
     on_gpu = False
     try:
         on_gpu = prepare(params.runtime).type == "cuda"

@@ -24,7 +24,7 @@ def usable_cores() -> int:
 def choose_device(name: str) -> torch.device:
     """Return the device for `auto`, `cpu`, `cuda` or `mps`.
 
-    `auto` takes a CUDA GPU, else Apple's MPS, else the CPU, and warns about the last.
+    `auto` takes a CUDA GPU, else Apple's MPS, else the CPU.
 
     Raises:
         InputError: when a device is named that PyTorch cannot use here.
@@ -32,8 +32,6 @@ def choose_device(name: str) -> torch.device:
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(device for device, usable in available.items() if usable)
-        if name == "cpu":
-            log.warning("NO GPU FOUND: device 'auto' falls back to the CPU, on which full-size models train for hours")
     elif not available[name]:
         usable = ", ".join(device for device, present in available.items() if present)
         raise InputError(f"runtime.device: {name!r} cannot be used on this machine; usable: {usable}")
@@ -41,7 +39,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def prepare(runtime: Runtime, processes: int = 1) -> torch.device:
-    """Set threads and determinism for this process, and return the device to work on.
+    """Set threads and determinism for this process, and return the device to work on; warn if `auto` is the CPU.
 
     Args:
         processes: how many share this machine's cores.
@@ -55,4 +53,7 @@ def prepare(runtime: Runtime, processes: int = 1) -> torch.device:
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
-    return choose_device(runtime.device)
+    device = choose_device(runtime.device)
+    if (runtime.device, device.type) == ("auto", "cpu"):
+        log.warning("NO GPU FOUND: device 'auto' falls back to the CPU, on which full-size models train for hours")
+    return device

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from gpt_from_scratch.files.writing import write_json
+from gpt_from_scratch.files.writing import share, write_json
 from gpt_from_scratch.model.gpt import GPTModel
 from gpt_from_scratch.model.lora import LinearWithLoRA, LoRALayer
 from gpt_from_scratch.weights.layout import gpt2_tensors
@@ -80,4 +80,4 @@ def _projections(model: GPTModel) -> Iterator[tuple[str, list[LoRALayer]]]:
 def _write(path: Path, tensors: dict[str, Tensor]) -> None:
     stored = {name: tensor.to("cpu", torch.float32).contiguous() for name, tensor in tensors.items()}
     save_file(stored, path, metadata={"format": "pt"})
-    path.chmod(0o644)  # safetensors lets nobody but the owner read it
+    share(path)  # safetensors lets nobody but the owner read it

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gpt_from_scratch.errors import InputError, named, reason, shown
 from gpt_from_scratch.files.reading import parse_json
-from gpt_from_scratch.files.writing import read_json
+from gpt_from_scratch.files.writing import read_json, share
 from gpt_from_scratch.weights.layout import GPT2Tensor, check_finite
 
 FILE = "model.safetensors"
@@ -34,7 +34,7 @@ def write_tensors(folder: Path, tensors: Iterable[tuple[GPT2Tensor, Tensor]]) ->
     """Write tensors as stored (contiguous, on the CPU); equal tensors give equal bytes."""
     named = {_written_name(tensor.huggingface): stored for tensor, stored in tensors}
     save_file(named, folder / FILE, metadata={"format": "pt"})
-    (folder / FILE).chmod(0o644)  # safetensors lets nobody but the owner read it
+    share(folder / FILE)  # safetensors lets nobody but the owner read it
 
 
 class TensorFile:

@@ -19,7 +19,7 @@ from gpt_from_scratch.data.fetch.transfer import Transfer, TransferRefused
 from gpt_from_scratch.data.fetch.verify import complaint, hash_note, note_hash, pinned, unpacked
 from gpt_from_scratch.data.raw.sources import Source
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.files.writing import sync
+from gpt_from_scratch.files.writing import share, sync
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +143,7 @@ def _downloaded(source: Source, url: str, part: Part) -> Path:
 
 
 def _put(source: Source, content: Path, destination: Path) -> None:
-    content.chmod(0o644)  # pooch's temporary files are for their owner alone
+    share(content)  # pooch's temporary files are for their owner alone
     sync(content)
     if source.sha256 is None:
         note_hash(content, destination)

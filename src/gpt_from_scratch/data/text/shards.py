@@ -26,7 +26,7 @@ import tiktoken
 from gpt_from_scratch.data.text.chunks import Piece
 from gpt_from_scratch.data.text.token_map import TYPE
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.files.writing import sha256, sync
+from gpt_from_scratch.files.writing import sha256, share, sync
 from gpt_from_scratch.tokenizer.bpe import END_OF_TEXT, load_tokenizer
 
 _NAME = re.compile(r"(\d{6})-([0-9a-f]{16})\.u16")
@@ -123,7 +123,7 @@ def _write_shard(row: dict[str, Any], tokenizer: str, folder: str, node: int, ma
             tokens += len(ids) // TYPE.itemsize
         file.flush()
         os.fsync(file.fileno())
-    Path(temporary).chmod(0o644)
+    share(Path(temporary))
     Path(temporary).replace(Path(folder) / f"{row['number']:06}-{digest.hexdigest()[:16]}.u16")
     sync(Path(folder))
     return {"tokens": tokens}
