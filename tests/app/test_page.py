@@ -105,3 +105,13 @@ def test_a_folder_or_a_port_that_cannot_be_is_one_line(models: Path, tmp_path: P
         port = taken.getsockname()[1]
         expected = f"error: port {port}: expected a free one, found it taken; choose another with --port\n"
         assert error("--models", str(models), "--port", str(port)) == expected
+
+
+def test_a_page_that_lets_its_own_name_lead_here_is_refused(address: str) -> None:
+    port = address.rstrip("/").rpartition(":")[2]
+    for host, status in {
+        f"localhost:{port}": 200, "127.0.0.1:9999": 200, "[::1]:80": 200, "LOCALHOST": 200,
+        "evil.example": 421, f"evil.example:{port}": 421, "127.0.0.1.evil.example": 421, "10.0.0.1": 421, "": 421,
+    }.items():  # fmt: skip
+        for path in ("", "/config", "/gradio_api/info"):
+            assert requests.get(f"{address}{path}", headers={"Host": host}, timeout=30).status_code == status, host

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import os
 import re
 import shutil
 from dataclasses import replace
@@ -15,6 +17,7 @@ import torch
 from gpt_from_scratch.app import classify, inspect, instruct, limits, write
 from gpt_from_scratch.app.shelf import Shelf
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.files.writing import new_folder
 from gpt_from_scratch.generation import Sampling, generate
 from gpt_from_scratch.generation.answering import answers
 
@@ -173,3 +176,30 @@ def test_one_token_and_many_can_be_looked_into(shelf: Shelf) -> None:
     by_id, *_ = inspect.views(shelf, "key " * 400, "pretrain", 1, 1)
     assert by_id.count("<li ") == limits.TOKENS_INSIDE
     assert f"the first {limits.TOKENS_INSIDE} of" in by_id
+
+
+def test_a_model_that_was_trained_anew_is_read_anew(models: Path, tmp_path: Path) -> None:
+    shutil.copytree(models, tmp_path / "models")
+    shelf = Shelf(tmp_path / "models")
+    texts = ["".join(classify.classified(shelf, ["You won"])[1])]
+    assert shelf.classifier() is shelf.classifier()
+    for new, old in (("classifier", "classifier"), ("pretrain", "instruct")):
+        before = shelf.classifier() if new == old else shelf.language_model("pretrain")
+        with new_folder(shelf.folder / new) as folder:
+            shutil.copytree(models / old, folder, dirs_exist_ok=True)
+        after = shelf.classifier() if new == old else shelf.language_model("pretrain")
+        assert after is not before
+    assert ["".join(classify.classified(shelf, ["You won"])[1])] == texts
+    assert torch.equal(after.model.tok_emb.weight, shelf.instruction_model().model.tok_emb.weight)
+
+
+def test_a_model_that_dvc_is_writing_is_said_to_be(models: Path, tmp_path: Path) -> None:
+    shutil.copytree(models, tmp_path / "models")
+    shelf = Shelf(tmp_path / "models")
+    shutil.rmtree(tmp_path / "models/pretrain")
+    lock = tmp_path / ".dvc/tmp/rwlock"
+    lock.parent.mkdir(parents=True)
+    for pid, message in ((os.getpid(), "the model is being written by dvc"), (2**22 + 1, "expected")):
+        lock.write_text(json.dumps({"write": {str(tmp_path / "models/pretrain"): {"pid": pid, "cmd": "dvc repro"}}}))
+        with pytest.raises(InputError, match=message):
+            shelf.language_model("pretrain")

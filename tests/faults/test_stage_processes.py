@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import time
 
 import psutil
 import pytest
@@ -62,6 +64,25 @@ def test_told_to_end_and_gone_on_with_in_one(project):
     assert "equal bits are no longer promised" in project.said("pretrain")
     assert_same(project, expected)
     assert [status for status, _ in project.runs("pretrain")] == ["FINISHED", "FINISHED"]
+
+
+@pytest.mark.parametrize(("before", "code"), [([], 129), (["nohup"], 0)])
+def test_a_closed_terminal_saves_and_under_nohup_nothing_ends(project, before, code):
+    project, expected = project
+    project.delete_outs("pretrain")
+    child, terminal = pty.fork()
+    if not child:
+        os.chdir(project.folder)
+        command = [*before, sys.executable, "stages/pretrain.py"]
+        os.execvp(command[0], command)
+    while not project.checkpoints("pretrain"):
+        time.sleep(0.05)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == code
+    if code:
+        project.run("pretrain")
+        assert "resuming after step" in project.said("pretrain")
+    assert_same(project, expected)
 
 
 @pytest.mark.slow

@@ -48,3 +48,22 @@ def test_it_names_what_differs_and_draws_both_curves(project) -> None:
     assert now.endswith(", 1.25")
     assert len(now.split(", ")) == len(lines) - 1
     assert before.split(", ")[0] == now.split(", ")[0] == f"{float(lines[1].rpartition(',')[2]):.4g}"
+
+
+def test_curves_of_other_steps_are_drawn_apart_at_their_own(project) -> None:
+    plot = project / "metrics/plots/pretrain.csv"
+    lines = plot.read_text().splitlines()
+    plot.write_text("\n".join(lines[: len(lines) // 2]) + "\n")  # an interrupted, or a shorter training
+    text = comparison(project, "HEAD")
+    before, now = re.findall(r"(blue|orange): (.*?)\n\n```mermaid\n(.*?)\n```", text, re.S)
+    columns = lines[0].split(",")
+    for (colour, name, chart), number in ((before, len(lines)), (now, len(lines) // 2)):
+        assert (colour, name) == (("blue", "`HEAD`") if number == len(lines) else ("orange", "now"))
+        rows = [dict(zip(columns, line.split(","), strict=True)) for line in lines[1:number]]
+        assert re.search(r"x-axis .*\[(.*)\]", chart)[1].split(", ") == [row["step"] for row in rows]
+        values = [f"{float(row['validation_loss']):.4g}" for row in rows]
+        assert re.search(r"line \[(.*)\]", chart)[1].split(", ") == values
+
+
+def test_no_differences_are_said_in_one_line(project) -> None:
+    assert comparison(project, "HEAD") == "No differences: metrics, parameters and curves are those of `HEAD`.\n"

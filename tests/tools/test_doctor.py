@@ -60,6 +60,7 @@ print(short(fingerprint(Path.cwd())))
 
 def test_it_is_the_fingerprint_that_a_stage_records(root, project):
     (project / "dvc.yaml").write_text("stages: {}\n")
+    subprocess.run(["git", "init", "-q"], cwd=project, check=True)
     environment = {key: value for key, value in os.environ.items() if key not in PINS}
     environment["PYTHONPATH"] = str(root / "src")
     doctor_says, stage_says = (
@@ -78,6 +79,11 @@ def test_a_device_that_is_not_there_is_broken(project):
     path.write_text(path.read_text().replace("device: cpu", "device: cuda"))
     (line,) = lines(project, "broken")
     assert "runtime.device: 'cuda' cannot be used on this machine" in line
+
+
+def test_a_folder_without_git_is_broken(project, monkeypatch):
+    monkeypatch.setattr(doctor, "git_output", lambda *_: None)
+    assert [line for line in lines(project, "broken") if "no git checkout" in line and "git init" in line]
 
 
 def test_no_lock_file(project):

@@ -34,14 +34,20 @@ def comparison(root: Path, revision: str) -> str:
     if git_output(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}") is None:
         raise InputError(f"revision: expected a commit that git knows, found {revision!r}")
     parts = {
-        "Metrics": dvc_output(root, "metrics", "diff", "--md", revision),
-        "Parameters": dvc_output(root, "params", "diff", "--md", revision),
+        "Metrics": _table(root, "metrics", revision),
+        "Parameters": _table(root, "params", revision),
         "Curves": "\n\n".join(chart for row in CURVES for chart in _charts(root, revision, *row)),
     }
     if not any(parts.values()):
         return f"No differences: metrics, parameters and curves are those of `{revision}`.\n"
     sections = [f"### {title}\n\n{text or 'No difference.'}" for title, text in parts.items()]
     return "\n\n".join([f"## Results beside those of `{revision}`", *sections]) + "\n"
+
+
+def _table(root: Path, what: str, revision: str) -> str:
+    """Return DVC's table of differences; nothing where it has no row."""
+    text = dvc_output(root, what, "diff", "--md", revision)
+    return text if len(text.splitlines()) > 2 else ""
 
 
 def _charts(root: Path, revision: str, title: str, name: str, x: str, y: str) -> list[str]:

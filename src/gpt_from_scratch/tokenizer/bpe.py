@@ -162,6 +162,6 @@ def _read_vocabulary(path: Path) -> dict[str, int]:
 
 def _read_merges(path: Path) -> list[tuple[int, list[str]]]:
     """Return line numbers and pairs; the first line may be a version, as in all of GPT-2's files."""
-    lines = read_text(path, _LARGEST_MERGES).split("\n")
+    lines = read_text(path, _LARGEST_MERGES).replace("\r\n", "\n").split("\n")
     first = 1 if lines[0].startswith("#version") else 0
     return [(number, line.split(" ")) for number, line in enumerate(lines[first:], first + 1) if line]
