@@ -56,6 +56,14 @@ def test_it_installs_once_for_the_same_files_in_the_same_place(copy: Path, tmp_p
     assert make(moved, "-q", "install").returncode == 1
 
 
+def test_an_unpacked_archive_is_told_of_git_before_anything_is_installed(copy: Path, monkeypatch) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(copy.parent))
+    answer = make(copy, "repro")
+    assert answer.returncode == 2
+    assert "git init" in answer.stderr
+    assert not (copy / ".venv").exists()
+
+
 def test_a_python_that_does_not_fit_is_named(copy: Path) -> None:
     old = copy / "python3.9"
     old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.9.18 || exit 1\n')

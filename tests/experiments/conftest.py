@@ -146,6 +146,6 @@ def asked(project: Path) -> Callable[[], list[list[str]]]:
     def read() -> list[list[str]]:
         lines = path.read_text().splitlines() if path.exists() else []
         path.unlink(missing_ok=True)
-        return [json.loads(line) for line in lines]
+        return [words for line in lines if (words := json.loads(line)) != ["cache", "dir"]]
 
     return read

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -128,3 +129,10 @@ def test_a_request_to_end_reaches_dvc_and_is_waited_for(project, number):
     assert child.returncode != 0
     assert (project / ".git/interrupted").exists()
     assert "tried-fast" not in output
+
+
+def test_a_cache_whose_path_dvc_cannot_write_is_refused_with_the_cure(run, asked, monkeypatch):
+    monkeypatch.setattr("gpt_from_scratch.pipeline.dvc.cache_folder", lambda root: Path("/home/jürgen/p/.dvc/cache"))
+    with pytest.raises(InputError, match=r"found /home/jürgen/p/\.dvc/cache; move it: dvc cache dir --local"):
+        run()
+    assert asked() == []

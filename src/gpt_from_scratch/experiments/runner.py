@@ -21,7 +21,7 @@ from gpt_from_scratch.experiments.settings import (
     raw_params,
 )
 from gpt_from_scratch.experiments.study import PipelineStudy, Settings, Variant
-from gpt_from_scratch.pipeline.dvc import complaint, run_dvc
+from gpt_from_scratch.pipeline.dvc import check_experiments, complaint, run_dvc
 from gpt_from_scratch.pipeline.git import head
 
 Say = Callable[[str], object]
@@ -71,7 +71,7 @@ def run_study(
         InputError: for unknown variants, or where no experiment can run at all.
         KeyboardInterrupt: after Ctrl-C, when the variant that ran has ended; the same command resumes.
     """
-    head(root)
+    check_experiments(root)
     for file in untracked_code(root):
         say(f"warning: {file} is unknown to git, so that no experiment sees it: git add {file}")
     chosen = chosen_variants(name, study, reduced, only)

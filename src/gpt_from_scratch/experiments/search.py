@@ -18,7 +18,8 @@ from gpt_from_scratch.experiments.runner import forget, is_present, log_file, ru
 from gpt_from_scratch.experiments.settings import Planned, changes_of, override, plan, raw_params
 from gpt_from_scratch.experiments.study import Axis, PipelineStudy, Settings, Space, Variant
 from gpt_from_scratch.experiments.table import run_of
-from gpt_from_scratch.pipeline.git import git_output, head
+from gpt_from_scratch.pipeline.dvc import check_experiments
+from gpt_from_scratch.pipeline.git import git_output
 
 STORE = Path(".cache/optuna.db")
 
@@ -59,7 +60,7 @@ def search(
     """
     if study.space is None:
         raise InputError(f"{name}: expected a study with a space to search, found none")
-    head(root)
+    check_experiments(root)
     base = raw_params(root / "params.yaml")
     common = changes_of(study, Variant(name="trial", title=""), reduced)
     key = search_key(root, study.space, base, common)

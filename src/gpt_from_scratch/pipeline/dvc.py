@@ -18,11 +18,27 @@ from typing import Any
 import yaml
 
 from gpt_from_scratch.errors import InputError, reason
+from gpt_from_scratch.pipeline.git import head
 
 LOCK = "dvc.lock"
 OF_A_RUN = re.compile(r"^DVC_(ROOT|STAGE|EXP_.*)$")
 """Variables that DVC sets for a stage, and that would confuse a `dvc` started below it."""
 _TELLING = re.compile(r"error|failed|unexpected|exception", re.I)
+
+
+def check_experiments(root: Path) -> None:
+    """Check what DVC's experiments in a copy of the project need: a commit, and a cache with a path in ASCII.
+
+    Raises:
+        InputError: with the cure; DVC itself would end with an error about a codec.
+    """
+    head(root)
+    cache = cache_folder(root)
+    if cache is not None and not str(cache).isascii():
+        raise InputError(
+            f"DVC's cache: expected a path in ASCII, which DVC's experiments need, found {cache}; "
+            f"move it: dvc cache dir --local /var/tmp/dvc-cache-{os.getuid()}"
+        )
 
 
 def run_dvc(
