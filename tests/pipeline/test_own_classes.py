@@ -89,7 +89,7 @@ def test_the_sets_hold_every_class(trained):
     assert read(trained / "data/spam/labels.json") == sorted(WORDS)
     facts = read(trained / "metrics/split_spam.json")
     assert facts["data"] == "data/topics.csv"
-    counts = read(trained / "metrics/labels.json")
+    counts = read(trained / "metrics/tables/labels.json")
     assert {label: found["source"] for label, found in counts.items()} == {
         "sports": 180,
         "weather": 60,
@@ -115,7 +115,7 @@ def test_the_evaluation_measures_them(trained):
     actual, predicted = (rows[name].replace("who_else_", "who else?") for name in ("actual", "predicted"))
     matrix = metrics.confusion_matrix(actual, predicted, labels=sorted(WORDS))
     test = results["test"]
-    classes = read(trained / "metrics/classes.json")["test"]
+    classes = read(trained / "metrics/tables/classes.json")["test"]
     assert matrix.tolist() == [[classes[a]["predicted"].get(p, 0) for p in sorted(WORDS)] for a in sorted(WORDS)]
     assert test["f1"] == pytest.approx(metrics.f1_score(actual, predicted, average="macro"))
     assert test["accuracy"] == pytest.approx(np.trace(matrix) / matrix.sum())

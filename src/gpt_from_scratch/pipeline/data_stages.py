@@ -26,7 +26,7 @@ def split_messages(work: Workspace) -> None:
     source, statistics = split_spam(work.params.split_spam, work.params.classify.data, work.root)
     work.use_dataset(source, "split")
     work.tracker.metrics({key.replace("/", "_", 1): n for key, n in flatten(statistics["splits"], "/").items()})
-    for name in ("split_spam", "labels"):
+    for name in ("split_spam", "tables/labels"):
         work.tracker.artifact(work.metrics / f"{name}.json")
 
 

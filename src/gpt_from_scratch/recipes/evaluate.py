@@ -154,8 +154,10 @@ def evaluate_classifier(work: Workspace, device: Any) -> dict[str, Any]:
     texts = {name: (frame["Text"], frame["Label"]) for name, frame in frames.items()}
     simple = baseline(texts.pop("train"), texts, labels)
     measured = {**results, **{f"baseline/{name}": found for name, found in simple.items()}}
-    write_json(work.metrics / "classes.json", {name: found.pop("classes", {}) for name, found in measured.items()})
-    work.tracker.artifact(work.metrics / "classes.json")
+    write_json(
+        work.metrics / "tables" / "classes.json", {name: found.pop("classes", {}) for name, found in measured.items()}
+    )
+    work.tracker.artifact(work.metrics / "tables" / "classes.json")
     return {**results, "baseline": simple}
 
 

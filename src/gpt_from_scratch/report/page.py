@@ -62,7 +62,7 @@ def contents(root: Path) -> dict[str, Any]:
         "changes": metric_changes(root),
         "curves": list(training_charts(metrics / "plots").values()),
         "classifier_charts": list(classifier_charts(metrics / "plots").values()),
-        "confusions": _confusions(metrics / "classes.json"),
+        "confusions": _confusions(metrics / "tables" / "classes.json"),
         "answers": _answers(metrics / "responses.json"),
         "samples": {title: _optional(metrics / "samples" / f"{name}.json") for name, title in TRAININGS.items()},
         "finished_samples": _optional(metrics / "samples" / "evaluate.json"),

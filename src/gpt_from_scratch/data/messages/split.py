@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def split_spam(params: SplitSpam, data: LabelledData, root: Path) -> tuple[Path, dict[str, Any]]:
-    """Split the messages into `data/spam`; write the counts, `metrics/split_spam.json` and, by label, `labels.json`.
+    """Split the messages into `data/spam`; write the counts, `metrics/split_spam.json` and, by label, `metrics/tables/`.
 
     Args:
         params: the recipe, the fractions and the seed.
@@ -44,6 +44,6 @@ def split_spam(params: SplitSpam, data: LabelledData, root: Path) -> tuple[Path,
         for name, part in split.parts().items():
             write_text(folder / f"{name}.csv", part.to_csv(index=False, lineterminator="\n"))
         write_class_names(folder, labels)
-    write_json(root / "metrics" / "labels.json", statistics.pop("labels"))
+    write_json(root / "metrics" / "tables" / "labels.json", statistics.pop("labels"))
     write_metrics(root / "metrics" / "split_spam.json", statistics)
     return source, statistics
