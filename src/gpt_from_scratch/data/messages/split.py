@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def split_spam(params: SplitSpam, data: LabelledData, root: Path) -> tuple[Path, dict[str, Any]]:
-    """Split the messages into `data/spam`; write the counts, `metrics/split_spam.json` and, by label, `metrics/tables/`.
+    """Split the messages into `data/spam`, and write `metrics/split_spam.json` and `metrics/tables/labels.json`.
 
     Args:
         params: the recipe, the fractions and the seed.
