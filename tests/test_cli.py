@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
-from gpt_from_scratch import cli
+from gpt_from_scratch import __version__, cli
 from gpt_from_scratch.errors import InputError
 
 
@@ -98,3 +103,50 @@ def test_help_loads_nothing_heavy(root: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(root / "src")}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def commands(group: Any, *above: str) -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, *above, name)
+        else:
+            yield " ".join(("gpt", *above, name)), command
+
+
+def test_the_help_of_every_command_has_an_example() -> None:
+    found = dict(commands(typer.main.get_command(cli.app)))
+    assert len(found) > 20
+    for name, command in found.items():
+        shown = f"{command.help} {command.epilog}"
+        assert re.search(r"Examples?[:,]", shown), name
+        assert re.search(rf"{name}\b", shown) or name == "gpt register", name
+        assert command.hidden or getattr(command, "rich_help_panel", None) or len(name.split()) > 2, name
+
+
+def test_the_version() -> None:
+    assert CliRunner().invoke(cli.app, ["--version"]).stdout == f"gpt {__version__}\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_an_encoding_that_lacks_a_character_gets_another_in_its_place(root: Path, encoding: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(root / "src"), "PYTHONIOENCODING": encoding}
+    command = [sys.executable, "-c", "from gpt_from_scratch.cli import app; app()", "doctor", "--offline"]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True)
+    assert (b"\\u2713 fingerprint" if encoding == "latin-1" else "✓ fingerprint".encode()) in done.stdout
+    assert b"Traceback" not in done.stderr
+
+
+def test_ui_over_a_database_of_another_mlflow_is_one_line(
+    root: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("MLflow was started"))
+    made = "from pathlib import Path; from gpt_from_scratch.tracking.server import connect; connect(Path())"
+    subprocess.run([sys.executable, "-c", made], env={**os.environ, "PYTHONPATH": str(root / "src")}, check=True)
+    with sqlite3.connect(project / "mlflow.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = 'abcdef123456'")
+    result = CliRunner().invoke(cli.app, ["ui"])
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert "found version abcdef123456" in line
+    assert f"mlflow db upgrade sqlite:///{project / 'mlflow.db'}" in line

@@ -12,7 +12,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from gpt_from_scratch import __version__
 from gpt_from_scratch.commands import classify, converse, data, experiments, export, inspect, write
+from gpt_from_scratch.commands.models import PANEL
 from gpt_from_scratch.errors import InputError, reason
 from gpt_from_scratch.pipeline.project import find_project
 
@@ -49,34 +51,35 @@ def _log_to_stderr() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
 
 
+RESULTS, RUNS, MAINTENANCE = "Results", "Runs", "Maintenance"
+
 app = typer.Typer(cls=_OneLine, no_args_is_help=True, pretty_exceptions_enable=False)
 for group in (write.app, converse.app, classify.app, inspect.app, export.app):
     app.add_typer(group)
-app.add_typer(data.app, name="data")
-app.add_typer(experiments.app, name="experiments")
+app.add_typer(data.app, name="data", rich_help_panel=MAINTENANCE)
+app.add_typer(experiments.app, name="experiments", rich_help_panel=RUNS)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"gpt {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
-def _gpt(debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False) -> None:
-    """GPT-2 from scratch: use the models, and see the results, runs and profiles of the pipeline that made them."""
-
-
-@app.command()
-def register(
-    promote: Annotated[bool, typer.Option(help="Make them the champions, whatever their figures.")] = False,
+def _gpt(
+    debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
 ) -> None:
-    """Register the three models in MLflow as they are now, unless that was done; the better one is the champion.
-
-    Example, to serve one afterwards: mlflow models serve -m models:/spam-classifier@champion --env-manager local
-    """
-    from gpt_from_scratch.tracking.registry import register_models
-
-    _log_to_stderr()
-    for line in register_models(find_project(), promote=promote):
-        typer.echo(line)
+    """GPT-2 from scratch: use the models, and see the results, runs and profiles of the pipeline that made them."""
+    if reconfigure := getattr(sys.stdout, "reconfigure", None):  # not every stream that tests put in its place has it
+        # What cannot be written in the stream's encoding: a question mark on a terminal, an escape in a file.
+        reconfigure(errors="replace" if sys.stdout.isatty() else "backslashreplace")
 
 
-@app.command("app")
+@app.command("app", rich_help_panel=PANEL)
 def page(
     models: Annotated[
         Path | None, typer.Option(help="Folder of the models; the project's models/ if not given.", metavar="DIR")
@@ -95,7 +98,18 @@ def page(
     serve(folder, port)
 
 
-@app.command()
+@app.command(rich_help_panel=RESULTS)
+def results() -> None:
+    """Print the results of the last evaluation, those of the book beside them.
+
+    Example, after a training with another learning rate: dvc exp run -S pretrain.optimizer.lr=0.001, then gpt results
+    """
+    from gpt_from_scratch.report.results import results_table
+
+    typer.echo(results_table(find_project()))
+
+
+@app.command(rich_help_panel=RESULTS)
 def report(
     out: Annotated[
         Path | None, typer.Option(help="The file to write; report.html in the project if not given.")
@@ -115,7 +129,7 @@ def report(
     attach_report(root, path)
 
 
-@app.command()
+@app.command(rich_help_panel=RESULTS)
 def compare(
     revision: Annotated[str, typer.Argument(help="A commit, branch or tag.")] = "HEAD",
 ) -> None:
@@ -128,17 +142,27 @@ def compare(
     typer.echo(comparison(find_project(), revision))
 
 
-@app.command()
-def results() -> None:
-    """Print the results of the last evaluation, those of the book beside them."""
-    from gpt_from_scratch.report.results import results_table
+@app.command(rich_help_panel=RUNS)
+def register(
+    promote: Annotated[bool, typer.Option(help="Make them the champions, whatever their figures.")] = False,
+) -> None:
+    """Register the three models in MLflow as they are now, unless that was done; the better one is the champion.
 
-    typer.echo(results_table(find_project()))
+    Example, to serve one afterwards: mlflow models serve -m models:/spam-classifier@champion --env-manager local
+    """
+    from gpt_from_scratch.tracking.registry import register_models
+
+    _log_to_stderr()
+    for line in register_models(find_project(), promote=promote):
+        typer.echo(line)
 
 
-@app.command()
+@app.command(hidden=True)
 def summary() -> None:
-    """Write the pipeline's present state into MLflow as one run, unless it is there already."""
+    """Write the pipeline's present state into MLflow as one run, unless it is there already.
+
+    Example, after a dvc repro without make: gpt summary
+    """
     from gpt_from_scratch.tracking.summary import write_summary
 
     _log_to_stderr()
@@ -146,30 +170,39 @@ def summary() -> None:
         typer.echo(f"MLflow: this state of the pipeline is the summary run {run}")
 
 
-@app.command()
+@app.command(rich_help_panel=MAINTENANCE)
 def use_profile(name: Annotated[str, typer.Argument(help="A file in profiles/, without its ending.")]) -> None:
-    """Make params.yaml a copy of a profile; edited parameters are never overwritten."""
+    """Make params.yaml a copy of a profile; edited parameters are never overwritten.
+
+    Examples: gpt use-profile book; gpt use-profile quick
+    """
     from gpt_from_scratch.params import profiles
 
     changed = profiles.use_profile(find_project(), name)
     typer.echo(f"params.yaml {'is now' if changed else 'was already'} the profile {name}")
 
 
-@app.command()
+@app.command(rich_help_panel=MAINTENANCE)
 def clean() -> None:
-    """Free what can be made again: data, models, DVC's cache, downloads. Runs and parameters stay."""
+    """Free what can be made again: data, models, DVC's cache, downloads. Runs and parameters stay.
+
+    Example: gpt clean, and afterwards make repro
+    """
     from gpt_from_scratch.tools.cleaning import report
 
     typer.echo(report(find_project()))
 
 
-@app.command()
+@app.command(rich_help_panel=MAINTENANCE)
 def checkpoints(
     remove: Annotated[
         str | None, typer.Option(help="Delete those of a stage, of stage/key as listed, or of all.", metavar="NAME")
     ] = None,
 ) -> None:
-    """List the interrupted trainings, which `dvc repro` resumes, or delete their checkpoints."""
+    """List the interrupted trainings, which `dvc repro` resumes, or delete their checkpoints.
+
+    Examples: gpt checkpoints; gpt checkpoints --remove pretrain; gpt checkpoints --remove all
+    """
     from gpt_from_scratch.pipeline import interrupted
 
     found = interrupted.trainings(find_project()) if remove is None else interrupted.remove(find_project(), remove)
@@ -179,9 +212,12 @@ def checkpoints(
         typer.echo("no interrupted trainings")
 
 
-@app.command()
+@app.command(rich_help_panel=MAINTENANCE)
 def doctor(offline: Annotated[bool, typer.Option(help="Do not try to reach the hosts.")] = False) -> None:
-    """List what may keep the pipeline from running or from giving the committed results again, with the cures."""
+    """List what may keep the pipeline from running or from giving the committed results again, with the cures.
+
+    Examples: gpt doctor; gpt doctor --offline
+    """
     from gpt_from_scratch.params.pins import pin_instructions
 
     root = find_project()
@@ -196,13 +232,16 @@ def doctor(offline: Annotated[bool, typer.Option(help="Do not try to reach the h
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(rich_help_panel=MAINTENANCE)
 def profile(
     stage: Annotated[str, typer.Argument(help="pretrain, finetune_classify, finetune_instruct or evaluate.")],
     steps: Annotated[int, typer.Option(min=1, help="Updates to look at; for evaluate, tokens of each answer.")] = 5,
     out: Annotated[Path | None, typer.Option(help="Folder of the files; .cache/profile/STAGE if not given.")] = None,
 ) -> None:
-    """Show where a stage's time goes: a trace for a browser, and the costliest operators. No result is touched."""
+    """Show where a stage's time goes: a trace for a browser, and the costliest operators. No result is touched.
+
+    Examples: gpt profile pretrain; gpt profile evaluate --steps 20 --out /tmp/profile
+    """
     from gpt_from_scratch.params.pins import pin_instructions
 
     root = find_project()
@@ -215,16 +254,20 @@ def profile(
     typer.echo(f"trace, for chrome://tracing or https://ui.perfetto.dev: {found.trace}")
 
 
-@app.command()
+@app.command(rich_help_panel=RUNS)
 def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="Of the address 127.0.0.1.")] = 5000) -> None:
-    """Open MLflow's UI over the runs, for this machine only."""
-    from gpt_from_scratch.tracking.server import is_server, tracking_uri, without_password
+    """Open MLflow's UI over the runs, for this machine only.
+
+    Examples: gpt ui; gpt ui --port 5001
+    """
+    from gpt_from_scratch.tracking.server import check_store, is_server, tracking_uri, without_password
 
     root = find_project()
     uri = tracking_uri(root)
     if is_server(uri):
         typer.echo(f"The runs are on the server {without_password(uri)} (MLFLOW_TRACKING_URI); open it in a browser.")
         return
+    check_store(root)
     typer.echo(f"MLflow's UI: http://127.0.0.1:{port} (Ctrl-C ends it)")
     sys.stdout.flush()
     os.chdir(root)

@@ -30,7 +30,7 @@ gpt classify --file messages.csv --column Text --format jsonl --out labels.jsonl
 cat messages.txt | gpt classify --file - --precision bf16"""
 
 
-@app.command(epilog=_EXAMPLES)
+@app.command(epilog=_EXAMPLES, rich_help_panel=models.PANEL)
 def classify(
     text: Annotated[str | None, typer.Argument(help="The text to classify.")] = None,
     file: Annotated[str | None, typer.Option(help="File with a text a line, or a CSV; - for standard input.")] = None,

@@ -29,8 +29,9 @@ def tokens_option(most: int) -> Any:
 
 
 @app.command(
+    rich_help_panel=models.PANEL,
     epilog='Examples:\n\ngpt instruct "Rewrite the sentence in passive voice." --input "The cat chased the mouse."\n\n'
-    'echo "Name three colours." | gpt instruct -'
+    'echo "Name three colours." | gpt instruct -',
 )
 def instruct(
     instruction: Annotated[str, typer.Argument(help="The instruction; - reads it from standard input.")],
@@ -62,7 +63,10 @@ def instruct(
     models.show(stream_answer(writer, tokenizer, question, most, style, sampling, cure=CURE))
 
 
-@app.command(epilog="Examples:\n\ngpt chat\n\ngpt chat --model models/instruct --temperature 0.7 --top-k 40")
+@app.command(
+    rich_help_panel=models.PANEL,
+    epilog="Examples:\n\ngpt chat\n\ngpt chat --model models/instruct --temperature 0.7 --top-k 40",
+)
 def chat(
     model: ModelOption = "models/instruct",
     tokens: Annotated[int | None, tokens_option(128)] = None,

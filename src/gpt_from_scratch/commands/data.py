@@ -32,7 +32,10 @@ def check(
     label: Annotated[str | None, typer.Option(help="Column of their labels.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
 ) -> None:
-    """Count entries, lengths, duplicates and near duplicates, and what test sets share with the training set."""
+    """Count entries, lengths, duplicates and near duplicates, and what test sets share with the training set.
+
+    Examples: gpt data check; gpt data check data/instructions.json; gpt data check data/topics.csv --text review
+    """
     from gpt_from_scratch.data.inspection.checking import Checker, as_table
     from gpt_from_scratch.params.sections import load_params
 

@@ -32,7 +32,10 @@ def _experiments() -> None:
 
 @app.command("list")
 def list_studies() -> None:
-    """List the studies and how many of their variants have results."""
+    """List the studies and how many of their variants have results.
+
+    Example: gpt experiments list
+    """
     from gpt_from_scratch.experiments import studies
 
     for line in studies.overview(find_project()):
@@ -51,7 +54,10 @@ def run(
     queue: Annotated[bool, typer.Option("--queue", help="Work through DVC's queue, several at a time.")] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Variants at a time, with --queue.")] = 2,
 ) -> None:
-    """Run a study. What has run with the same settings and code is not run again; failures are reported at the end."""
+    """Run a study. What has run with the same settings and code is not run again; failures are reported at the end.
+
+    Examples: gpt experiments run classification; gpt experiments run classification --only lora --queue --jobs 2
+    """
     from gpt_from_scratch.experiments import studies
     from gpt_from_scratch.pipeline.signals import listen
 
@@ -72,7 +78,10 @@ def table(
     study: Name,
     out: Annotated[Path | None, typer.Option(help="A Markdown file to write it into, too.")] = None,
 ) -> None:
-    """Print a study's table, ours beside the published figures, and log it into MLflow."""
+    """Print a study's table, ours beside the published figures, and log it into MLflow.
+
+    Example: gpt experiments table classification --out table.md
+    """
     from gpt_from_scratch.experiments import studies
     from gpt_from_scratch.files.writing import write_text
 
@@ -89,7 +98,10 @@ def search(
     trials: Annotated[int, typer.Option(min=1, help="Of the whole search, those of earlier calls included.")] = 20,
     reduced: Setting = None,
 ) -> None:
-    """Search for hyper-parameters with Optuna, each trial a DVC experiment; a search that was ended goes on."""
+    """Search for hyper-parameters with Optuna, each trial a DVC experiment; a search that was ended goes on.
+
+    Example: gpt experiments search --trials 20
+    """
     from gpt_from_scratch.experiments import studies
     from gpt_from_scratch.pipeline.signals import listen
 

@@ -13,8 +13,9 @@ app = typer.Typer()
 
 
 @app.command(
+    rich_help_panel=models.PANEL,
     epilog="Examples:\n\ngpt export models/instruct ~/my-assistant\n\n"
-    "gpt export models/pretrain model.pth --format book"
+    "gpt export models/pretrain model.pth --format book",
 )
 def export(
     model: Annotated[str, typer.Argument(help="A model's folder.", autocompletion=models.complete_model)],

@@ -24,8 +24,9 @@ _DECIDES = {
 
 
 @app.command(
+    rich_help_panel=models.PANEL,
     epilog='Examples:\n\ngpt tokenize "Hello, do you like tea?"\n\ngpt tokenize "Hello" --ids\n\n'
-    'gpt tokenize "15496 11 466" --decode --model models/gpt2/124M'
+    'gpt tokenize "15496 11 466" --decode --model models/gpt2/124M',
 )
 def tokenize(
     text: Annotated[str, typer.Argument(help="What to take apart; with --decode, ids; - reads standard input.")],
@@ -69,7 +70,7 @@ def _decoded(tokenizer: Encoding, text: str) -> str:
     return tokenizer.decode(tokens)
 
 
-@app.command(epilog="Examples:\n\ngpt info models/pretrain\n\ngpt info models/classifier")
+@app.command(rich_help_panel=models.PANEL, epilog="Examples:\n\ngpt info models/pretrain\n\ngpt info models/classifier")
 def info(
     model: Annotated[str, typer.Argument(help="A model's folder.", autocompletion=models.complete_model)],
 ) -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from gpt_from_scratch.model import GPTModel
 
+PANEL = "Use the models"
+"""Title that `gpt --help` lists these commands under."""
+
 LARGEST_INPUT = 2**30
 """Bytes of a file of prompts or messages."""
 

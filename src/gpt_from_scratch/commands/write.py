@@ -29,7 +29,7 @@ echo "Once upon a time" | gpt generate - --model models/gpt2/124M
 gpt generate --prompts prompts.txt --out texts.jsonl"""
 
 
-@app.command(epilog=_EXAMPLES)
+@app.command(epilog=_EXAMPLES, rich_help_panel=models.PANEL)
 def generate(
     prompt: Annotated[str | None, typer.Argument(help="The beginning; - reads it from standard input.")] = None,
     model: Annotated[str, models.model_option("a language model")] = "models/pretrain",

@@ -95,6 +95,22 @@ def connect(root: Path) -> Tracking:
         ) from None
 
 
+def check_store(root: Path) -> None:
+    """Check that the project's runs can be read.
+
+    Raises:
+        InputError: where they cannot, in one line; for a database of another MLflow with the cure.
+    """
+    try:
+        connect(root)
+    except InputError:
+        raise
+    except Exception as error:
+        uri, text = without_password(tracking_uri(root)), one_line(error)
+        cure = f"; back it up, then: mlflow db upgrade {uri}; or move it away, and a new one is made"
+        raise InputError(f"{uri}: {text.partition('. ')[0]}{cure if 'schema' in text else ''}") from None
+
+
 def check_server(uri: str) -> None:
     """Check that a tracking server answers.
 
