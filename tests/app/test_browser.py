@@ -149,16 +149,25 @@ def test_the_text_is_seen_growing(page: Page) -> None:
     assert page.evaluate("window.seen.size") >= 10
 
 
-def test_stop_stops(page: Page) -> None:
-    page.get_by_role("spinbutton", name="Tokens").first.fill("200")
-    page.get_by_role("button", name="Write", exact=True).click()
-    page.locator("#chosen table").wait_for()
-    page.get_by_role("button", name="Stop").click()
-    page.wait_for_timeout(1000)
-    stopped = page.locator("#written .pane").inner_text()
-    page.wait_for_timeout(1500)
-    assert page.locator("#written .pane").inner_text() == stopped
-    assert page.locator("#written [role=status]").inner_text() == ""
+SLOW = """
+import time
+from gpt_from_scratch.app import write
+steps = write.stream_steps
+write.stream_steps = lambda *arguments: (time.sleep(0.1) or step for step in steps(*arguments))
+"""
+
+
+def test_stop_stops(browser: Browser, serve, models: Path) -> None:
+    with serve(models, SLOW) as address, opened(browser, address, width=1200) as page:
+        page.get_by_role("spinbutton", name="Tokens").first.fill("200")
+        page.get_by_role("button", name="Write", exact=True).click()
+        page.locator("#chosen table").wait_for()
+        page.get_by_role("button", name="Stop").click()
+        page.wait_for_timeout(1000)
+        stopped = page.locator("#written .pane").inner_text()
+        page.wait_for_timeout(1500)
+        assert page.locator("#written .pane").inner_text() == stopped
+        assert page.locator("#written [role=status]").inner_text() == ""
 
 
 def test_a_script_in_a_text_is_inert(page: Page, tmp_path: Path) -> None:

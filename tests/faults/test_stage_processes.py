@@ -14,7 +14,7 @@ import psutil
 import pytest
 from stage_project import StageProject
 
-SETTINGS = {"checkpoint_seconds": 0.3, "threads": 1}
+SETTINGS = {"checkpoint_seconds": 0.1, "threads": 1}
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +76,7 @@ def test_a_closed_terminal_saves_and_under_nohup_nothing_ends(project, before, c
         command = [*before, sys.executable, "stages/pretrain.py"]
         os.execvp(command[0], command)
     while not project.checkpoints("pretrain"):
+        assert os.waitpid(child, os.WNOHANG) == (0, 0), "it ended before it was to be interrupted"
         time.sleep(0.05)
     os.close(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == code
