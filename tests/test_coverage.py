@@ -19,14 +19,14 @@ HEADER = ["where", "what", "file", "command", "test"]
 SECTIONS = {"2": 8, "3": 6, "4": 7, "5": 5, "6": 8, "7": 9, "A": 9, "D": 4, "E": 4}
 """How many sections each chapter and appendix with code has; B has no code, and C is the exercises' solutions."""
 
-# The folders of rasbt/LLMs-from-scratch at 28c65cd (2026-04-16), two levels deep where there are two.
+# The folders of rasbt/LLMs-from-scratch at 28c65cd (2026-04-16), and its pull request 1014; two levels deep where there are two.
 COMPANION = """
 ch01 appendix-B appendix-C
 ch02/01_main-chapter-code ch02/02_bonus_bytepair-encoder ch02/03_bonus_embedding-vs-matmul
 ch02/04_bonus_dataloader-intuition ch02/05_bpe-from-scratch
 ch03/01_main-chapter-code ch03/02_bonus_efficient-multihead-attention ch03/03_understanding-buffers
 ch04/01_main-chapter-code ch04/02_performance-analysis ch04/03_kv-cache ch04/04_gqa ch04/05_mla ch04/06_swa ch04/07_moe
-ch04/08_deltanet
+ch04/08_deltanet ch04/09_dsa
 ch05/01_main-chapter-code ch05/02_alternative_weight_loading ch05/03_bonus_pretraining_on_gutenberg
 ch05/04_learning_rate_schedulers ch05/05_bonus_hparam_tuning ch05/06_user_interface ch05/07_gpt_to_llama
 ch05/08_memory_efficient_weight_loading ch05/09_extending-tokenizers ch05/10_llm-training-speed ch05/11_qwen3
