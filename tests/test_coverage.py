@@ -19,7 +19,8 @@ HEADER = ["where", "what", "file", "command", "test"]
 SECTIONS = {"2": 8, "3": 6, "4": 7, "5": 5, "6": 8, "7": 9, "A": 9, "D": 4, "E": 4}
 """How many sections each chapter and appendix with code has; B has no code, and C is the exercises' solutions."""
 
-# The folders of rasbt/LLMs-from-scratch at 28c65cd (2026-04-16), and its pull request 1014; two levels deep where there are two.
+# The folders of rasbt/LLMs-from-scratch at 28c65cd (2026-04-16) and of its pull request 1014, two levels deep where
+# there are two.
 COMPANION = """
 ch01 appendix-B appendix-C
 ch02/01_main-chapter-code ch02/02_bonus_bytepair-encoder ch02/03_bonus_embedding-vs-matmul
