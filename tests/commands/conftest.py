@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ import torch
 from typer.testing import CliRunner
 
 from gpt_from_scratch import cli
+from gpt_from_scratch.evaluation.measured import MEASURED, PARTS, measured
+from gpt_from_scratch.files.writing import write_json
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.model.heads import set_causal, set_classification_head
-from gpt_from_scratch.training import environment as runtime
 from gpt_from_scratch.weights.classifier import save_classifier
 from gpt_from_scratch.weights.huggingface import save_model
 
@@ -23,14 +24,6 @@ SHAPE = {"vocab_size": 1536, "context_length": 96, "emb_dim": 32, "n_heads": 2, 
 
 DECIDING = {"classifier": "last", "spotter": "last_real", "opener": "first", "averager": "mean", "seer": "first"}
 """The project's classifiers, and where each reads the class; the tokens of the last one see all of their text."""
-
-
-@pytest.fixture(autouse=True)
-def _own_log_level() -> Iterator[None]:
-    """A command's process is its own, and says less than a training's; the tests of all rooms share one."""
-    level = runtime.log.level
-    yield
-    runtime.log.setLevel(level)
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +60,8 @@ def project(root, tmp_path_factory) -> Path:
         set_causal(model, name != "seer")
         about = {"labels": ("ham", "spam"), "max_length": 24, "pad_id": 1535, "deciding_token": DECIDING[name]}
         save_classifier(model, target, bpe, **about, facts=facts)
+    noted = {name: measured(folder / "models" / name, "texts") for name in PARTS}
+    write_json(folder / "metrics" / MEASURED, noted)
     return folder
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -10,8 +11,11 @@ import yaml
 from safetensors.torch import load_file, save_file
 from transformers import GPT2LMHeadModel
 
+from gpt_from_scratch.files.writing import write_json
+from gpt_from_scratch.report.card import folder_card
 from gpt_from_scratch.weights import export
 from gpt_from_scratch.weights.classifier import load_classifier
+from gpt_from_scratch.weights.config_file import OUR_KEY
 from gpt_from_scratch.weights.huggingface import load_model
 
 IDS = torch.randint(0, 1536, (2, 20), generator=torch.Generator().manual_seed(3))
@@ -46,6 +50,30 @@ def test_transformers_loads_it_as_the_card_says(gpt, project, tmp_path, monkeypa
     code = card.split("```python\n")[1].split("```")[0]
     exec(code, {"print": said.append})
     assert said[0].startswith("Below is" if name == "instruct" else "Every effort moves you")
+
+
+@pytest.mark.parametrize(
+    ("facts", "known"),
+    [
+        ({"data": "sample", "pretrained": "none"}, True),
+        ({"data": "upstream", "pretrained": "openai"}, True),
+        ({"pretrained": "synthetic"}, True),
+        ({"data": "data/中文.txt", "pretrained": "none"}, False),
+        ({"data": "sample", "base_data": "data/中文.txt", "pretrained": "none"}, False),
+        ({"data": "sample", "pretrained": "path"}, False),
+    ],
+)
+def test_a_card_claims_no_language_and_no_licence_of_data_that_are_not_known(project, tmp_path, facts, known) -> None:
+    folder = shutil.copytree(project / "models/pretrain", tmp_path / "mine")
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    write_json(path, config | {OUR_KEY: {**facts, "qkv_bias": True}})
+    card = folder_card(folder, "mine")
+    front = yaml.safe_load(card.split("---\n")[1])
+    assert (front.get("language"), front["license"]) == (("en", "mit") if known else (None, "other"))
+    assert ("CC0" in card) == (facts.get("data") == "sample")
+    for key in ("data", "base_data"):
+        assert (f"the user's own `{facts.get(key)}`" in card) == str(facts.get(key)).startswith("data/")
 
 
 @torch.no_grad()

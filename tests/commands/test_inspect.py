@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import shutil
 
 import pytest
+from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from gpt_from_scratch.commands.models import complete_model
+from gpt_from_scratch.evaluation.measured import current_evaluation
+from gpt_from_scratch.files.writing import read_json, write_json
 
 TEXT = "The keeper's naïve café 🎉"
 
@@ -34,8 +39,6 @@ def test_ids_that_are_none(gpt, ids) -> None:
 
 
 def test_info_of_a_language_model(gpt, project) -> None:
-    from safetensors.torch import load_file
-
     said = dict(line.split("  ", 1) for line in gpt("info", "models/pretrain").stdout.splitlines())
     said = {name: value.strip() for name, value in said.items()}
     weights = sum(values.numel() for values in load_file(project / "models/pretrain/model.safetensors").values())
@@ -48,14 +51,34 @@ def test_info_of_a_language_model(gpt, project) -> None:
 
 
 def test_info_of_a_classifier(gpt, project) -> None:
-    from safetensors.torch import load_file
-
     weights = sum(values.numel() for values in load_file(project / "models/spotter/model.safetensors").values())
     said = gpt("info", "spotter").stdout
     assert f"{weights:,}" in said
     assert "the text's own last token" in said
     assert "test accuracy" not in said, "the figures are another model's"
     assert "test accuracy" in gpt("info", "classifier").stdout
+
+
+def test_a_figure_is_shown_with_the_model_it_was_measured_on_alone(gpt, project, tmp_path, monkeypatch) -> None:
+    copy = shutil.copytree(project, tmp_path / "copy")
+    monkeypatch.chdir(copy)
+    for name, figure in (("pretrain", "validation loss"), ("classifier", "test accuracy")):
+        assert re.search(rf"^{figure} ", gpt("info", name).stdout, re.M)
+        weights = load_file(copy / "models" / name / "model.safetensors")
+        save_file({key: 2 * value for key, value in weights.items()}, copy / "models" / name / "model.safetensors")
+        said = gpt("info", name).stdout
+        assert figure not in said
+        assert re.search(r"^figures +not evaluated as it is; run dvc repro$", said, re.M)
+        assert gpt("export", name, tmp_path / name).exit_code == 0
+        card = (tmp_path / name / "README.md").read_text()
+        assert "Not evaluated" in card
+        assert figure not in card
+    evaluation = {"data": "sample", "pretrained": "none", **read_json(copy / "metrics/evaluation.json")}
+    write_json(copy / "metrics/evaluation.json", evaluation)
+    found, changed = current_evaluation(copy)
+    assert (set(found), changed) == ({"data", "pretrained"}, ["pretrain", "classifier"])
+    shutil.rmtree(copy / "models")  # as in a fresh clone
+    assert current_evaluation(copy) == (evaluation, [])
 
 
 def test_completion_knows_the_models(project, monkeypatch, tmp_path) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from gpt_from_scratch.files.writing import write_json
+from gpt_from_scratch.evaluation.measured import MEASURED, PARTS, measured
+from gpt_from_scratch.files.writing import read_json, write_json
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.model.heads import set_classification_head
 from gpt_from_scratch.weights.classifier import save_classifier
@@ -24,10 +25,10 @@ def make_project(folder: Path, root: Path) -> None:
     write_json(folder / "data/raw/sources.json", {"data": "sample", "sha256": {"text.txt": "0" * 64}})
     for stage in ("pretrain", "finetune_classify", "finetune_instruct"):
         write_json(folder / f"metrics/{stage}.json", {"data": "sample"})
-    write_evaluation(folder)
     tokenizer = root / "data/sample/bpe"
     for number, name in enumerate(("pretrain", "instruct", "classifier")):
         make_model(folder / "models" / name, tokenizer, number)
+    write_evaluation(folder)
 
 
 def make_model(folder: Path, tokenizer: Path, seed: int) -> None:
@@ -47,8 +48,10 @@ def make_model(folder: Path, tokenizer: Path, seed: int) -> None:
     save_classifier(model, folder, tokenizer, facts=facts, **options)
 
 
-def write_evaluation(folder: Path, accuracy: float = 0.9, response_loss: float = 2.0, loss: float = 5.0) -> None:
-    """Write the metrics that decide the champions."""
+def write_evaluation(
+    folder: Path, accuracy: float = 0.9, response_loss: float = 2.0, loss: float = 5.0, test_set: str = "texts"
+) -> None:
+    """Write the metrics that decide the champions, and which of the models that are here they were measured on."""
     evaluation = {
         "data": "sample",
         "pretrained": "none",
@@ -57,3 +60,7 @@ def write_evaluation(folder: Path, accuracy: float = 0.9, response_loss: float =
         "instructions": {"response_loss": response_loss},
     }
     write_json(folder / "metrics/evaluation.json", evaluation)
+    path = folder / "metrics" / MEASURED
+    noted = read_json(path) if path.exists() else {}
+    there = [name for name in PARTS if (folder / "models" / name / "model.safetensors").exists()]
+    write_json(path, noted | {name: measured(folder / "models" / name, test_set) for name in there})

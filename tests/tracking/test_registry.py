@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -145,17 +146,35 @@ def test_only_a_better_figure_measured_alike_moves_the_alias(pipeline, versions,
     assert champion(pipeline) == "2"
 
     params = pipeline / "params.yaml"
-    params.write_text(params.read_text().replace("profile: quick", "profile: mine"))
-    write_evaluation(pipeline, accuracy=1.0)
+    params.write_text(params.read_text().replace("profile: quick", "profile: mine"))  # a name changes no figure
+    write_evaluation(pipeline, accuracy=0.97)
+    assert register_models(pipeline)[0].endswith("made champion")
+    write_evaluation(pipeline, accuracy=1.0, test_set="easier texts")
     (line,) = register_models(pipeline)
-    assert line.endswith("not made champion: version 2 was measured otherwise (profile quick, here mine)")
-    params.write_text(params.read_text().replace("recipe: clean", "recipe: book"))
-    (line,) = register_models(pipeline)
-    assert "measured on" in line
-    assert champion(pipeline) == "2"
+    assert re.search(r"not made champion: version 4 was measured otherwise \(test set \w{12}, here \w{12}\)$", line)
+    assert champion(pipeline) == "4"
     assert register_models(pipeline, promote=True)[0].endswith("made champion")
     assert champion(pipeline) == str(versions()[-1].version) == "5"
     assert len(built) == 5
+
+
+def test_losses_per_token_of_other_tokenizers_are_not_compared(pipeline, monkeypatch) -> None:
+    monkeypatch.setattr(candidates, "MODELS", {name: MODELS[name] for name in ("instruction-gpt", "pretrained-gpt")})
+    monkeypatch.setattr(registry, "_build", lambda *given: _empty(given[2]))
+    register_models(pipeline)
+    for name in ("pretrain", "instruct"):
+        merges = pipeline / "models" / name / "merges.txt"
+        merges.write_text(merges.read_text().replace("#version: 0.2", "#version: 0.3"))
+    write_evaluation(pipeline, response_loss=0.5, loss=0.5)
+    for line in register_models(pipeline):
+        assert re.search(r"measured otherwise \(tokenizer \w{12}, here \w{12}\)$", line)
+
+
+def test_what_evaluate_measured_is_registered_and_nothing_else(pipeline, one, root) -> None:
+    shutil.rmtree(pipeline / "models/classifier")
+    make_model(pipeline / "models/classifier", root / "data/sample/bpe", seed=8)
+    (line,) = register_models(pipeline)
+    assert line.endswith("not registered: models/classifier is not what evaluate measured; dvc repro evaluates it")
 
 
 def test_lower_is_better_for_a_loss(pipeline, monkeypatch) -> None:
@@ -172,6 +191,7 @@ def test_another_model_is_another_version(pipeline, versions, one, root) -> None
     register_models(pipeline)
     shutil.rmtree(pipeline / "models/classifier")
     make_model(pipeline / "models/classifier", root / "data/sample/bpe", seed=7)
+    write_evaluation(pipeline)
     register_models(pipeline)
     first, second = (version_folder(pipeline, version) / "artifacts/model/model.safetensors" for version in versions())
     assert first.read_bytes() != second.read_bytes() == (pipeline / "models/classifier/model.safetensors").read_bytes()

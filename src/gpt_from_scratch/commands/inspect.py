@@ -75,7 +75,7 @@ def info(
     model: Annotated[str, typer.Argument(help="A model's folder.", autocompletion=models.complete_model)],
 ) -> None:
     """Say what a model folder holds: shape, size, where its weights come from, figures, hashes of its files."""
-    from gpt_from_scratch.evaluation.model_metrics import model_figures
+    from gpt_from_scratch.evaluation.measured import model_figures, role
     from gpt_from_scratch.files.writing import sha256
     from gpt_from_scratch.weights.classifier import load_info
     from gpt_from_scratch.weights.config_file import load_config, load_facts
@@ -105,7 +105,8 @@ def info(
     weights = parameter_count(cfg, labels)
     rows += [("weights", f"{weights:,}"), ("memory", f"{4 * weights / 1e6:,.1f} MB as fp32")]
     rows += [(name, value) for name, value in sorted(facts.items())]
-    rows += list(model_figures(folder).items())
+    shown = model_figures(folder)
+    rows += list(shown.items()) if shown or not role(folder) else [("figures", "not evaluated as it is; run dvc repro")]
     rows += [(path.name, f"{path.stat().st_size:,} bytes, sha256 {sha256(path)}") for path in _files(folder)]
     width = max(len(name) for name, _ in rows)
     for name, value in rows:

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.evaluation.measured import current_evaluation
 from gpt_from_scratch.experiments.settings import changes_of, merged, raw_params
 from gpt_from_scratch.experiments.study import Column, PipelineStudy, Variant, read_study, study_names
 from gpt_from_scratch.files.curves import Curve, read_curve
@@ -171,6 +172,8 @@ def nearest(candidates: list[Candidate], run: Run, book: Mapping[str, Any]) -> t
 def last_run(root: Path) -> Run:
     """Return the last run of the pipeline in the project: its metrics, and the parameters that made them."""
     metrics = {path.stem: read_json(path) for path in sorted((root / "metrics").glob("*.json"))}
+    if "evaluation" in metrics:
+        metrics["evaluation"], _ = current_evaluation(root)
     plots = root / "metrics" / "plots"
     curves = {stage: read_curve(plots / f"{stage}.csv", optional=True) for stage in TRAININGS}
     return Run(params_of_results(root), metrics, curves)

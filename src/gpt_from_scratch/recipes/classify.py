@@ -85,7 +85,7 @@ def classify(work: Workspace) -> None:
     if not work.group.first:
         return
 
-    facts = {**work.message_facts(), **facts}
+    facts = {**work.data_facts("classify"), **facts}
     with new_folder(work.models / "classifier") as folder:
         if params.trainable == "lora":
             save_adapter(model, folder / "adapter", f"models/{params.base}", classifier=True)

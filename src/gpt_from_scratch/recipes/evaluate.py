@@ -27,6 +27,7 @@ from gpt_from_scratch.evaluation.classification import (
 from gpt_from_scratch.evaluation.figures import figures
 from gpt_from_scratch.evaluation.instructions import answer_metrics, fitting_entries, response_loss
 from gpt_from_scratch.evaluation.language import language_metrics, perplexity, samples
+from gpt_from_scratch.evaluation.measured import MEASURED, PARTS, measured
 from gpt_from_scratch.files.curves import read_curve
 from gpt_from_scratch.files.writing import read_json, write_csv, write_json, write_metrics
 from gpt_from_scratch.generation.answering import answers
@@ -58,11 +59,14 @@ def evaluate(work: Workspace) -> None:
     language = evaluate_language(work, device)
     classifier = evaluate_classifier(work, device)
     instructions = evaluate_instructions(work, device, judges)
+    results = {"language_model": language, "classifier": classifier, "instructions": instructions}
+    write_json(work.metrics / MEASURED, {out: results[part].pop("measured") for out, part in PARTS.items()})
+    data = {section: work.data_facts(section)["data"] for section in ("pretrain", "classify", "instruct")}
     facts = {
-        **work.data_facts(),
+        "data": data["pretrain"] if len({*data.values()}) == 1 else "; ".join(map(": ".join, data.items())),
         "pretrained": "; ".join(f"{name}: {facts['pretrained']}" for name, facts in trainings.items()),
     }
-    results = {**facts, "language_model": language, "classifier": classifier, "instructions": instructions}
+    results = {**facts, **results}
     write_metrics(work.metrics / "evaluation.json", results)
     work.tracker.tags(facts)
     work.tracker.metrics(figures(results))
@@ -123,7 +127,10 @@ def evaluate_language(work: Workspace, device: Any) -> dict[str, Any]:
     write_csv(work.metrics / "plots" / "perplexity.csv", rows)
     write_json(work.metrics / "samples" / "evaluate.json", written)
     work.tracker.table(written, "samples.json")
-    return metrics
+    return {
+        **metrics,
+        "measured": measured(work.models / "pretrain", [text.sha256, work.params.pretrain.train_fraction]),
+    }
 
 
 def evaluate_classifier(work: Workspace, device: Any) -> dict[str, Any]:
@@ -153,12 +160,13 @@ def evaluate_classifier(work: Workspace, device: Any) -> dict[str, Any]:
             write_csv(work.metrics / "plots" / "reliability.csv", reliability_points(frame["Label"], found))
     texts = {name: (frame["Text"], frame["Label"]) for name, frame in frames.items()}
     simple = baseline(texts.pop("train"), texts, labels)
-    measured = {**results, **{f"baseline/{name}": found for name, found in simple.items()}}
+    tables = {**results, **{f"baseline/{name}": found for name, found in simple.items()}}
     write_json(
-        work.metrics / "tables" / "classes.json", {name: found.pop("classes", {}) for name, found in measured.items()}
+        work.metrics / "tables" / "classes.json", {name: found.pop("classes", {}) for name, found in tables.items()}
     )
     work.tracker.artifact(work.metrics / "tables" / "classes.json")
-    return {**results, "baseline": simple}
+    test = [[labels[row.Label], row.Text] for row in frames["test"].itertuples()]
+    return {**results, "baseline": simple, "measured": measured(work.models / "classifier", test)}
 
 
 def evaluate_instructions(work: Workspace, device: Any, judges: Sequence[Judge] = ()) -> dict[str, Any]:
@@ -192,7 +200,7 @@ def evaluate_instructions(work: Workspace, device: Any, judges: Sequence[Judge] 
         verdicts = judged(scores)
     write_json(work.metrics / "responses.json", responses)
     work.tracker.table(responses, "responses.json")
-    return {**metrics, **verdicts}
+    return {**metrics, **verdicts, "measured": measured(folder, [every, longest])}
 
 
 def ready_judges(work: Workspace) -> list[Judge]:

@@ -87,7 +87,11 @@ def instruct(work: Workspace) -> None:
         return
 
     own = teaching(params)
-    facts = {**work.data_facts(), **{key: value for key, value in facts.items() if key not in TEACHING}, **own}
+    facts = {
+        **work.data_facts("instruct"),
+        **{key: value for key, value in facts.items() if key not in TEACHING},
+        **own,
+    }
     with new_folder(work.models / "instruct") as folder:
         if params.trainable == "lora":
             save_adapter(model, folder / "adapter", f"models/{params.base}")

@@ -61,7 +61,7 @@ def pretrain(work: Workspace) -> None:
     if not work.group.first:
         return
 
-    facts = {**work.data_facts(), "pretrained": "none", **text.facts}
+    facts = {**work.data_facts("pretrain"), "pretrained": "none", **text.facts}
     with new_folder(work.models / "pretrain") as folder:
         save_model(model, folder, bpe, facts)
     parameters = sum(parameter.numel() for parameter in model.parameters())

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from gpt_from_scratch.data.instructions.prompts import format_prompt, response_header, style_of
-from gpt_from_scratch.evaluation.model_metrics import model_figures, role
+from gpt_from_scratch.evaluation.measured import model_figures, role
 from gpt_from_scratch.model.config import GPT2_SIZES, GPTConfig
 from gpt_from_scratch.weights.classifier import ClassifierInfo, load_info
 from gpt_from_scratch.weights.config_file import load_config, load_facts
@@ -28,6 +28,7 @@ _DATA = {
     "upstream": "the book's data: *The Verdict* by Edith Wharton (public domain), the SMS Spam Collection by "
     "Almeida and Gómez Hidalgo (UCI), or 1,100 instructions (rasbt/LLMs-from-scratch, Apache 2.0), by what it is for.",
 }
+_TRAINED_ON = {"base_data": "The base was trained on", "data": "Trained on"}
 _LOAD_TEXT = """from transformers import AutoTokenizer, GPT2LMHeadModel
 
 tokenizer = AutoTokenizer.from_pretrained("{folder}")
@@ -71,7 +72,6 @@ def folder_card(folder: Path, name: str) -> str:
     classifier = load_info(folder, cfg) if (folder / "classifier.json").is_file() else None
     front = yaml.safe_dump(_metadata(cfg, facts, classifier), sort_keys=False, allow_unicode=True)
     kind = "classifier" if classifier else "model that follows instructions" if instructed else "language model"
-    data = facts.get("data")
     parameters = parameter_count(cfg, None if classifier is None else len(classifier.labels))
     parts = [
         f"---\n{front}---\n\n# {name}",
@@ -81,7 +81,7 @@ def folder_card(folder: Path, name: str) -> str:
         "## Weights and data",
         f"- Weights at the start: {_WEIGHTS.get(str(facts.get('pretrained')), 'not recorded.')}"
         + (f" Base: `{facts['base']}`." if "base" in facts else ""),
-        f"- Trained on: {_DATA.get(str(data), 'nothing beyond the weights at the start.' if data is None else data)}",
+        *(f"- {title}: {_data_text(facts[key])}" for key, title in _TRAINED_ON.items() if key in facts),
         "## Metrics",
         _table(model_figures(folder)),
         "## Limits",
@@ -92,8 +92,13 @@ def folder_card(folder: Path, name: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _data_text(data: str) -> str:
+    return _DATA.get(data) or f"the user's own `{data}`, whose licence and language are not known here."
+
+
 def _metadata(cfg: GPTConfig, facts: Mapping[str, Any], classifier: ClassifierInfo | None) -> dict[str, Any]:
-    content: dict[str, Any] = {"language": "en", "license": "other" if facts.get("pretrained") == "path" else "mit"}
+    known = facts.get("pretrained") != "path" and all(facts.get(key, "sample") in _DATA for key in _TRAINED_ON)
+    content: dict[str, Any] = {"language": "en", "license": "mit"} if known else {"license": "other"}
     sizes = {key: size for key, size in GPT2_SIZES.items() if size.emb_dim == cfg.emb_dim}
     if facts.get("pretrained") in ("openai", "huggingface") and sizes:
         content["base_model"] = f"openai-community/{_REPOSITORIES[next(iter(sizes))]}"
@@ -107,7 +112,7 @@ def _metadata(cfg: GPTConfig, facts: Mapping[str, Any], classifier: ClassifierIn
 
 def _table(metrics: Mapping[str, str]) -> str:
     if not metrics:
-        return "None are recorded for this folder."
+        return "Not evaluated: no figure is recorded for this folder as it is."
     rows = "\n".join(f"| {key} | {value} |" for key, value in metrics.items())
     return f"| metric | value |\n|---|---|\n{rows}"
 

@@ -15,6 +15,7 @@ from typing import Any
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.evaluation.figures import figure_tables, figure_text
 from gpt_from_scratch.evaluation.instructions import rouge_l
+from gpt_from_scratch.evaluation.measured import current_evaluation
 from gpt_from_scratch.experiments.published import published_rows
 from gpt_from_scratch.files.curves import read_rows
 from gpt_from_scratch.files.writing import read_json, write_text
@@ -48,13 +49,14 @@ def contents(root: Path) -> dict[str, Any]:
     metrics = root / "metrics"
     if not (metrics / "evaluation.json").is_file():
         raise InputError(f"{metrics / 'evaluation.json'}: file not found; run dvc repro first")
-    evaluation = read_json(metrics / "evaluation.json")
+    evaluation, changed = current_evaluation(root)
     published = published_rows(root)
     facts = fingerprint(root)
     return {
         "made": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         "host": socket.gethostname(),
         "evaluation": evaluation,
+        "not_evaluated": changed,
         "tables": figure_tables(evaluation),
         "published": [row for row in published if row["step"] is None],
         "published_curves": [row for row in published if row["step"] is not None],

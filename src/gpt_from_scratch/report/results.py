@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.evaluation.figures import figure_tables, figure_text
+from gpt_from_scratch.evaluation.measured import current_evaluation
 from gpt_from_scratch.experiments.published import published_rows
-from gpt_from_scratch.files.writing import read_json
 
 if TYPE_CHECKING:
     from gpt_from_scratch.training.tracker import Tracker
@@ -29,8 +29,9 @@ def results_table(root: Path) -> str:
     Raises:
         InputError: when the file is missing or not JSON, or a study is not valid.
     """
-    evaluation = read_json(root / "metrics" / "evaluation.json")
+    evaluation, changed = current_evaluation(root)
     lines = [f"data: {evaluation['data']}    pretrained: {evaluation['pretrained']}"]
+    lines += [f"models/{name}: not evaluated as it is now; run dvc repro" for name in changed]
     for title, table in figure_tables(evaluation).items():
         lines += ["", *_table(title, table)]
     rows = [row for row in published_rows(root) if row["step"] is None]  # curves would bury the others

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.evaluation.figures import figure_text, label
+from gpt_from_scratch.evaluation.measured import MEASURED, current_evaluation
 from gpt_from_scratch.files.nested import at
-from gpt_from_scratch.files.writing import read_json, sha256
+from gpt_from_scratch.files.writing import read_json
 from gpt_from_scratch.params.sections import Params
 from gpt_from_scratch.pipeline.dvc import folder_hash, locked_outs
 from gpt_from_scratch.pipeline.stage import read_declared
@@ -22,7 +23,6 @@ from gpt_from_scratch.tracking.signatures import CLASSIFIER, INSTRUCTOR, WRITER,
 from gpt_from_scratch.tracking.summary import pipeline_state
 
 WEIGHTS = "model.safetensors"
-_BPE = ("bpe/encoder.json", "bpe/vocab.bpe")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Registered:
         out: its folder in the project.
         stage, section: the stage that trains it, and that stage's parameters.
         metric: the figure of `metrics/evaluation.json` that decides which version is the champion.
-        measured_with, raw: parameters and raw files that decide the sequences that the figure is measured on.
+        by_token: whether the figure is a mean over tokens, and so depends on the tokenizer.
         limits: its limitations, for the description.
     """
 
@@ -45,8 +45,7 @@ class Registered:
     metric: str
     higher_is_better: bool
     served: Served
-    measured_with: tuple[str, ...]
-    raw: tuple[str, ...]
+    by_token: bool
     limits: str
 
 
@@ -60,9 +59,8 @@ MODELS = {
         metric="classifier/test/accuracy",
         higher_is_better=True,
         served=CLASSIFIER,
-        measured_with=("split_spam", "classify.data"),
-        raw=("SMSSpamCollection",),
-        limits="Texts of the kind it was trained on, English by default; a longer text is cut, and the answer says so.",
+        by_token=False,
+        limits="Texts of the kind and language it was trained on; a longer text is cut, and the answer says so.",
     ),
     "instruction-gpt": Registered(
         purpose="Follows instructions: GPT-2 fine-tuned on instructions with their answers (chapter 7 of the book).",
@@ -72,8 +70,7 @@ MODELS = {
         metric="instructions/response_loss",
         higher_is_better=False,
         served=INSTRUCTOR,
-        measured_with=("instruct.train_fraction", "instruct.test_fraction", "instruct.max_length", "evaluate.weights"),
-        raw=("instruction-data.json", *_BPE),
+        by_token=True,
         limits="Small for its task: it learns the form of an answer, and states what is wrong as surely as what is "
         "right.",
     ),
@@ -85,9 +82,8 @@ MODELS = {
         metric="language_model/validation_loss",
         higher_is_better=False,
         served=WRITER,
-        measured_with=("pretrain.corpus", "pretrain.train_fraction", "evaluate.weights"),
-        raw=("text.txt", *_BPE),
-        limits="Trained on one short text, it knows little else and may repeat it word for word.",
+        by_token=True,
+        limits="It knows little but the text it was trained on, and may repeat it word for word.",
     ),
 }
 
@@ -105,7 +101,8 @@ class Candidate:
     Attributes:
         name: in the registry.
         value: of the figure.
-        circumstances: must be alike for two values to be compared, such as profile and data.
+        circumstances: must be alike for two values to be compared: the test set, and of a loss the tokenizer.
+        origin: further facts for people: the profile, and the data of the training.
         md5: DVC's hash of the model's folder; None where there is neither a lock file nor a model.
     """
 
@@ -114,6 +111,7 @@ class Candidate:
     root: Path
     value: float
     circumstances: Mapping[str, str]
+    origin: Mapping[str, str]
     md5: str | None
 
     @property
@@ -133,6 +131,8 @@ class Candidate:
             return f"{self.model.out} is missing; dvc pull or dvc repro restores it"
         if folder_hash(self.folder) != self.md5:
             return f"{self.model.out} differs from dvc.lock; dvc checkout or dvc repro restores it"
+        if self.folder.name in current_evaluation(self.root)[1]:
+            return f"{self.model.out} is not what evaluate measured; dvc repro evaluates it"
         return None
 
     def lineage(self, tracking: Tracking, params: Params) -> dict[str, str]:
@@ -145,6 +145,7 @@ class Candidate:
             "metric": self.model.metric,  # this one and the next are compared with a later version's
             "metric_value": repr(self.value),
             **self.circumstances,
+            **self.origin,
             **{key: str(value) for key, value in load_facts(self.folder).items()},
             **git_tags(self.root),
             "dvc_md5": self.md5,
@@ -171,7 +172,7 @@ class Candidate:
         return f"""{model.purpose}
 
 - **{label(model.metric)}**: {figure_text(self.value, model.metric)}
-- **Data**: {self.circumstances["data"]}, profile {self.circumstances["profile"]}; {
+- **Data**: {self.origin["data"]}, profile {self.origin["profile"]}; {
             ", ".join(f"{key}: {value}" for key, value in facts.items())
         }
 - **Shape**: {cfg.n_layers} layers, {cfg.emb_dim} wide, {cfg.n_heads} heads, {cfg.vocab_size} tokens, context {
@@ -198,31 +199,18 @@ def pipeline_candidates(root: Path, params: Params) -> list[Candidate]:
 
 def _candidate(root: Path, params: Params, name: str, model: Registered) -> Candidate:
     evaluation = read_json(root / "metrics/evaluation.json")
-    value = at(evaluation, model.metric, "/")
+    value, trained = at(evaluation, model.metric, "/"), read_json(root / "metrics" / f"{model.stage}.json")
     if not isinstance(value, int | float):
         raise InputError(f"{root}/metrics/evaluation.json: {model.metric}: expected a number, found {value!r}")
-    sources = read_json(root / "data/raw/sources.json")["sha256"] if (root / "data/raw/sources.json").is_file() else {}
-    trained = read_json(root / "metrics" / f"{model.stage}.json")
-    values = params.model_dump(mode="json")
-    own = {
-        "classify": None if params.classify.data.is_book else root / params.classify.data.path,
-        "instruct": None if params.instruct.is_book else root / params.instruct.data,
-    }.get(model.section)
-    measured_on = [
-        {key: at(values, key) for key in model.measured_with},
-        [sources.get(file) for file in model.raw],
-        trained.get("corpus_tokens"),
-        sha256(own) if own and own.is_file() else None,
-    ]
-    circumstances = {
-        "profile": params.profile,
-        "data": str(trained.get("data", evaluation["data"])),
-        "measured_on": hashlib.sha256(json.dumps(measured_on, sort_keys=True).encode()).hexdigest()[:12],
-    }
+    noted = read_json(path).get(Path(model.out).name, {}) if (path := root / "metrics" / MEASURED).is_file() else {}
+    circumstances = {"test_set": noted.get("test_set", "not noted")[:12]}
+    if model.by_token:
+        circumstances |= {"tokenizer": noted.get("tokenizer", "not noted")[:12], "weights": params.evaluate.weights}
+    origin = {"profile": params.profile, "data": str(trained.get("data", evaluation["data"]))}
     md5, folder = locked_outs(root).get(model.out), root / model.out
     if md5 is None and (folder / WEIGHTS).is_file():
         md5 = folder_hash(folder)
-    return Candidate(name, model, root, float(value), circumstances, md5)
+    return Candidate(name, model, root, float(value), circumstances, origin, md5)
 
 
 def _run_of(tracking: Tracking, root: Path, stage: str, condition: str = "") -> str | None:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gpt_from_scratch.files.writing import read_json, sha256
 from gpt_from_scratch.training.callback import Callback
@@ -76,14 +76,15 @@ class Workspace:
         """Folder that keeps large corpora as token ids."""
         return self.corpora or self.root / ".cache" / "corpora"
 
-    def data_facts(self) -> dict[str, str]:
-        """Return which data are used, as the results say it: `{"data": "sample"}` or `upstream`."""
-        return {"data": read_json(self.raw / "sources.json")["data"]}
-
-    def message_facts(self) -> dict[str, str]:
-        """Return the same for the labelled messages: the file's path where it is the user's own."""
-        data = self.params.classify.data
-        return self.data_facts() if data.is_book else {"data": data.path}
+    def data_facts(self, section: Literal["pretrain", "classify", "instruct"]) -> dict[str, str]:
+        """Return which data a training uses: `{"data": "sample"}` or `upstream`, or the path of the user's own."""
+        corpus, messages, instruct = self.params.pretrain.corpus, self.params.classify.data, self.params.instruct
+        is_book, path = {
+            "pretrain": (corpus.is_book, corpus.path),
+            "classify": (messages.is_book, messages.path),
+            "instruct": (instruct.is_book, instruct.data),
+        }[section]
+        return {"data": read_json(self.raw / "sources.json")["data"] if is_book else path}
 
     def use_dataset(self, path: Path, context: str) -> None:
         """Note a file as an input of the run, by its hash."""

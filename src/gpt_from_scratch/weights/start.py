@@ -17,13 +17,16 @@ def starting_model(
 ) -> tuple[GPTModel, dict[str, Any]]:
     """Return a model folder's model, or one of its shape with random weights, and what is known of the weights.
 
-    Random weights come from PyTorch's global generator.
+    Random weights come from PyTorch's global generator. `base_data` is what the base was trained on, if that is known.
 
     Raises:
         InputError: as `load_model` does.
     """
     if initial_weights == "base":
-        return load_model(folder, drop_rate=drop_rate, kernels=kernels), {"base": folder.name, **load_facts(folder)}
+        facts = load_facts(folder)
+        if "data" in facts:
+            facts["base_data"] = facts.pop("data")
+        return load_model(folder, drop_rate=drop_rate, kernels=kernels), {"base": folder.name, **facts}
     model = GPTModel(replace(load_config(folder), drop_rate=drop_rate, kernels=kernels))
     return model, {"base": folder.name, "pretrained": "none"}
 
