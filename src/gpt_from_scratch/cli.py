@@ -120,11 +120,11 @@ def report(
     Example: gpt report --out /tmp/results.html
     """
     from gpt_from_scratch.report.page import write_report
-    from gpt_from_scratch.tracking.summary import attach_report
+    from gpt_from_scratch.tracking.summary import attach_report, training_environments
 
     root = find_project()
     path = out or root / "report.html"
-    write_report(root, path)
+    write_report(root, path, training_environments(root))
     typer.echo(f"report: {path}")
     attach_report(root, path)
 

@@ -143,3 +143,12 @@ def test_without_results_it_says_what_to_do(project, monkeypatch) -> None:
     assert result.exit_code == 1
     assert result.output.count("\n") == 1
     assert not (project / "report.html").exists()
+
+
+def test_the_environment_is_that_of_the_trainings(project) -> None:
+    facts = {"fingerprint": "0123456789ab", "cpu": "another machine's processor"}
+    write_report(project, project / "report.html", {"pretrain": facts})
+    page = Page((project / "report.html").read_text(encoding="utf-8"))
+    for text in facts.values():
+        assert page.text.count(text) == 1
+    assert page.text.count("not known: no run here") == 2 * len(facts)

@@ -6,7 +6,6 @@ import logging
 
 from gpt_from_scratch.pipeline.fingerprint import environment_tags
 from gpt_from_scratch.recipes.evaluate import evaluate
-from gpt_from_scratch.report.charts import log_charts
 from gpt_from_scratch.report.results import log_published
 from gpt_from_scratch.tracking.registry import register_models
 from gpt_from_scratch.tracking.summary import write_summary
@@ -16,11 +15,10 @@ log = logging.getLogger(__name__)
 
 
 def evaluate_and_publish(work: Workspace) -> None:
-    """Evaluate the three models; log charts and published figures, write the summary run, register the models."""
+    """Evaluate the three models; log the published figures, write the summary run, register the models."""
     evaluate(work)
     work.tracker.tags(environment_tags(work.root))
     log_published(work.root, work.tracker)
-    log_charts(work.metrics / "plots", work.tracker)
     write_summary(work.root)
     for line in register_models(work.root):
         log.info(line)

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import base64
 import io
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gpt_from_scratch.files.curves import Curve, read_curve, read_rows
-
-if TYPE_CHECKING:
-    from gpt_from_scratch.training.tracker import Tracker
 
 TRAININGS = {"pretrain": "Pretraining", "finetune_classify": "Classifier", "finetune_instruct": "Instruction tuning"}
 _SPLITS = {"train": "training", "validation": "validation"}
@@ -98,12 +94,10 @@ def classifier_charts(plots: Path) -> dict[str, Chart]:
     return charts
 
 
-def log_charts(plots: Path, tracker: Tracker) -> None:
-    """Log all charts of a project as PNG."""
-    with tempfile.TemporaryDirectory() as name:
-        for chart_name, chart in {**training_charts(plots), **classifier_charts(plots)}.items():
-            chart.write_png(path := Path(name) / f"{chart_name}.png")
-            tracker.artifact(path, "plots")
+def write_charts(plots: Path, folder: Path) -> None:
+    """Write all charts of a project as PNG."""
+    for name, chart in {**training_charts(plots), **classifier_charts(plots)}.items():
+        chart.write_png(folder / f"{name}.png")
 
 
 def line_chart(title: str, curve: Curve, x: str, columns: Mapping[str, str], y_label: str) -> Chart:

@@ -7,7 +7,7 @@ model or from strangers' messages, are escaped by the template engine.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,15 @@ from gpt_from_scratch.experiments.published import published_rows
 from gpt_from_scratch.files.curves import read_rows
 from gpt_from_scratch.files.writing import read_json, write_text
 from gpt_from_scratch.params.sections import load_params
-from gpt_from_scratch.pipeline.fingerprint import fingerprint, short
 from gpt_from_scratch.report.changes import metric_changes
 from gpt_from_scratch.report.charts import TRAININGS, classifier_charts, training_charts
 
 
-def write_report(root: Path, path: Path) -> None:
+def write_report(root: Path, path: Path, environments: Mapping[str, Mapping[str, str]] | None = None) -> None:
     """Write the page on the project at `root` to a file.
+
+    Args:
+        environments: the facts of the environment that each training ran in, by stage; as far as they are known.
 
     Raises:
         InputError: when there are no results yet, or a metrics file is damaged.
@@ -41,17 +43,16 @@ def write_report(root: Path, path: Path) -> None:
         lstrip_blocks=True,
     )
     environment.filters["figure"] = figure_text
-    write_text(path, environment.get_template("page.html").render(contents(root)))
+    write_text(path, environment.get_template("page.html").render(contents(root, environments or {})))
 
 
-def contents(root: Path) -> dict[str, Any]:
+def contents(root: Path, environments: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     """Return the content of the page, by the names in the template."""
     metrics = root / "metrics"
     if not (metrics / "evaluation.json").is_file():
         raise InputError(f"{metrics / 'evaluation.json'}: file not found; run dvc repro first")
     evaluation, changed = current_evaluation(root)
     published = published_rows(root)
-    facts = fingerprint(root)
     return {
         "made": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         "host": socket.gethostname(),
@@ -70,7 +71,7 @@ def contents(root: Path) -> dict[str, Any]:
         "finished_samples": _optional(metrics / "samples" / "evaluate.json"),
         "split": _optional(metrics / "split_spam.json"),
         "lengths": _lengths(root),
-        "environment": {"fingerprint": short(facts), **facts},
+        "environments": {title: environments.get(name, {}) for name, title in TRAININGS.items()},
         "params": (root / "params.yaml").read_text(encoding="utf-8"),
     }
 

@@ -6,12 +6,15 @@ reads the present files, and does nothing when their state was summarised before
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
 import re
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,13 +26,17 @@ from gpt_from_scratch.files.nested import at, flatten
 from gpt_from_scratch.files.writing import read_json
 from gpt_from_scratch.params.sections import load_params
 from gpt_from_scratch.pipeline.dvc import locked_stages
+from gpt_from_scratch.pipeline.project import project_home
+from gpt_from_scratch.pipeline.stage import read_declared
 from gpt_from_scratch.tracking.delivery import deliver, deliver_left
 from gpt_from_scratch.tracking.facts import as_param, as_params, git_tags, legal, machine_tags
 from gpt_from_scratch.tracking.notes import NOTE, edits, run_name, summary_note
 from gpt_from_scratch.tracking.run_file import RunFile
-from gpt_from_scratch.tracking.server import connect, exclusive, one_line, without_password
+from gpt_from_scratch.tracking.server import Tracking, connect, exclusive, one_line, without_password
 
 log = logging.getLogger(__name__)
+
+TRAININGS = ("pretrain", "finetune_classify", "finetune_instruct")
 
 
 def write_summary(root: Path) -> str | None:
@@ -108,7 +115,40 @@ def _write_once(root: Path, key: str, params: Mapping[str, Any], evaluation: Map
             run.close()  # the next call delivers the rest
             raise
         run.close(remove=True)
+        _attach(tracking, root, run.run_id)
         return run.run_id
+
+
+def _attach(tracking: Tracking, root: Path, run_id: str) -> None:
+    """Put answers, samples, tables and charts into a run, so that the state can be read in MLflow alone."""
+    from gpt_from_scratch.report.charts import write_charts
+
+    with tempfile.TemporaryDirectory() as name:
+        for file in ("responses.json", "samples/evaluate.json", "tables/classes.json"):
+            if (path := root / "metrics" / file).is_file():
+                (Path(name) / file).parent.mkdir(exist_ok=True)
+                shutil.copyfile(path, Path(name) / file)
+        write_charts(root / "metrics" / "plots", Path(name) / "plots")
+        tracking.client.log_artifacts(run_id, name)
+
+
+def training_environments(root: Path) -> dict[str, dict[str, str]]:
+    """Return the environment in which each training made its present outputs, by stage, as far as its run is here."""
+    if not (os.environ.get("MLFLOW_TRACKING_URI") or (project_home(root) / "mlflow.db").is_file()):
+        return {}
+    found = {}
+    try:
+        tracking = connect(root)
+        for stage in TRAININGS:
+            with contextlib.chdir(root):
+                state = read_declared(root, stage).state()
+            if run_id := tracking.find_run(f"tags.stage = '{stage}' and tags.state = '{state}'"):
+                tags = tracking.client.get_run(run_id).data.tags
+                facts = {key.partition(".")[2]: value for key, value in tags.items() if key.startswith("environment.")}
+                found[stage] = {"fingerprint": tags.get("fingerprint", "not noted"), **facts}
+    except Exception as error:
+        log.warning("MLflow: the trainings' environments could not be read: %s", one_line(error))
+    return found
 
 
 def out_of_date(root: Path, params: Mapping[str, Any]) -> str | None:
