@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.generation import Sampling, next_token
-from gpt_from_scratch.generation.sampling import keep_top_k
+from gpt_from_scratch.generation.sampling import keep_top_k, token_probabilities
 
 SETTINGS = settings(deadline=None, derandomize=True, max_examples=40)
 SEEDS = st.integers(0, 999)
@@ -71,3 +73,27 @@ def test_what_is_impossible_is_not_drawn(logits, token, seed) -> None:
     logits[:, token] = -torch.inf
     assert (next_token(logits, Sampling(1.0, seed=seed)) != token).all()
     assert (next_token(logits) != token).all()
+
+
+@pytest.mark.parametrize("temperature", [float("nan"), float("inf"), -float("inf"), -0.1])
+def test_a_temperature_that_is_no_finite_number_from_0_on_is_refused(temperature):
+    with pytest.raises(InputError, match="temperature: expected a finite number from 0 on, found"):
+        Sampling(temperature)
+
+
+@pytest.mark.parametrize("top_k", [0, -1])
+def test_a_top_k_below_1_is_refused(top_k):
+    with pytest.raises(InputError, match="top_k: expected at least 1, found"):
+        Sampling(1.0, top_k)
+
+
+@pytest.mark.parametrize("temperature", [1e-300, 1e-40, 1e-20, 1e-5, 1e38, 1e300])
+@pytest.mark.parametrize("top_k", [None, 3])
+def test_probabilities_are_finite_at_every_temperature(temperature, top_k):
+    logits = torch.tensor([[1.0, 3.0, -80.0, 2.9, 90.0], [0.0, 0.0, 0.0, 0.0, -1.0]])
+    found = token_probabilities(logits, Sampling(temperature, top_k, 1))
+    assert torch.allclose(found.sum(-1), torch.ones(2))
+    if temperature < 1:
+        assert found[0].tolist() == [0, 0, 0, 0, 1]
+        assert found[1].tolist() == pytest.approx([0.25] * 4 + [0] if top_k is None else found[1].tolist())
+    next_token(logits, Sampling(temperature, top_k, 1))

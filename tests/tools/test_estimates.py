@@ -95,7 +95,7 @@ def test_a_batch_takes_what_autograd_keeps(book, kernels, drop_rate):
     shape = {"context_length": 32, "emb_dim": 64, "n_heads": 2, "n_layers": 2, "drop_rate": drop_rate}
     part = book.pretrain.model.model_copy(update=shape | {"kernels": kernels})
     params = changed(changed(book, "pretrain", model=part, batch_size=2), "fetch_data", source="sample")
-    model = GPTModel(GPTConfig(SAMPLE_VOCABULARY, **dict(part)))
+    model = GPTModel(GPTConfig(SAMPLE_VOCABULARY, **part.architecture))
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept = {}
 

@@ -124,7 +124,9 @@ def test_a_tokenizer_in_one_file(theirs, provide, mine, bpe, tmp_path) -> None:
         (lambda c: c.update(normalizer={"type": "NFC"}), r"tokenizer\.json: normalizer: expected None"),
         (lambda c: c["pre_tokenizer"].update(add_prefix_space=True), "pre_tokenizer.add_prefix_space: expected False"),
         (lambda c: c["model"].update(type="WordPiece"), "model.type: expected BPE, .*found 'WordPiece'"),
-        (lambda c: c["added_tokens"].append({"id": 1536, "content": "<pad>"}), "added_tokens: .*found '<pad>'"),
+        (lambda c: c["added_tokens"].append({"id": 1536, "content": "<pad>"}), "1537 tokens: expected at most .* 1536"),
+        (lambda c: c["added_tokens"].append({"id": 7, "content": "<pad>"}), "'<pad>': expected an id of its own"),
+        (lambda c: c["added_tokens"].append({"id": "7", "content": "<pad>"}), "added token.id: .*found '7'"),
         (lambda c: c.pop("model"), "model: expected a JSON object, found None"),
     ],
 )

@@ -55,6 +55,7 @@ class Rows:
         self._active: KVCache | None = None
         self._static: StaticStep | None = None
         self._steps = 0
+        self._unknown = torch.tensor(getattr(model, "unknown_ids", ()), dtype=torch.long, device=device)
 
     def admit(self, prompts: Sequence[Sequence[int]]) -> Tensor:
         """Add rows at the end; return the logits after the last token of each, `[new rows, vocab_size]`."""
@@ -63,7 +64,7 @@ class Rows:
             self._ids[row, : len(prompt)] = torch.tensor(prompt, device=self.device)
         self.lengths += [len(prompt) for prompt in prompts]
         self._rows_changed()
-        return self._recomputed(start)
+        return self._known(self._recomputed(start))
 
     def append(self, tokens: Tensor, start: int = 0) -> None:
         """Add one token to each row from `start` on; `tokens` is `[rows]`."""
@@ -80,6 +81,13 @@ class Rows:
 
         With a cache, this token alone goes through the model.
         """
+        return self._known(self._next_logits())
+
+    def _known(self, logits: Tensor) -> Tensor:
+        """Return logits under which no id is chosen that the model's tokenizer lacks."""
+        return logits.index_fill(-1, self._unknown, -torch.inf) if len(self._unknown) else logits
+
+    def _next_logits(self) -> Tensor:
         count, longest = len(self.lengths), max(self.lengths)
         if self._cache is None or longest > self._context_size:
             return self._recomputed(0)

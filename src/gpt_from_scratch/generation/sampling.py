@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+
+from gpt_from_scratch.errors import InputError
+
+LOW_TEMPERATURE, LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 1e-3, 1e-30, 1e30  # as float32 can divide by them
 
 
 @dataclass(frozen=True)
@@ -13,14 +18,23 @@ class Sampling:
     """Settings of the choice of the next token; greedy by default.
 
     Attributes:
-        temperature: 0 takes the most likely token; above, the logits are divided by it and a token is drawn.
+        temperature: 0 takes the most likely token; above, the logits are divided by it and a token is drawn. Finite.
         top_k: draw among this many most likely tokens only; None: among all.
         seed: seed of the random numbers, or the generator that gives them; None: PyTorch's global generator.
+
+    Raises:
+        InputError: for a value out of range.
     """
 
     temperature: float = 0.0
     top_k: int | None = None
     seed: int | torch.Generator | None = None
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.temperature) and self.temperature >= 0.0):
+            raise InputError(f"temperature: expected a finite number from 0 on, found {self.temperature}")
+        if self.top_k is not None and self.top_k < 1:
+            raise InputError(f"top_k: expected at least 1, found {self.top_k}")
 
     def generator(self, device: torch.device) -> torch.Generator | None:
         """Return the generator of the random numbers; None stands for PyTorch's global one."""
@@ -67,4 +81,6 @@ def token_probabilities(logits: Tensor, sampling: Sampling = GREEDY) -> Tensor:
         return torch.softmax(logits, dim=-1)
     if sampling.top_k is not None:
         logits = keep_top_k(logits, sampling.top_k)
-    return torch.softmax(logits / sampling.temperature, dim=-1)
+    if sampling.temperature < LOW_TEMPERATURE:  # the quotients would overflow; nearly all are the most likely token
+        logits = logits - logits.amax(dim=-1, keepdim=True)
+    return torch.softmax(logits / min(max(sampling.temperature, LOWEST_TEMPERATURE), HIGHEST_TEMPERATURE), dim=-1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -48,8 +50,12 @@ class GPTModel(nn.Module):
         cfg: a `GPTConfig`, or the book's dictionary.
 
     Under one seed the initial weights equal those of the book's `GPTModel`: the modules draw in the same order.
+
+    Attributes:
+        unknown_ids: ids without a token, of a vocabulary that was padded to a round number: never generated.
     """
 
+    unknown_ids: Sequence[int] = ()
     kernels: Kernels = "explicit"
     block_class: type[nn.Module] = TransformerBlock
     norm_class: type[nn.Module] = LayerNorm

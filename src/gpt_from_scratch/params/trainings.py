@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -79,8 +79,16 @@ class PretrainModel(ModelShape):
     drop_rate_attn: OtherDropRate = param(None, "dropout on attention weights; same: drop_rate")
     drop_rate_shortcut: OtherDropRate = param(None, "dropout on both residual branches; same: drop_rate")
     qkv_bias: Flag = param(False, "bias in the query, key and value projections")
-    tie_weights: Flag = param(False, "share the embedding's matrix with the output head")
+    tie_weights: Flag = param(False, "share the embedding's matrix with the output head; needs init: gpt2 to learn")
+    init: Literal["book", "gpt2"] = param(
+        "book", "book: PyTorch's own initial weights; gpt2: normal ones of deviation 0.02"
+    )
     kernels: Kernels = "explicit"
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """The fields that are a `GPTConfig`'s."""
+        return {key: value for key, value in self if key != "init"}
 
 
 class Optimizer(Section):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from typing import TYPE_CHECKING
+
 import torch
 
 from gpt_from_scratch.data.raw.files import raw_file
@@ -11,6 +14,7 @@ from gpt_from_scratch.data.text.shards import Workers
 from gpt_from_scratch.files.writing import new_folder
 from gpt_from_scratch.generation.text import check_room, continue_text, encode
 from gpt_from_scratch.model import GPTConfig, GPTModel
+from gpt_from_scratch.model.initial import draw_gpt2_weights
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.training.environment import prepare, usable_cores
 from gpt_from_scratch.training.fit import fit
@@ -20,7 +24,25 @@ from gpt_from_scratch.training.tasks import LanguageModelling
 from gpt_from_scratch.training.workspace import Workspace
 from gpt_from_scratch.weights.huggingface import save_model
 
+if TYPE_CHECKING:
+    from gpt_from_scratch.params.trainings import PretrainModel
+
+log = logging.getLogger(__name__)
+
 NAME = "pretrain"
+
+
+def new_model(params: PretrainModel, vocab_size: int) -> GPTModel:
+    """Return a model with the initial weights that the parameters ask for."""
+    model = GPTModel(GPTConfig(vocab_size=vocab_size, **params.architecture))
+    if params.init == "gpt2":
+        draw_gpt2_weights(model)
+    elif params.tie_weights:
+        log.warning(
+            "pretrain.model: with tie_weights and init: book the output head is the embeddings' matrix, drawn with a "
+            "deviation of 1: the loss begins above 80 and hardly falls; set pretrain.model.init=gpt2"
+        )
+    return model
 
 
 def pretrain(work: Workspace) -> None:
@@ -43,7 +65,7 @@ def pretrain(work: Workspace) -> None:
     loaders = text_loaders(text.train, text.validation, params.model.context_length, params.stride, params.batch_size)
 
     torch.manual_seed(params.seed)
-    model = GPTModel(GPTConfig(vocab_size=tokenizer.n_vocab, **dict(params.model))).to(device)
+    model = new_model(params.model, tokenizer.n_vocab).to(device)
     samples = Samples(
         lambda: continue_text(model, tokenizer, sample.prompt, sample.tokens),
         tell=lambda row: work.tracker.table([row], SAMPLES),

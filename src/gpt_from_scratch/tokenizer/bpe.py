@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,10 @@ import tiktoken
 from gpt_from_scratch.errors import InputError, shown
 from gpt_from_scratch.files.reading import read_text
 from gpt_from_scratch.files.writing import read_json
+from gpt_from_scratch.tokenizer.added import END_OF_TEXT, AddedEncoding, AddedToken, read_added
+from gpt_from_scratch.tokenizer.foreign import write_two_files
 
-END_OF_TEXT = "<|endoftext|>"
+__all__ = ["END_OF_TEXT", "bpe_from_files", "load_tokenizer", "token_ids", "tokenizer_files", "two_files"]
 
 PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
 """What GPT-2 splits a text into before any merging: contractions, words, numbers, signs, spaces.
@@ -26,6 +30,7 @@ The pattern of OpenAI's `encoder.py` with possessive quantifiers: the same piece
 runs of spaces.
 """
 
+_FILES = (("encoder.json", "vocab.bpe"), ("vocab.json", "merges.txt"))
 _LARGEST_MERGES = 64 * 2**20  # bytes; GPT-2's have half a million
 _GPT2_SIZE = 50257
 _GPT2_PROBE = ("Hello, do you like tea?", [15496, 11, 466, 345, 588, 8887, 30])
@@ -47,27 +52,53 @@ def byte_symbols() -> dict[int, str]:
 def load_tokenizer(folder: Path) -> tiktoken.Encoding:
     """Load the tokenizer that lies in a folder, under OpenAI's or under Hugging Face's file names.
 
-    `eot_token` is the id of `<|endoftext|>`, `n_vocab` the size of the vocabulary.
+    `eot_token` is the id of `<|endoftext|>`, `n_vocab` the size of the vocabulary with its added tokens.
 
     Raises:
         InputError: when the folder holds no tokenizer or its files do not fit together.
     """
-    return bpe_from_files(*tokenizer_files(folder))
+    with two_files(folder) as files:
+        return bpe_from_files(*files, read_added(folder))
+
+
+@contextmanager
+def two_files(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """Give a folder's vocabulary and merges as `tokenizer_files` does, or made from `tokenizer.json` for this block."""
+    folder = Path(folder)
+    alone = not any((folder / name).exists() for names in _FILES for name in names)
+    if not (alone and (folder / "tokenizer.json").is_file()):
+        yield tokenizer_files(folder)
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        write_two_files(folder / "tokenizer.json", Path(temporary))
+        yield tokenizer_files(Path(temporary))
 
 
 def tokenizer_files(folder: Path) -> tuple[Path, Path]:
     """Return a folder's vocabulary and merges: `encoder.json` and `vocab.bpe`, or `vocab.json` and `merges.txt`."""
     folder = Path(folder)
-    for vocabulary, merges in (("encoder.json", "vocab.bpe"), ("vocab.json", "merges.txt")):
+    for vocabulary, merges in _FILES:
         if (folder / vocabulary).is_file() and (folder / merges).is_file():
             return folder / vocabulary, folder / merges
     raise InputError(
-        f"{folder}: no tokenizer here: expected the files encoder.json and vocab.bpe, or vocab.json and merges.txt"
+        f"{folder}: no tokenizer here: expected the files encoder.json and vocab.bpe, or vocab.json and merges.txt, or "
+        "tokenizer.json"
     )
 
 
-def bpe_from_files(encoder_json: Path, vocab_bpe: Path) -> tiktoken.Encoding:
+def token_ids(folder: Path) -> set[int]:
+    """Return the ids that a folder's tokenizer has; none where it holds no tokenizer."""
+    if not any((Path(folder) / name).is_file() for names in (*_FILES, ("tokenizer.json",)) for name in names):
+        return set()
+    with two_files(folder) as (vocabulary, _):
+        return {*_read_vocabulary(vocabulary).values(), *(token.id for token in read_added(folder))}
+
+
+def bpe_from_files(encoder_json: Path, vocab_bpe: Path, added: Sequence[AddedToken] = ()) -> tiktoken.Encoding:
     """Build the encoding from the vocabulary (JSON: token → id) and the merges (text: one pair a line).
+
+    Args:
+        added: further tokens, which are no results of merges.
 
     Raises:
         InputError: when a file is missing or malformed, when the two do not fit together, or when the ids do not
@@ -102,15 +133,17 @@ def bpe_from_files(encoder_json: Path, vocab_bpe: Path) -> tiktoken.Encoding:
             )
         ranks[bytes(byte_of[symbol] for symbol in token)] = last = rank
         known.add(token)
-    if ids:
-        raise InputError(f"{encoder_json}: expected only bytes and results of merges, found {shown(next(iter(ids)))}")
-    return tiktoken.Encoding(
-        name=f"bpe-{len(vocabulary)}",
-        pat_str=PATTERN,
-        mergeable_ranks=ranks,
-        special_tokens={END_OF_TEXT: end_of_text},
-        explicit_n_vocab=len(vocabulary),
-    )
+    further = {token.content: token.id for token in added}
+    if others := ids.keys() - further.keys():
+        raise InputError(f"{encoder_json}: expected only bytes and results of merges, found {shown(min(others))}")
+    names = {number: content for content, number in vocabulary.items()}
+    for content, number in further.items():
+        if names.get(number, content) != content or vocabulary.get(content, number) != number:
+            raise InputError(f"{encoder_json}: added token {shown(content)}: expected an id of its own, found {number}")
+    new = {word: number for word, number in further.items() if word not in vocabulary or word in ids}
+    special = {END_OF_TEXT: end_of_text, **new}
+    given = {"name": f"bpe-{len(vocabulary)}", "pat_str": PATTERN, "mergeable_ranks": ranks, "special_tokens": special}
+    return AddedEncoding(added, **given) if added else tiktoken.Encoding(**given, explicit_n_vocab=len(vocabulary))
 
 
 def find_gpt2_tokenizer() -> tiktoken.Encoding:

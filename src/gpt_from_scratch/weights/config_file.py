@@ -10,7 +10,8 @@ from typing import Any
 from gpt_from_scratch.errors import InputError, shown
 from gpt_from_scratch.files.writing import read_json, write_json
 from gpt_from_scratch.model.config import GPTConfig
-from gpt_from_scratch.tokenizer.bpe import END_OF_TEXT, load_tokenizer, tokenizer_files
+from gpt_from_scratch.tokenizer.added import as_decoder, read_added
+from gpt_from_scratch.tokenizer.bpe import END_OF_TEXT, load_tokenizer, two_files
 
 OUR_KEY = "gpt_from_scratch"
 """The one key of `config.json` that Hugging Face does not know."""
@@ -120,13 +121,16 @@ def write_tokenizer(tokenizer_folder: Path, folder: Path, cfg: GPTConfig) -> int
         raise InputError(
             f"{tokenizer_folder}: tokenizer of {encoding.n_vocab} tokens: expected at most the model's {cfg.vocab_size}"
         )
-    for source, name in zip(tokenizer_files(tokenizer_folder), ("vocab.json", "merges.txt"), strict=True):
-        shutil.copyfile(source, folder / name)
+    with two_files(tokenizer_folder) as files:
+        for source, name in zip(files, ("vocab.json", "merges.txt"), strict=True):
+            shutil.copyfile(source, folder / name)
+    added = read_added(tokenizer_folder)
     special = dict.fromkeys(("bos_token", "eos_token", "unk_token"), END_OF_TEXT)
     write_json(
         folder / "tokenizer_config.json",
         {
             **special,
+            **({"added_tokens_decoder": as_decoder(added)} if added else {}),
             "tokenizer_class": "GPT2Tokenizer",
             "add_prefix_space": False,
             "model_max_length": cfg.context_length,

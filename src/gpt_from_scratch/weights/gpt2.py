@@ -7,9 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gpt_from_scratch.weights.foreign_tokenizer import tokenizer_of
+from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.weights.huggingface import read_model_folder, write_model_folder
 from gpt_from_scratch.weights.openai import read_hparams, read_tensors
+
+_TOKENIZER_FILES = ("vocab.json", "merges.txt", "encoder.json", "vocab.bpe", "tokenizer.json")
 
 
 def convert_checkpoint(
@@ -53,9 +56,14 @@ def convert_huggingface(
         default_tokenizer: folder of the tokenizer that a source without one gets, if their sizes are the same.
 
     Raises:
-        InputError: as `load_model`, `load_tokenizer` and `tokenizer_of` do.
+        InputError: as `load_model`, `load_tokenizer` do; when there is no tokenizer, and the default does not fit.
     """
     cfg, tensors = read_model_folder(source_folder)
     as_float32 = ((tensor, stored.float()) for tensor, stored in tensors)
-    with tokenizer_of(source_folder, cfg.vocab_size, default_tokenizer) as tokenizer:
-        write_model_folder(destination, replace(cfg, drop_rate=0.0), as_float32, tokenizer, facts)
+    tokenizer = source_folder
+    if default_tokenizer is not None and not any((Path(source_folder) / name).exists() for name in _TOKENIZER_FILES):
+        tokenizer = default_tokenizer
+        if (size := load_tokenizer(tokenizer).n_vocab) != cfg.vocab_size:
+            wanted = "expected a tokenizer (vocab.json and merges.txt, or tokenizer.json), found none"
+            raise InputError(f"{source_folder}: {wanted}; {tokenizer} has {size} tokens and the model {cfg.vocab_size}")
+    write_model_folder(destination, replace(cfg, drop_rate=0.0), as_float32, tokenizer, facts)

@@ -19,6 +19,7 @@ from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files.writing import write_json
 from gpt_from_scratch.model.config import GPTConfig, Kernels
 from gpt_from_scratch.model.gpt import GPTModel
+from gpt_from_scratch.tokenizer.bpe import token_ids
 from gpt_from_scratch.weights.config_file import load_config, load_facts, write_config, write_tokenizer
 from gpt_from_scratch.weights.layout import GPT2Tensor, empty_model, fill_model, gpt2_tensors, named_parameters
 from gpt_from_scratch.weights.tensor_file import TensorFile, write_tensors
@@ -73,7 +74,14 @@ def load_model(
     cfg, tensors = read_model_folder(folder)
     model = empty_model(replace(cfg, drop_rate=drop_rate, kernels=kernels), device)
     fill_model(model, tensors)
+    model.unknown_ids = unknown_ids(folder, cfg.vocab_size)
     return model.eval()
+
+
+def unknown_ids(folder: Path, vocab_size: int) -> list[int]:
+    """Return the ids that the tokenizer in a model's folder has no token for; none where there is no tokenizer."""
+    known = token_ids(folder)
+    return [number for number in range(vocab_size) if number not in known] if known else []
 
 
 def read_model_folder(folder: Path) -> tuple[GPTConfig, Iterator[tuple[GPT2Tensor, Tensor]]]:

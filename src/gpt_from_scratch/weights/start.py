@@ -9,7 +9,7 @@ from typing import Any, Literal
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.model.config import Kernels
 from gpt_from_scratch.model.gpt import GPTModel
-from gpt_from_scratch.weights.huggingface import load_config, load_facts, load_model
+from gpt_from_scratch.weights.huggingface import load_config, load_facts, load_model, unknown_ids
 
 
 def starting_model(
@@ -28,6 +28,7 @@ def starting_model(
             facts["base_data"] = facts.pop("data")
         return load_model(folder, drop_rate=drop_rate, kernels=kernels), {"base": folder.name, **facts}
     model = GPTModel(replace(load_config(folder), drop_rate=drop_rate, kernels=kernels))
+    model.unknown_ids = unknown_ids(folder, model.config.vocab_size)
     return model, {"base": folder.name, "pretrained": "none"}
 
 
