@@ -166,3 +166,47 @@ def test_balanced_weights_are_scikit_learns(labels):
 def test_a_class_without_training_texts_has_no_weight():
     with pytest.raises(InputError, match="expected training messages of every class, found none of number 1"):
         balanced_weights([0, 0, 2], 3)
+
+
+def test_without_a_header_columns_are_numbered(tmp_path):
+    path = tmp_path / "texts.csv"
+    path.write_text('ham,"Hello, you"\nspam,Win\n')
+    expected = [["ham", "Hello, you"], ["spam", "Win"]]
+    assert read_table(path, "2", "1", header=False).to_numpy().tolist() == expected
+    with pytest.raises(InputError, match=r"expected a column '3', found the columns \['1', '2'\]"):
+        read_table(path, "3", "1", header=False)
+
+
+def test_another_encoding_can_be_named(tmp_path):
+    path = tmp_path / "texts.TSV"
+    path.write_bytes("l\tt\nsüß\tnaïve\nsauer\tx\n".encode("latin-1"))
+    assert read_table(path, "t", "l", encoding="latin-1")["Label"].tolist() == ["süß", "sauer"]
+    with pytest.raises(InputError, match=r"line 2: expected UTF-8 text, found the byte 0xfc .*iconv"):
+        read_table(path, "t", "l")
+
+
+def test_labels_that_differ_in_case_or_blanks_alone_are_named(tmp_path, caplog):
+    path = tmp_path / "texts.csv"
+    path.write_text("l,t\nham,a\n Ham ,b\nspam,c\n")
+    assert class_names(read_table(path, "t", "l")) == (" Ham ", "ham", "spam")
+    assert "labels that differ in case or blanks alone count as different: [' Ham ', 'ham']" in caplog.text
+
+
+@pytest.mark.parametrize("recipe", ["book", "clean"])
+@pytest.mark.parametrize("balance", [True, False])
+def test_a_test_set_of_the_publishers_stays_his(recipe, balance):
+    texts_of = {label: [f"{label} {letter}{other}" for letter in "abcdefgh" for other in "stuvw"] for label in "xyz"}
+    rows = [(label, text) for label, found in texts_of.items() for text in found]
+    train = pd.DataFrame(rows, columns=["Label", "Text"])
+    test = pd.DataFrame([("x", "x own"), ("y", "y own"), ("y", "Y AS!"), ("z", "z own")], columns=["Label", "Text"])
+    split = split_messages(train, recipe, 0.8, 1.0, balance, 1, "xyz", test=test)
+    ours = {"x": 0, "y": 1, "z": 2}
+    natural = split.test if recipe == "book" else split.test_natural
+    if not (balance and recipe == "book"):
+        assert natural["Text"].tolist() == test["Text"].tolist()
+        assert natural["Label"].tolist() == [ours[label] for label in test["Label"]]
+    assert len(split.test) == (3 if balance else 4)
+    rest = {*split.train["Text"], *split.validation["Text"]}
+    assert ("y as" in rest) == (recipe == "book")
+    if not balance:
+        assert len(rest) == len(train) - (recipe == "clean")
