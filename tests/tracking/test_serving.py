@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -18,6 +19,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import tiktoken
 import torch
@@ -28,6 +30,7 @@ from gpt_from_scratch.data.instructions.entries import format_prompt
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.tracking import registry
 from gpt_from_scratch.tracking.registry import register_models
+from gpt_from_scratch.tracking.server import connect
 
 MESSAGES = ["You won a free prize! Reply WIN now.", "Shall we meet at seven?", "word " * 100]
 ASKED = "Every effort moves you"
@@ -242,3 +245,82 @@ def test_predict_reads_a_file_and_writes_one(surroundings, ask_classifier) -> No
     done = subprocess.run(command, capture_output=True, text=True, **surroundings)
     assert done.returncode == 0, done.stderr
     assert json.loads(out.read_text()) == ask_classifier(content)[1]
+
+
+@pytest.fixture(scope="session")
+def in_process(registered) -> Callable[[str], Any]:
+    """A function that gives MLflow's scoring server over a champion, in this process, and the model."""
+    from fastapi.testclient import TestClient
+    from mlflow import pyfunc
+    from mlflow.pyfunc import scoring_server
+
+    def client(name: str) -> Any:
+        tracking = connect(registered)
+        version = tracking.client.get_model_version_by_alias(name, "champion")
+        model = pyfunc.load_model(version.source)
+        return TestClient(scoring_server.init(model), raise_server_exceptions=False), model
+
+    return client
+
+
+def payloads(rows: list[dict[str, Any]]) -> Iterator[tuple[str, str, str]]:
+    """Yield the same rows in each of MLflow's formats: its name, the body and its type."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    table = [[row.get(column) for column in columns] for row in rows]
+    few = {"max_new_tokens": 3} if "instruction" in columns else {}
+    for name, content in {
+        "dataframe_records": rows,
+        "dataframe_split": {"columns": columns, "data": table},
+        "instances": [dict(zip(columns, row, strict=True)) for row in table],
+        "inputs": {column: [row.get(column) for row in rows] for column in columns},
+    }.items():
+        yield name, json.dumps({name: content, **({"params": few} if few else {})}), "application/json"
+    if not few:  # a CSV file has no place for params
+        lines = [columns, *([cell or "" for cell in row] for row in table)]
+        yield "csv", "".join(",".join(line) + "\n" for line in lines), "text/csv"
+
+
+def test_a_missing_input_is_an_empty_one_in_every_format(in_process) -> None:
+    client, model = in_process("instruction-gpt")
+
+    def answers(inputs: list[dict[str, Any]]) -> dict[str, list[str]]:
+        rows = [{"instruction": "Do it", **given} for given in inputs]
+        found = {}
+        for name, body, kind in payloads(rows):
+            answer = client.post("/invocations", content=body, headers={"Content-Type": kind})
+            assert answer.status_code == 200, (name, answer.text)
+            found[name] = [row["answer"] for row in answer.json()["predictions"]]
+        return found
+
+    ((first, second),) = {tuple(found) for found in answers([{"input": ""}, {"input": "x"}]).values()}
+    assert first != second
+    for given in ([{}, {"input": "x"}], [{"input": None}, {"input": "x"}]):
+        assert {tuple(found) for found in answers(given).values()} == {(first, second)}
+    assert {tuple(found) for found in answers([{"input": None}] * 2).values()} == {(first, first)}
+    word = answers([{"input": "None"}, {"input": "x"}])["inputs"][0]  # a text like any other
+    for missing in (None, float("nan"), pd.NA):
+        frame = pd.DataFrame({"instruction": ["Do it", "Do it"], "input": [missing, "x"]})
+        assert model.predict(frame, {"max_new_tokens": 3})["answer"].tolist() == [first, second]
+    assert word != first
+
+
+def test_a_required_text_that_is_missing_is_refused_in_every_format(in_process) -> None:
+    client, _ = in_process("spam-classifier")
+    for rows, wrong in (([{"text": None}], 1), ([{"text": "a"}, {"text": None}], 2), ([{"text": None, "b": "x"}], 1)):
+        for name, body, kind in payloads(rows):
+            if name == "csv" and len(rows[0]) == 1:
+                continue  # pandas takes an empty line for none at all
+            answer = client.post("/invocations", content=body, headers={"Content-Type": kind})
+            assert answer.status_code == 400, (name, answer.text)
+            assert answer.json()["message"] == f"row {wrong}, text: expected a text, found none"
+
+
+def test_no_answer_holds_a_trace_or_a_path(in_process, registered) -> None:
+    client, model = in_process("spam-classifier")
+    model.unwrap_python_model()._tokenizer = None  # whatever may go wrong inside
+    bodies = [json.dumps({"dataframe_records": [{"text": "a"}]}), json.dumps({"inputs": {"other": ["a"]}}), "{", "[1]"]
+    for body in bodies:
+        answer = client.post("/invocations", content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code in (400, 500)
+        assert not re.search(r"Traceback|stack_trace|File \"|\.py\b|/tmp|/home", answer.text), answer.text
+        assert str(registered) not in answer.text

@@ -11,7 +11,7 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from gpt_from_scratch.generation.classifying import classify
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
-from gpt_from_scratch.tracking.served.requests import texts
+from gpt_from_scratch.tracking.served.requests import guarded, texts
 from gpt_from_scratch.weights.classifier import load_classifier
 
 
@@ -24,6 +24,7 @@ class Classifier(PythonModel):
         self._model, self._info = load_classifier(folder)
         self._tokenizer = load_tokenizer(folder)
 
+    @guarded
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:

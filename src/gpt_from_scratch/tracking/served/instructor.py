@@ -12,7 +12,7 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 from gpt_from_scratch.data.instructions.prompts import Question, style_of
 from gpt_from_scratch.generation.answering import check_question, stream_answer
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
-from gpt_from_scratch.tracking.served.requests import check_rows, sampling_of, texts
+from gpt_from_scratch.tracking.served.requests import check_rows, guarded, sampling_of, texts
 from gpt_from_scratch.weights.huggingface import load_facts, load_model
 
 CURE = "shorten it, or set max_new_tokens lower"
@@ -27,6 +27,7 @@ class Instructor(PythonModel):
         self._model, self._tokenizer = load_model(folder), load_tokenizer(folder)
         self._style = style_of(load_facts(folder))
 
+    @guarded
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:

@@ -5,17 +5,26 @@ A refusal is HTTP status 400 with one sentence that names the row or the paramet
 
 from __future__ import annotations
 
+import functools
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
+from mlflow.types import DataType
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.generation import Sampling
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+# MLflow casts columns of texts in `instances` and `inputs` to NumPy's strings, which makes null the word None. As
+# objects they stay what they are, and MLflow's other formats treat them so anyway.
+DataType.string._numpy_type = np.dtype(object)
 
 MOST_ROWS = 1000
 LONGEST_TEXT = 10_000
@@ -33,8 +42,8 @@ class Refused(MlflowException):
     MLflow's server puts the whole request in front of an error's message, however long; here it is removed.
     """
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, error_code=INVALID_PARAMETER_VALUE)
+    def __init__(self, message: str, error_code: int = INVALID_PARAMETER_VALUE) -> None:
+        super().__init__(message, error_code=error_code)
 
     @property
     def message(self) -> str:
@@ -55,7 +64,7 @@ def texts(rows: pd.DataFrame, name: str, *, may_be_empty: bool = False) -> list[
     if not 1 <= len(rows) <= MOST_ROWS:
         raise Refused(f"expected 1 to {MOST_ROWS} rows, found {len(rows)}")
     column = list(rows[name]) if name in rows or not may_be_empty else [""] * len(rows)
-    found = ["" if value is None and may_be_empty else value for value in column]
+    found = ["" if may_be_empty and pd.api.types.is_scalar(value) and pd.isna(value) else value for value in column]
     for row, text in enumerate(found, start=1):
         if not isinstance(text, str) or not (text.strip() or may_be_empty):
             raise Refused(f"row {row}, {name}: expected a text, found none")
@@ -81,6 +90,22 @@ def sampling_of(params: Mapping[str, Any] | None) -> tuple[int, Sampling]:
             raise Refused(f"{name}: expected {low} to {high}, found {values[name]}")
     sampling = Sampling(float(values["temperature"]), int(values["top_k"]) or None, int(values["seed"]))
     return int(values["max_new_tokens"]), sampling
+
+
+def guarded(predict: Callable[..., T]) -> Callable[..., T]:
+    """Return a model's `predict` that keeps an unexpected error's traceback, with its paths, in the server's log."""
+
+    @functools.wraps(predict)
+    def answer(*arguments: Any, **options: Any) -> T:
+        try:
+            return predict(*arguments, **options)
+        except MlflowException:
+            raise
+        except Exception:
+            log.exception("a request failed")
+            raise Refused("the model failed; the server's log says why", INTERNAL_ERROR) from None
+
+    return answer
 
 
 def check_rows(check: Callable[[T], object], rows: Sequence[T]) -> None:

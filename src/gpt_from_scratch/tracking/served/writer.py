@@ -12,7 +12,7 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 from gpt_from_scratch.generation.stream import stream_text
 from gpt_from_scratch.generation.text import check_room, encode
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
-from gpt_from_scratch.tracking.served.requests import check_rows, sampling_of, texts
+from gpt_from_scratch.tracking.served.requests import check_rows, guarded, sampling_of, texts
 from gpt_from_scratch.weights.huggingface import load_model
 
 
@@ -24,6 +24,7 @@ class Writer(PythonModel):
         folder = Path(context.artifacts["model"])
         self._model, self._tokenizer = load_model(folder), load_tokenizer(folder)
 
+    @guarded
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
