@@ -16,6 +16,7 @@ from gpt_from_scratch import __version__
 from gpt_from_scratch.commands import classify, converse, data, experiments, export, inspect, write
 from gpt_from_scratch.commands.models import PANEL
 from gpt_from_scratch.errors import InputError, reason
+from gpt_from_scratch.files.local_addresses import bypass_proxies
 from gpt_from_scratch.pipeline.project import find_project
 
 
@@ -74,6 +75,7 @@ def _gpt(
     ] = False,
 ) -> None:
     """GPT-2 from scratch: use the models, and see the results, runs and profiles of the pipeline that made them."""
+    bypass_proxies()
     if reconfigure := getattr(sys.stdout, "reconfigure", None):  # not every stream that tests put in its place has it
         # What cannot be written in the stream's encoding: a question mark on a terminal, an escape in a file.
         reconfigure(errors="replace" if sys.stdout.isatty() else "backslashreplace")
@@ -153,7 +155,7 @@ def register(
     from gpt_from_scratch.tracking.registry import register_models
 
     _log_to_stderr()
-    for line in register_models(find_project(), promote=promote):
+    for line in register_models(find_project(), promote=promote, strict=True):
         typer.echo(line)
 
 
@@ -166,7 +168,7 @@ def summary() -> None:
     from gpt_from_scratch.tracking.summary import write_summary
 
     _log_to_stderr()
-    if run := write_summary(find_project()):
+    if run := write_summary(find_project(), strict=True):
         typer.echo(f"MLflow: this state of the pipeline is the summary run {run}")
 
 

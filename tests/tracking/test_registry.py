@@ -307,7 +307,7 @@ def test_on_a_server_too_a_version_is_made_and_loads(pipeline, one, mlflow_serve
 def test_a_server_that_is_away_costs_only_the_versions(pipeline, monkeypatch, caplog) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert register_models(pipeline) == []
-    assert "models could not be registered; the next dvc repro tries again" in caplog.text
+    assert "models could not be registered; gpt register tries again" in caplog.text
 
 
 def _empty(folder: Path) -> Any:

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gpt_from_scratch.app import classify, inspect, instruct, limits, write
 from gpt_from_scratch.app.shelf import Shelf
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.files.local_addresses import bypass_proxies
 from gpt_from_scratch.training.environment import usable_cores
 
 TABS = {
@@ -72,6 +73,7 @@ def serve(models: Path, port: int, *, wait: bool = True) -> str:
     Raises:
         InputError: when the folder of models is not there, or the port is taken.
     """
+    bypass_proxies()  # Gradio asks its own server whether it runs
     torch.set_num_threads(max(1, usable_cores() // limits.AT_ONCE))
     page = build(models)
     try:

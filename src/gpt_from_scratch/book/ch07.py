@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from gpt_from_scratch.book.download import save
 from gpt_from_scratch.book.narration import Device
 from gpt_from_scratch.data.instructions.entries import Entry, collate, format_prompt, format_response
+from gpt_from_scratch.files.local_addresses import bypass_proxies
 from gpt_from_scratch.files.writing import read_json
 
 
@@ -105,6 +106,7 @@ def query_model(prompt: str, model: str = "llama3", url: str = "http://localhost
         url, data=json.dumps(question).encode("utf-8"), headers={"Content-Type": "application/json"}, method="POST"
     )
     # The answer comes in pieces, one JSON object a line.
+    bypass_proxies()  # Ollama runs on this machine
     with urllib.request.urlopen(request) as response:
         return "".join(json.loads(line)["message"]["content"] for line in response if line.strip())
 

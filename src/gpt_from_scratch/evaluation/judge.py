@@ -23,6 +23,7 @@ from requests.adapters import HTTPAdapter
 from gpt_from_scratch.data.instructions.entries import Entry
 from gpt_from_scratch.data.instructions.prompts import format_prompt
 from gpt_from_scratch.errors import InputError, reason, shown
+from gpt_from_scratch.files.local_addresses import bypass_proxies
 
 if TYPE_CHECKING:
     from gpt_from_scratch.params import sections
@@ -69,6 +70,7 @@ class Judge:
             raise InputError(f"{KEY_VARIABLE} in the environment: expected a key of printable ASCII characters")
         here = _is_here(self._url)
         self._key = key if here or self._url.startswith("https:") else ""
+        bypass_proxies()
         self._session = requests.Session()
         self._session.trust_env = not here  # a proxy is for other machines
         # Asking twice does no harm, so that a POST is tried again too; what is away or hangs, not as often.

@@ -19,6 +19,7 @@ import yaml
 from pathspec import GitIgnoreSpec
 
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.files.local_addresses import bypass_proxies
 from gpt_from_scratch.files.nested import at
 from gpt_from_scratch.files.writing import sha256
 from gpt_from_scratch.params.sections import Params, load_params
@@ -128,7 +129,8 @@ def _files(root: Path, dep: Path) -> list[Path]:
 
 
 def _quiet_environment() -> None:
-    """Switch off what the libraries would send or print on their own."""
+    """Switch off what the libraries would send or print on their own, and proxies to this machine itself."""
+    bypass_proxies()
     for variable, value in {
         "DO_NOT_TRACK": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -7,11 +7,12 @@ import json
 import logging
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpt_from_scratch.tracking.run_file import FILES, Entry, RunFile, left_files
-from gpt_from_scratch.tracking.server import Tracking, one_line, without_password
+from gpt_from_scratch.tracking.server import Tracking, one_line, upload, without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -121,7 +122,8 @@ def _send(tracking: Tracking, run: RunFile, entry: Entry) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
-        _send_entry(tracking.client, run, entry)
+        with upload() if entry["kind"] in FILES else nullcontext():
+            _send_entry(tracking.client, run, entry)
     except (MlflowException, FileNotFoundError, ValueError, TypeError) as error:
         if isinstance(error, MlflowException) and error.error_code not in _REFUSALS:
             raise

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.params.sections import Params, load_params
 from gpt_from_scratch.pipeline.dvc import cache_folder, cached_file, file_hash
 from gpt_from_scratch.pipeline.project import project_home
 from gpt_from_scratch.tracking.candidates import WEIGHTS, Candidate, pipeline_candidates
 from gpt_from_scratch.tracking.delivery import deliver_left
 from gpt_from_scratch.tracking.reflink import place
-from gpt_from_scratch.tracking.server import Tracking, connect, exclusive, is_server, one_line
+from gpt_from_scratch.tracking.server import Tracking, connect, exclusive, is_server, one_line, upload
 from gpt_from_scratch.tracking.summary import out_of_date
 
 if TYPE_CHECKING:
@@ -45,16 +46,16 @@ NEEDED = ("mlflow", "numpy", "pandas", "safetensors", "tiktoken", "torch")
 LOCK_SECONDS = 600.0
 
 
-def register_models(root: Path, *, promote: bool = False) -> list[str]:
+def register_models(root: Path, *, promote: bool = False, strict: bool = False) -> list[str]:
     """Register the three models as they are now, unless that was done before; return a line on each.
 
     With `promote`, make them the champions whatever their figures.
 
     Like the summary run, a version is made from the present files: DVC's run cache brings a model back without running
-    any stage. Errors of the tracking are logged and never raised: the next call tries again.
+    any stage. Errors of the tracking are logged and raised only if `strict`: the next call tries again.
 
     Raises:
-        InputError: when params.yaml or a metrics file is not valid.
+        InputError: when params.yaml or a metrics file is not valid; if `strict`, when the tracking fails.
     """
     if not (root / "metrics/evaluation.json").is_file():
         log.info("MLflow: no model registered: metrics/evaluation.json is not there yet")
@@ -71,7 +72,10 @@ def register_models(root: Path, *, promote: bool = False) -> list[str]:
         with exclusive(root, tracking.uri, "mlflow.db.registry.lock", LOCK_SECONDS):
             return [_register(tracking, params, candidate, promote) for candidate in candidates]
     except Exception as error:
-        log.warning("MLflow: models could not be registered; the next dvc repro tries again: %s", one_line(error))
+        message = f"MLflow: models could not be registered; gpt register tries again: {one_line(error)}"
+        if strict:
+            raise InputError(message) from None
+        log.warning(message)
         return []
 
 
@@ -118,7 +122,9 @@ def register(tracking: Tracking, params: Params, candidate: Candidate) -> tuple[
         made = Path(temporary) / "model"
         disk = _build(candidate, logged, made, run_id)
         if target is None:
-            client.log_model_artifacts(logged.model_id, str(made))
+            log.info("MLflow: sending %s to the server, %.1f MB", candidate.name, disk.total() / 1e6)
+            with upload():
+                client.log_model_artifacts(logged.model_id, str(made))
             disk = Counter({"sent to the server": disk.total()})
         else:
             target.parent.mkdir(parents=True, exist_ok=True)

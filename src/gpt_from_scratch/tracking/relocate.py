@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.pipeline.project import project_home
-from gpt_from_scratch.tracking.server import EXPERIMENT, artifact_root, exclusive
+from gpt_from_scratch.tracking.server import artifact_root, exclusive, experiment_name
 
 _ADDRESSES = (
     ("experiments", "artifact_location"),
@@ -37,7 +37,9 @@ def mend(root: Path) -> int:
     if not database.is_file():
         raise InputError(f"{database}: expected MLflow's database, found no such file")
     with exclusive(root, f"sqlite:///{database}"), closing(sqlite3.connect(database)) as connection, connection:
-        row = connection.execute("SELECT artifact_location FROM experiments WHERE name = ?", (EXPERIMENT,)).fetchone()
+        row = connection.execute(
+            "SELECT artifact_location FROM experiments WHERE name = ?", (experiment_name(),)
+        ).fetchone()
         if row is None or row[0] == new:
             return 0
         if not artifact_root(root).is_dir():

@@ -24,6 +24,7 @@ from gpt_from_scratch.tracking.server import (
     connect,
     is_server,
     one_line,
+    refusal,
     tracking_uri,
     without_password,
 )
@@ -100,7 +101,7 @@ class StageRun(Tracker):
         self._file = RunFile(Path(), self._header)  # until the run is entered
         self._tracking: Tracking | None = None
         self._began = self._flushed = time.monotonic()
-        self._failed = self._opened = False
+        self._failed = self._refused = self._opened = False
         self._spent = 0.0
         self._thinner, self._speed, self._machine = Thinner(), Speed(), Machine(root)
         self._left_out: dict[str, Point] = {}
@@ -256,6 +257,8 @@ class StageRun(Tracker):
         self._look_at_machine()
         waited = time.monotonic() - self._flushed
         full = len(self._file.points) >= POINTS_BUFFERED
+        if self._refused:
+            return  # until the end, when it is tried once more
         if waited >= RETRY_SECONDS or (not self._failed and (full or waited >= FLUSH_SECONDS)):
             self._flush()
 
@@ -276,16 +279,16 @@ class StageRun(Tracker):
         else:
             if self._failed:
                 log.info("MLflow: %s answers again", self._header["uri"])
-            self._failed = False
+            self._failed = self._refused = False
             return True
         finally:
             self._flushed = time.monotonic()
 
     def _note_failure(self, error: Exception) -> None:
         if not self._failed:
-            what = "MLflow: %s cannot be written to (%s); the stage continues, and its run is kept"
+            what = "MLflow: %s cannot be written to (%s); the stage continues; gpt register sends the run later"
             log.warning(what, self._header["uri"], one_line(error))
-        self._failed = True
+        self._failed, self._refused = True, refusal(error) is not None
 
     def _open(self, tracking: Tracking) -> None:
         """Deliver the files of earlier processes, and check that the run to be resumed is still there."""

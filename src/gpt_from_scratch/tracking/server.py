@@ -6,15 +6,18 @@ import logging
 import os
 import re
 import ssl
+import sys
 import urllib.error
 import urllib.request
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.files.local_addresses import bypass_proxies
 from gpt_from_scratch.pipeline.project import project_home
 from gpt_from_scratch.tracking.notes import EXPERIMENT_NOTE, NOTE
 
@@ -25,6 +28,15 @@ log = logging.getLogger(__name__)
 
 EXPERIMENT = "gpt-from-scratch"
 PROBE_SECONDS = 3.0
+REQUEST_SECONDS, UPLOAD_SECONDS = "5", "600"
+_TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
+_CURES = {
+    "UNAUTHENTICATED": "the server wants a login: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
+    "MLFLOW_TRACKING_TOKEN",
+    "PERMISSION_DENIED": "the login lacks a right: EDIT on the experiment to write runs, and on a registered model to "
+    "add versions; ask who runs the server",
+}
+"""What to do where the server refuses, by MLflow's code of HTTP status 401 and 403."""
 LOCK_SECONDS = 60.0
 
 
@@ -40,6 +52,34 @@ class Tracking:
         """Return the id of the newest run that a search finds."""
         found = self.client.search_runs([self.experiment_id], query, max_results=1)
         return found[0].info.run_id if found else None
+
+
+def experiment_name() -> str:
+    """Return the name of the experiment that all runs belong to: MLflow's own variable says so, or else we."""
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+
+
+@contextmanager
+def upload() -> Iterator[None]:
+    """Give requests that send files minutes, where a server that takes figures has to answer within seconds.
+
+    A limit that the user has set holds for both.
+    """
+    ours = os.environ.get(_TIMEOUT) == REQUEST_SECONDS
+    if ours:
+        os.environ[_TIMEOUT] = UPLOAD_SECONDS
+    try:
+        yield
+    finally:
+        if ours:
+            os.environ[_TIMEOUT] = REQUEST_SECONDS
+
+
+def refusal(error: BaseException) -> str | None:
+    """Return what to do about a server that refuses for good, not for a while; None for any other error."""
+    code = {"401": "UNAUTHENTICATED", "403": "PERMISSION_DENIED"}
+    found = re.search(r"error code (401|403)\b", str(error))
+    return _CURES.get(code[found[1]] if found else str(getattr(error, "error_code", "")))
 
 
 def tracking_uri(root: Path) -> str:
@@ -127,6 +167,7 @@ def check_server(uri: str) -> None:
 
 def silence(uri: str) -> str | None:
     """Return why a server does not answer; None if it does, whatever it answers."""
+    bypass_proxies()
     request = urllib.request.Request(f"{without_password(uri).rstrip('/')}/health")
     try:
         with urllib.request.urlopen(request, timeout=PROBE_SECONDS):
@@ -152,19 +193,21 @@ def exclusive(
 def one_line(error: object) -> str:
     """Return an error's text without line breaks, at a length that can be read."""
     text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else f"{text[:200]}…"
+    cure = refusal(error) if isinstance(error, BaseException) else None
+    return (text if len(text) <= 200 else f"{text[:200]}…") + (f"; {cure}" if cure else "")
 
 
 def _quieten() -> None:
     """Set, before MLflow is imported, what it reads from the environment; the user's own settings stay."""
+    bypass_proxies()
     for name, value in {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
         "MLFLOW_LOGGING_LEVEL": "WARNING",
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": str(sys.stderr.isatty()).lower(),
         # By default the client tries for minutes, and the training waits.
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+        _TIMEOUT: REQUEST_SECONDS,
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     }.items():
         os.environ.setdefault(name, value)
@@ -190,17 +233,19 @@ def _open(uri: str, artifacts: Path | None) -> Tracking:
     from mlflow.exceptions import MlflowException
 
     client = MlflowClient(tracking_uri=uri)
-    experiment = client.get_experiment_by_name(EXPERIMENT)
+    name = experiment_name()
+    experiment = client.get_experiment_by_name(name)
     if experiment is None:
         try:
             location = None if artifacts is None else artifacts.as_uri()
             tags = {NOTE: EXPERIMENT_NOTE}
-            return Tracking(client, uri, client.create_experiment(EXPERIMENT, artifact_location=location, tags=tags))
+            return Tracking(client, uri, client.create_experiment(name, artifact_location=location, tags=tags))
         except MlflowException as error:
             # Somebody else who shares the server was faster.
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-            experiment = client.get_experiment_by_name(EXPERIMENT)
+            name = experiment_name()
+    experiment = client.get_experiment_by_name(name)
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
     if NOTE not in experiment.tags:

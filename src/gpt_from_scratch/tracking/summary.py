@@ -32,24 +32,24 @@ from gpt_from_scratch.tracking.delivery import deliver, deliver_left
 from gpt_from_scratch.tracking.facts import as_param, as_params, git_tags, legal, machine_tags
 from gpt_from_scratch.tracking.notes import NOTE, edits, run_name, summary_note
 from gpt_from_scratch.tracking.run_file import RunFile
-from gpt_from_scratch.tracking.server import Tracking, connect, exclusive, one_line, without_password
+from gpt_from_scratch.tracking.server import Tracking, connect, exclusive, one_line, upload, without_password
 
 log = logging.getLogger(__name__)
 
 TRAININGS = ("pretrain", "finetune_classify", "finetune_instruct")
 
 
-def write_summary(root: Path) -> str | None:
+def write_summary(root: Path, *, strict: bool = False) -> str | None:
     """Write the summary run of the pipeline's present state, unless there is one.
 
-    Called at the end of `evaluate` and after every `dvc repro`. Errors of the tracking are logged and never raised:
+    Called at the end of `evaluate` and by `make repro`. Errors of the tracking are logged and raised only if `strict`:
     the next call tries again.
 
     Returns:
         The run's id; None when the state was summarised before, is not complete, or could not be written.
 
     Raises:
-        InputError: when params.yaml or a metrics file is not valid.
+        InputError: when params.yaml or a metrics file is not valid; if `strict`, when the tracking fails.
     """
     if not (root / "metrics/evaluation.json").is_file():
         log.info("MLflow: no summary: metrics/evaluation.json is not there yet")
@@ -61,7 +61,10 @@ def write_summary(root: Path) -> str | None:
     try:
         return _write_once(root, key, params, metrics["evaluation"])
     except Exception as error:
-        log.warning("MLflow: no summary could be written; the next dvc repro tries again: %s", one_line(error))
+        message = f"MLflow: no summary could be written; gpt summary tries again: {one_line(error)}"
+        if strict:
+            raise InputError(message) from None
+        log.warning(message)
         return None
 
 
@@ -73,7 +76,8 @@ def attach_report(root: Path, path: Path) -> None:
     try:
         tracking = connect(root)
         if run_id := tracking.find_run(f"tags.pipeline_state = '{pipeline_state(root)[0]}'"):
-            tracking.client.log_artifact(run_id, str(path))
+            with upload():
+                tracking.client.log_artifact(run_id, str(path))
     except Exception as error:
         log.warning("MLflow: the report could not be put into the summary run: %s", one_line(error))
 
@@ -129,7 +133,8 @@ def _attach(tracking: Tracking, root: Path, run_id: str) -> None:
                 (Path(name) / file).parent.mkdir(exist_ok=True)
                 shutil.copyfile(path, Path(name) / file)
         write_charts(root / "metrics" / "plots", Path(name) / "plots")
-        tracking.client.log_artifacts(run_id, name)
+        with upload():
+            tracking.client.log_artifacts(run_id, name)
 
 
 def training_environments(root: Path) -> dict[str, dict[str, str]]:

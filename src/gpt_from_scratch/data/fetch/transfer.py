@@ -17,6 +17,7 @@ from tqdm import tqdm
 from gpt_from_scratch.data.fetch.partial_download import Note, Part
 from gpt_from_scratch.data.fetch.verify import complaint, unpacked
 from gpt_from_scratch.data.raw.sources import Source
+from gpt_from_scratch.files.local_addresses import bypass_proxies
 
 log = logging.getLogger(__name__)
 
@@ -170,6 +171,7 @@ class Transfer:
 
 def _answer(url: str, headers: dict[str, str]) -> requests.Response:
     try:
+        bypass_proxies()
         response = requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS)
     except requests.TooManyRedirects as error:
         raise TransferRefused(f"expected the file, found a loop of redirects ({error})") from None
