@@ -141,3 +141,34 @@ def test_what_is_wrong_is_one_line(gpt, arguments, stdin, message) -> None:
     assert (result.exit_code, result.stdout) == (1, "")
     assert re.search(message, result.stderr.splitlines()[-1])
     assert "Traceback" not in result.stderr
+
+
+def test_one_text_in_a_format_that_is_asked_for(gpt) -> None:
+    row = json.loads(gpt("classify", "You won", "--format", "jsonl").stdout)
+    assert gpt("classify", "You won").stdout == f"{row['label']}  {row['probability']:.4f}\n"
+    assert gpt("classify", "You won", "--format", "csv").stdout.splitlines()[0] == "text,label,probability"
+
+
+@pytest.mark.parametrize("suffix", ["csv", "CSV", "tsv"])
+def test_a_table_without_a_header_and_of_another_encoding(gpt, tmp_path, suffix) -> None:
+    path, separator = tmp_path / f"texts.{suffix}", "\t" if suffix == "tsv" else ","
+    path.write_bytes(f"ham{separator}naïve\nspam{separator}You won\n".encode("latin-1"))
+    options = ("--file", path, "--column", "2", "--no-header", "--format", "jsonl")
+    rows = [json.loads(line) for line in gpt("classify", *options, "--encoding", "latin-1").stdout.splitlines()]
+    assert [row["text"] for row in rows] == ["naïve", "You won"]
+    for wrong, said in (((), "iconv -f LATIN1"), (("--encoding", "klingon"), "--encoding: expected the name of")):
+        answer = gpt("classify", *options, *wrong)
+        assert answer.exit_code == 1
+        assert said in answer.stderr
+
+
+def test_options_that_have_no_effect_are_refused(gpt, tmp_path) -> None:
+    (tmp_path / "a.txt").write_text("a\n")
+    for arguments in (
+        ("x", "--encoding", "latin-1"),
+        ("x", "--no-header"),
+        ("--file", tmp_path / "a.txt", "--no-header"),
+    ):
+        answer = gpt("classify", *arguments)
+        assert answer.exit_code == 1
+        assert "expected --" in answer.stderr

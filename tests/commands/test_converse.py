@@ -88,3 +88,9 @@ def test_the_last_turns_are_the_context() -> None:
 @pytest.mark.parametrize("name", ["instruct", "chat"])
 def test_help_has_an_example(gpt, name) -> None:
     assert f"gpt {name}" in gpt(name, "--help").stdout.split("Examples:")[1]
+
+
+def test_a_model_that_was_not_taught_is_said_to_be_none(gpt, project) -> None:
+    for command, more in (("instruct", ["Do it", "--tokens", "2"]), ("chat", ["--tokens", "2"])):
+        said = gpt(command, *more, "--model", "models/pretrain", input="").stderr
+        assert "pretrain is no instruction model" in said

@@ -154,3 +154,22 @@ def test_model_names_are_completed(gpt) -> None:
     words = {"COMP_WORDS": "gpt generate x --model models/p", "COMP_CWORD": "4"}
     result = gpt(env={"_GPT_COMPLETE": "complete_bash", **words}, prog_name="gpt")
     assert result.stdout.split() == ["models/pretrain"]
+
+
+@pytest.mark.parametrize("command", [("generate", "a"), ("generate", "a", "--num", "2"), ("instruct", "a"), ("chat",)])
+@pytest.mark.parametrize("temperature", ["nan", "inf", "-inf", "-0.5", "1e400"])
+def test_a_temperature_that_is_none_is_refused_before_anything_is_printed(gpt, command, temperature) -> None:
+    answer = gpt(*command, f"--temperature={temperature}", "--tokens", "3", input="a\n")
+    assert answer.exit_code != 0
+    assert "emperature" in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert answer.stdout == ""
+
+
+@pytest.mark.parametrize("command", [("generate", "a"), ("generate", "--prompts", "-"), ("instruct", "a")])
+def test_the_lowest_temperatures_take_the_likeliest_token(gpt, command) -> None:
+    greedy = gpt(*command, "--tokens", "5", input="a\n")
+    assert greedy.exit_code == 0
+    for temperature in ("1e-5", "1e-40", "1e-320"):
+        found = gpt(*command, "--tokens", "5", "--temperature", temperature, input="a\n").stdout
+        assert found.replace(f'"temperature": {float(temperature)}', '"temperature": 0.0') == greedy.stdout

@@ -7,6 +7,7 @@ import pytest
 
 from gpt_from_scratch.files.writing import sha256
 from gpt_from_scratch.model.config import GPTConfig
+from gpt_from_scratch.weights.bases import warn_of_cost
 from gpt_from_scratch.weights.openai import read_hparams, read_tensors
 from gpt_from_scratch.weights.synthetic import synthetic_tensors, write_synthetic_checkpoint
 
@@ -53,3 +54,9 @@ def test_biases_are_zero_and_norms_one(tensors) -> None:
     assert all((values == 0).all() for name, values in tensors.items() if name.endswith("/b"))
     assert all((values == 1).all() for name, values in tensors.items() if name.endswith("/g"))
     assert all(values.dtype == np.float32 for values in tensors.values())
+
+
+@pytest.mark.parametrize(("size", "said"), [("355M", "355 million random weights, 1.4 GB on disk"), ("tiny", "")])
+def test_what_random_weights_of_a_published_size_cost_is_said_before(caplog, size, said):
+    warn_of_cost(size, 1)
+    assert (said in caplog.text) and bool(caplog.text) == bool(said)

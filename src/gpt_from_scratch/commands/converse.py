@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -55,7 +55,9 @@ def instruct(
     if not text.strip():
         raise InputError("instruction: expected a text, found an empty one")
     folder = models.find_model(model)
-    style, question = style_of(load_facts(folder)), _question(text, input_text)
+    facts = load_facts(folder)
+    _note_untaught(folder, facts)
+    style, question = style_of(facts), _question(text, input_text)
     writer, tokenizer = models.load_writer(folder, models.use_device(device, threads), int8=int8)
     room = writer.config.context_length - len(prompt_ids(tokenizer, question, style))
     sampling = Sampling(temperature, top_k, seed)
@@ -88,6 +90,7 @@ def chat(
 
     folder = models.find_model(model)
     facts = load_facts(folder)
+    _note_untaught(folder, facts)
     style = style_of(facts)
     writer, tokenizer = models.load_writer(folder, models.use_device(device, threads), int8=int8)
     context = writer.config.context_length
@@ -159,6 +162,12 @@ def _lines() -> Iterator[str]:
         elif not (line := sys.stdin.readline()):
             return
         yield line.strip()
+
+
+def _note_untaught(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Say so where a model was not fine-tuned, by what its folder notes."""
+    if "base" not in facts:
+        typer.echo(f"note: {folder} is no instruction model, as far as its folder says: it continues texts", err=True)
 
 
 def _question(instruction: str, input_text: str = "") -> Question:

@@ -85,7 +85,7 @@ def folder_card(folder: Path, name: str) -> str:
         "## Metrics",
         _table(model_figures(folder)),
         "## Limits",
-        _limits(facts, classifier, instructed),
+        _limits(facts, classifier, instructed, tied=cfg.tie_weights),
         "## How to load it",
         f"```python\n{_loading(name, facts, classifier, instructed)}\n```",
     ]
@@ -117,7 +117,7 @@ def _table(metrics: Mapping[str, str]) -> str:
     return f"| metric | value |\n|---|---|\n{rows}"
 
 
-def _limits(facts: Mapping[str, Any], classifier: ClassifierInfo | None, instructed: bool) -> str:
+def _limits(facts: Mapping[str, Any], classifier: ClassifierInfo | None, instructed: bool, *, tied: bool) -> str:
     lines = [
         "It was made to learn from, not to be relied on: it is small, knows little, and repeats what its data say."
     ]
@@ -128,6 +128,11 @@ def _limits(facts: Mapping[str, Any], classifier: ClassifierInfo | None, instruc
         )
     else:
         lines.append("Its texts may be wrong, offensive or memorised; nothing filters them.")
+        if not tied:
+            lines.append(
+                "Its output head is a matrix of its own (`tie_word_embeddings` is false). Engines that always take the "
+                "embedding's for a GPT-2, as llama.cpp does, load it without an error and compute something else."
+            )
     if instructed:
         header = response_header(style_of(facts)).strip()
         lines.append(

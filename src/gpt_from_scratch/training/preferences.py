@@ -69,7 +69,7 @@ def reward_scores(
     """Return means over the pairs; NaN without any."""
 
     def measure(batch: Batch) -> tuple[float, ...]:
-        chosen, rejected = task.rewards(model, batch, evaluator.device).double().unbind(1)
+        chosen, rejected = task.rewards(model, batch, evaluator.device).cpu().double().unbind(1)  # MPS: no float64
         return len(chosen), (chosen > rejected).sum().item(), chosen.sum().item(), rejected.sum().item()
 
     results = evaluator.each(loader, measure)

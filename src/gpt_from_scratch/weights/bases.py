@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,10 @@ from gpt_from_scratch.files.writing import new_folder
 from gpt_from_scratch.model.config import GPT2_SIZES, GPTConfig
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.weights.gpt2 import convert_checkpoint, convert_huggingface
+from gpt_from_scratch.weights.layout import parameter_count
 from gpt_from_scratch.weights.synthetic import write_synthetic_checkpoint
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from gpt_from_scratch.data.fetch.download import Downloads
@@ -38,6 +42,7 @@ def provide_bases(params: Params, root: Path, downloads: Downloads) -> None:
             destination = models / size
             destination.mkdir()
             if source == "synthetic":
+                warn_of_cost(size, params.runtime.threads)
                 with tempfile.TemporaryDirectory(dir=models) as checkpoint:
                     write_synthetic_base(params.download_gpt2, size, raw_file(raw, "bpe"), Path(checkpoint))
                     convert_checkpoint(Path(checkpoint), destination, facts={"pretrained": source})
@@ -46,6 +51,20 @@ def provide_bases(params: Params, root: Path, downloads: Downloads) -> None:
                 convert_huggingface(folder, destination, {"pretrained": source}, raw_file(raw, "bpe"))
             else:
                 convert_download(source, size, downloads, destination)
+
+
+def warn_of_cost(size: str, threads: int) -> None:
+    """Say before it begins what random weights of a published size cost; `tiny` is made for them."""
+    if size != "tiny":
+        number = parameter_count(GPT2_SIZES[size])
+        log.warning(
+            "%s: %.0f million random weights, %.1f GB on disk: they know no language, and a fine-tuning of them on the "
+            "CPU (%s) may take days; for a try take the base gpt2/tiny",
+            size,
+            number / 1e6,
+            4e-9 * number,
+            f"{threads} threads" if threads else "all cores",
+        )
 
 
 def convert_download(source: str, size: str, downloads: Downloads, destination: Path) -> None:

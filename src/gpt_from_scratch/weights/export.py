@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.files.writing import write_text
+from gpt_from_scratch.files.writing import read_json, write_json, write_text
 from gpt_from_scratch.model.config import GPTConfig
 from gpt_from_scratch.model.gpt import GPTModel
 from gpt_from_scratch.weights.classifier import ClassifierInfo, load_classifier, save_classifier
@@ -101,6 +101,8 @@ def _write_folder(model: GPTModel, info: ClassifierInfo | None, source: Path, fo
     else:
         about = {key: value for key, value in asdict(info).items() if key not in ("facts", "causal")}
         save_classifier(model, folder, source, **about, facts=facts)
+    config = read_json(folder / "config.json")
+    write_json(folder / "config.json", config | {"n_ctx": config["n_positions"]})  # llama.cpp's converter asks for it
 
 
 @contextmanager
