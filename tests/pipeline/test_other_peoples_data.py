@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from gpt_from_scratch.files.nested import flatten
+from gpt_from_scratch.tokenizer.bpe import load_tokenizer
+from gpt_from_scratch.weights.huggingface import load_model
 
 CHINESE = Path(__file__).with_name("chinese")
 OUTPUTS = ("metrics/responses.json", "metrics/samples/pretrain.json", "metrics/samples/evaluate.json")
@@ -109,3 +112,48 @@ def test_77_classes(root, pipeline) -> None:
     page = (project / "report.html").read_text(encoding="utf-8")
     assert "The largest confusions" in page
     assert page.count("class number") < 100  # neither a table of all pairs nor of all classes
+
+
+def on_a_base_of_transformers(project: Path, params: dict[str, Any]) -> None:
+    """A model whose vocabulary is padded to a multiple of 64, and a tokenizer with added tokens, in one file."""
+    from transformers import GPT2Config, GPT2LMHeadModel, GPT2Tokenizer
+
+    bpe, folder = project / "data/sample/bpe", project / "data/bases/mine"
+    (project / "two").mkdir()
+    for ours, name in (("encoder.json", "vocab.json"), ("vocab.bpe", "merges.txt")):
+        shutil.copy(bpe / ours, project / "two" / name)
+    tokenizer = GPT2Tokenizer(str(project / "two/vocab.json"), str(project / "two/merges.txt"))
+    tokenizer.add_special_tokens({"pad_token": "<|pad|>"})
+    tokenizer.add_tokens(["<tool>"])
+    torch.manual_seed(1)
+    shape = {"n_positions": 256, "n_embd": 32, "n_head": 2, "n_layer": 1}
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=1600, **shape))
+    model.to(torch.bfloat16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    params["download_gpt2"] |= {"source": "path", "path": "data/bases/mine", "sizes": ["custom"]}
+    params["classify"]["base"] = params["instruct"]["base"] = "gpt2/custom"
+    entries = [{"instruction": f"Use <tool> {n}", "input": "", "output": f"<|pad|> {n}"} for n in range(30)]
+    (project / "data/tools.json").write_text(json.dumps(entries))
+    params["instruct"]["data"] = "data/tools.json"
+
+
+@pytest.mark.slow
+def test_a_base_with_a_padded_vocabulary_and_added_tokens(pipeline) -> None:
+    from transformers import AutoTokenizer
+
+    project = pipeline(on_a_base_of_transformers)
+    text = "Use <tool> and<|pad|> <|pad|>"
+    theirs = AutoTokenizer.from_pretrained(project / "data/bases/mine").encode(text)
+    assert {1536, 1537} <= {*theirs}
+    for name in ("gpt2/custom", "classifier", "instruct"):
+        folder = project / "models" / name
+        assert load_tokenizer(folder).encode_ordinary(text) == theirs
+        assert AutoTokenizer.from_pretrained(folder).encode(text) == theirs
+        said = run(project, "gpt", "tokenize", text, "--ids", "--model", f"models/{name}")
+        assert [int(word) for word in said.split()] == theirs
+    model = load_model(project / "models/instruct")
+    assert list(model.unknown_ids) == list(range(1538, 1600))
+    responses = json.loads((project / "metrics/responses.json").read_text(encoding="utf-8"))
+    assert len(responses) == 3
+    run(project, "gpt", "generate", "<tool>", "--tokens", "20", "--temperature", "5", "--model", "models/instruct")
+    run(project, "gpt", "classify", "<tool> <|pad|>")
