@@ -15,11 +15,14 @@ import pytest
 import torch
 
 from gpt_from_scratch.app import classify, inspect, instruct, limits, write
+from gpt_from_scratch.app.page import build
 from gpt_from_scratch.app.shelf import Shelf
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files.writing import new_folder
 from gpt_from_scratch.generation import Sampling, generate
 from gpt_from_scratch.generation.answering import answers
+from gpt_from_scratch.model import GPTConfig, GPTModel
+from gpt_from_scratch.weights.huggingface import save_model
 
 EVIL = "<script>alert(1)</script> <img src=x onerror=alert(2)> ${alert(3)} {{alert(4)}}"
 
@@ -205,3 +208,11 @@ def test_a_model_that_dvc_is_writing_is_said_to_be(models: Path, tmp_path: Path)
         lock.write_text(json.dumps({"write": {str(tmp_path / "models/pretrain"): {"pid": pid, "cmd": "dvc repro"}}}))
         with pytest.raises(InputError, match=message):
             shelf.language_model("pretrain")
+
+
+def test_a_model_of_one_layer_and_one_head_can_be_looked_into(models: Path, tmp_path: Path) -> None:
+    shape = GPTConfig(300, context_length=32, emb_dim=16, n_heads=1, n_layers=1)
+    (tmp_path / "pretrain").mkdir()
+    save_model(GPTModel(shape), tmp_path / "pretrain", models / "pretrain", {})
+    build(tmp_path)
+    assert all(inspect.views(Shelf(tmp_path), "The keeper", "pretrain", 1, 1))

@@ -50,9 +50,14 @@ def build(shelf: Shelf) -> None:
 def _sliders(shelf: Shelf, model: str) -> tuple[gr.Slider, gr.Slider]:
     """Return the choice of a layer and of a head for a model."""
     config = shelf.config(model)
+
+    def choice(most: int, label: str, info: str) -> gr.Slider:
+        # Gradio wants two values at least; of one there is no choice.
+        return gr.Slider(1, max(2, most), 1, step=1, label=label, info=info, buttons=[], interactive=most > 1)
+
     return (
-        gr.Slider(1, config.n_layers, 1, step=1, label="Layer", info="the first is next to the embeddings", buttons=[]),
-        gr.Slider(1, config.n_heads, 1, step=1, label="Head", info="of the layer", buttons=[]),
+        choice(config.n_layers, "Layer", "the first is next to the embeddings"),
+        choice(config.n_heads, "Head", "of the layer"),
     )
 
 
