@@ -112,4 +112,5 @@ def test_waits_for_one_that_is_about_to_end(project):
 
 def test_copies_of_the_project_share_its_checkpoints(tmp_path, monkeypatch):
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    assert interrupted.checkpoint_folder(tmp_path / "copy", "pretrain", "abc") == tmp_path / ".checkpoints/pretrain/abc"
+    copy = tmp_path / ".dvc/tmp/exps/tmpabc"
+    assert interrupted.checkpoint_folder(copy, "pretrain", "abc") == tmp_path / ".checkpoints/pretrain/abc"

@@ -220,7 +220,6 @@ def test_only_runs_and_checkpoints_take_the_fingerprint(root):
     }
     assert {name: found for name, found in users.items() if found} == {
         "src/gpt_from_scratch/tools/doctor.py": {"fingerprint"},
-        "src/gpt_from_scratch/report/page.py": {"fingerprint"},
         "src/gpt_from_scratch/pipeline/training_stage.py": {"fingerprint", "environment_tags"},
         "src/gpt_from_scratch/pipeline/publish.py": {"environment_tags"},
     }

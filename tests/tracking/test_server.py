@@ -25,8 +25,10 @@ from gpt_from_scratch.tracking import server
 def test_the_database_lies_in_the_project_unless_an_address_is_set(tmp_path, monkeypatch) -> None:
     assert server.tracking_uri(tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
     assert server.artifact_root(tmp_path) == tmp_path / "mlartifacts"
-    monkeypatch.setenv("DVC_ROOT", "/the/project")  # dvc exp run --temp
-    assert server.tracking_uri(tmp_path) == "sqlite:////the/project/mlflow.db"
+    monkeypatch.setenv("DVC_ROOT", "/the/project")
+    assert server.tracking_uri(tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"  # another one's
+    copy = Path("/the/project/.dvc/tmp/exps/tmpabc")  # dvc exp run --temp
+    assert server.tracking_uri(copy) == "sqlite:////the/project/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     assert server.tracking_uri(tmp_path) == "http://127.0.0.1:1"
 

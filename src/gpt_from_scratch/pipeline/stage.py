@@ -10,10 +10,10 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import yaml
 from pathspec import GitIgnoreSpec
@@ -33,6 +33,27 @@ from gpt_from_scratch.training.workspace import Workspace
 log = logging.getLogger(__name__)
 
 _TEMPLATE = re.compile(r"\$\{([\w.]+)\}")
+
+
+class Terminal:
+    """A terminal that may be closed: what it takes no longer is dropped, so that the stage can save and end."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Print a text."""
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Print what waits."""
+        with suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 @dataclass(frozen=True)
@@ -78,6 +99,8 @@ def stage_process(name: str, root: Path) -> Iterator[None]:
     if not place.first:
         name = f"{name}[{place.rank}]"
     level = logging.INFO if place.first else logging.ERROR  # rank 0 prints what the other ranks would print
+    if sys.stderr.isatty():
+        sys.stderr = Terminal(sys.stderr)
     logging.basicConfig(level=level, format=f"{name}: %(message)s", stream=sys.stderr)
     listen()
     if place.rendezvous:
