@@ -130,9 +130,9 @@ def test_int8_names_its_option_where_the_processor_cannot(gpt, monkeypatch) -> N
         (["x", "--model", "pretrain"], None, "expected a classifier, .*try gpt generate"),
         (["--file", "-"], "", "-: expected texts, found none"),
         (["--file", "-"], "a\n \nb\n", "text 2: expected a text, found an empty one"),
-        (["--file", "-"], b"a\xff\n", "standard input, line 1: expected UTF-8 text, found the byte 0xff"),
-        (["--file", "-", "--column", "T"], "a,b\n1,2\n", r"expected a column 'T', found the columns \['a', 'b'\]"),
-        (["--file", "-", "--column", "a"], 'a,b\n"1,2\n', "not a table of labelled texts"),
+        (["--file", "-"], b"a\xff\n", "standard input: expected UTF-8 text, found the byte 0xff"),
+        (["--file", "-", "--column", "T"], "a,b\n1,2\n", "expected one of its columns, found 'T'; it has a, b"),
+        (["--file", "-", "--column", "a"], 'a,b\n"1,2\n', "not valid CSV"),
         ([""], None, "text 1: expected a text to classify"),
     ],
 )

@@ -23,7 +23,6 @@ from gpt_from_scratch.data.text.loaders import text_loaders
 from gpt_from_scratch.data.text.shards import Workers, piece_ids, shard_files, write_shards
 from gpt_from_scratch.data.text.token_map import TokenMap
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.files.reading import unix_lines
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 
 HEADER = "The Project Gutenberg eBook of A Title\n\n*** START OF THE PROJECT GUTENBERG EBOOK A TITLE,\nOR TWO ***\r\n\n"
@@ -70,7 +69,7 @@ def test_pieces_give_the_tokens_of_the_whole(tmp_path_factory, tokenizer, parts,
     assert [piece.end for piece in pieces[:-1]] == [piece.start for piece in pieces[1:]]
     assert all(piece.end - piece.start <= longest for piece in pieces)
     ids = np.concatenate([piece_ids(piece, tokenizer) for piece in pieces])
-    assert ids.tolist() == tokenizer.encode(unix_lines(text), allowed_special={"<|endoftext|>"})
+    assert ids.tolist() == tokenizer.encode(text, allowed_special={"<|endoftext|>"})
 
 
 def test_a_text_without_blanks_is_cut_between_characters(tmp_path, tokenizer):
@@ -100,7 +99,7 @@ def test_a_folder_becomes_documents_in_order(tmp_path, bpe, tokenizer):
     assert corpus.documents == 3
     assert (corpus.tokens[:] == tokenizer.eot_token).sum() == 2
     kept = open_corpus(tmp_path / "books", ["c.txt", "d.md", "c.*"], False, bpe, tmp_path / "kept")
-    assert tokenizer.decode(kept.tokens[:].tolist()) == unix_lines(texts["c.txt"]) + "<|endoftext|>Not read."
+    assert tokenizer.decode(kept.tokens[:].tolist()) == texts["c.txt"] + "<|endoftext|>Not read."
     assert kept.key != corpus.key
 
 

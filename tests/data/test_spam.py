@@ -134,7 +134,3 @@ def test_a_missing_file(tmp_path):
 def test_the_sample_has_the_upstream_quirks(root):
     path = root / "data/sample/SMSSpamCollection"
     assert len(read_messages(path, "book")) < len(read_messages(path, "clean"))
-
-
-def test_letters_that_only_case_folding_joins_are_one_text():
-    assert fold("Straße") == fold("STRASSE") == fold("strasse")

@@ -41,6 +41,7 @@ HALF = r"found half of a pair: '\\ud800'"
         ),
         ('[1, {"a": ["b", "\\uD800\\u0041"]}]', f"entry 2, a, entry 2: expected Unicode text, {HALF}"),
         ('{"\\ud800": 1}', f"a key: expected Unicode text, {HALF}"),
+        ("\ufeff[]", "line 1, column 1: not valid JSON: Unexpected UTF-8 BOM"),
         (b'["\xff"]', "line 1: expected UTF-8 text, found the byte 0xff"),
         ('["a"]'.encode("utf-16"), "line 1: expected UTF-8 text, found the byte 0xff"),
         ('["a\0b"]', "line 1, column 4: not valid JSON: Invalid control character"),
@@ -124,6 +125,7 @@ def test_messages(tmp_path, recipe, line, complaint) -> None:
     [
         (b'ham\t"open\nspam\tb\n', "expected quotes in pairs"),
         (b'ham\t""\nspam\tb\n', "expected messages, found an empty one in quotes"),
+        (b"\xef\xbb\xbfham\ta\n", r"line 1: expected the label ham or spam, found '\\ufeffham'"),
         (b"\n", "line 1: .* found 0 tabs"),
         (b"", "expected messages, found an empty file"),
         (b"PK\x03\x04" + bytes(1000), "line 1: .* found 0 tabs"),
@@ -188,6 +190,7 @@ def test_sets_of_messages(tmp_path, content, complaint) -> None:
         ("vocab.bpe", "#version: 0.2\n" + "a" * 10**6 + "\n", r"line 2: expected two tokens .* found 'a+\.\.\.a+'"),
         ("vocab.bpe", "#version: 0.2\n\ud800", "line 2: expected UTF-8 text, found the byte 0xed"),
         ("vocab.bpe", "#version: 0.2\nĠ \0\n", r"line 2: expected two tokens .* found 'Ġ \\x00'"),
+        ("vocab.bpe", "#version: 0.2\r\nĠ t\r\n", "line 2: expected two tokens"),
     ],
 )
 def test_tokenizers(tmp_path, root, file, content, complaint) -> None:

@@ -15,10 +15,9 @@ import torch
 from gpt_from_scratch.app import limits, marking
 from gpt_from_scratch.app.refusing import refusing
 from gpt_from_scratch.app.shelf import CLASSIFIER, Loaded, Shelf
-from gpt_from_scratch.data.messages.labelled import is_tsv, read_columns
-from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.errors import InputError, shown
 from gpt_from_scratch.evaluation.inside import influences
-from gpt_from_scratch.files.reading import lines_of, read_text
+from gpt_from_scratch.files.reading import read_text
 from gpt_from_scratch.generation.classifying import Classified, classify, padded_ids
 
 EXPLANATION = (
@@ -47,10 +46,10 @@ def build(shelf: Shelf) -> None:
         with gr.Column():
             verdict = gr.HTML(elem_id="verdict")
             mattered = gr.HTML(elem_id="mattered")
-    gr.Markdown("### A file of messages\n\nOne message a line, or a CSV or TSV file with a column `Text`.")
+    gr.Markdown("### A file of messages\n\nOne message a line, or a CSV file with a column `Text`.")
     with gr.Row():
         with gr.Column():
-            file = gr.File(label="File", file_types=[".txt", ".csv", ".tsv"], height=140)
+            file = gr.File(label="File", file_types=[".txt", ".csv"], height=140)
             go_file = gr.Button("Classify the file")
         with gr.Column():
             results = gr.HTML(elem_id="results")
@@ -110,10 +109,18 @@ def read_messages(path: Path) -> list[str]:
         InputError: when the file is too large, not UTF-8, has no such column, or holds no message or too many.
     """
     content = _named(path, limits.FILE_BYTES)
-    if path.suffix.lower() in (".csv", ".tsv"):
-        texts = read_columns(content, path.name, {"Text": "Text"}, tabs=is_tsv(path))["Text"].tolist()
+    if path.suffix.lower() == ".csv":
+        try:
+            rows = list(csv.DictReader(io.StringIO(content, newline=""), strict=True))
+        except csv.Error as error:
+            raise InputError(f"{path.name}: expected a CSV file, found: {error}") from None
+        columns = list(rows[0]) if rows else []
+        if "Text" not in columns:
+            raise InputError(f"{path.name}: expected a column Text and rows, found {shown(columns)}")
+        texts = [row["Text"] or "" for row in rows]
     else:
-        texts = [text for text in lines_of(content) if text.strip()]
+        texts = content.splitlines()
+    texts = [text for text in texts if text.strip()]
     if not 1 <= len(texts) <= limits.FILE_MESSAGES:
         raise InputError(f"{path.name}: expected 1 to {limits.FILE_MESSAGES:,} messages, found {len(texts):,}")
     for number, text in enumerate(texts, start=1):
@@ -124,7 +131,7 @@ def read_messages(path: Path) -> list[str]:
 def _named(path: Path, limit: int) -> str:
     """Return a file's text; an error names the file as its owner does, not where it was uploaded to."""
     try:
-        return read_text(path, limit)
+        return read_text(path, limit).removeprefix("\ufeff")
     except InputError as error:
         raise InputError(str(error).replace(str(path), path.name)) from None
 

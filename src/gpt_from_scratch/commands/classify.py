@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 import json
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from gpt_from_scratch.commands import models
-from gpt_from_scratch.errors import InputError, shown
+from gpt_from_scratch.errors import InputError, reason, shown
 
 if TYPE_CHECKING:
     from gpt_from_scratch.generation.classifying import Classified
@@ -35,14 +34,8 @@ cat messages.txt | gpt classify --file - --precision bf16"""
 def classify(
     text: Annotated[str | None, typer.Argument(help="The text to classify.")] = None,
     file: Annotated[str | None, typer.Option(help="File with a text a line, or a CSV; - for standard input.")] = None,
-    column: Annotated[
-        str | None, typer.Option(help="Column of the texts in a CSV or TSV; with --no-header its number, from 1.")
-    ] = None,
-    header: Annotated[bool, typer.Option(help="Whether the first line of such a file names the columns.")] = True,
-    encoding: Annotated[str | None, typer.Option(help="Of the file, such as latin-1; default: utf-8.")] = None,
-    form: Annotated[
-        Literal["csv", "jsonl"] | None, typer.Option("--format", help="Output format; default for a file: csv.")
-    ] = None,
+    column: Annotated[str | None, typer.Option(help="Column of the texts in a CSV with a header line.")] = None,
+    form: Annotated[Literal["csv", "jsonl"], typer.Option("--format", help="Output format, with --file.")] = "csv",
     out: Annotated[Path | None, typer.Option(help="Output file, with --file; default: standard output.")] = None,
     model: Annotated[str, models.model_option("a classifier")] = "models/classifier",
     precision: Annotated[
@@ -60,11 +53,9 @@ def classify(
     """
     if (text is None) == (file is None):
         raise InputError("expected a text, or --file with a file of them, and not both")
-    if file is None and not (column is out is encoding is None and header):
-        raise InputError("--column, --no-header, --encoding and --out: expected --file with them")
-    if column is None and not header:
-        raise InputError("--no-header: expected --column with it")
-    texts = [text or ""] if file is None else read_texts(file, column, header=header, encoding=encoding or "utf-8")
+    if file is None and (column is not None or out is not None):
+        raise InputError("--column and --out: expected --file with them")
+    texts = [text or ""] if file is None else read_texts(file, column)
     from tqdm import tqdm
 
     from gpt_from_scratch.generation.classifying import classify as classify_texts
@@ -86,29 +77,31 @@ def classify(
         found = classify_texts(classifier, info, load_tokenizer(folder), texts, precision=weights, progress=bar.update)
     if found.cut.any():
         typer.echo(f"note: {found.cut_note('texts')}", err=True)
-    if file is None and form is None:
+    if file is None:
         typer.echo(f"{found.labels[0]}  {found.probabilities.max():.4f}")
     else:
-        models.write_output(labelled(texts, found, form or "csv"), out)
+        models.write_output(labelled(texts, found, form), out)
 
 
-def read_texts(name: str, column: str | None, *, header: bool = True, encoding: str = "utf-8") -> list[str]:
-    """Return the texts of a file: its lines, or a column of a CSV or TSV.
+def read_texts(name: str, column: str | None) -> list[str]:
+    """Return the texts of a file: its lines, or a column of a CSV.
 
     Raises:
         InputError: when there is none, or no such column, or one is empty.
     """
-    from gpt_from_scratch.data.messages.labelled import is_tsv, read_columns
-    from gpt_from_scratch.files.reading import lines_of
-
-    try:
-        codecs.lookup(encoding)
-    except LookupError:
-        raise InputError(f"--encoding: expected the name of an encoding, found {shown(encoding)}") from None
-    content = models.read_input(name, encoding)
-    if column is not None:
-        return read_columns(content, name, {"Text": column}, tabs=is_tsv(Path(name)), header=header)["Text"].tolist()
-    texts = lines_of(content)
+    if column is None:
+        texts = models.read_lines(name)
+    else:
+        reader = csv.DictReader(io.StringIO(models.read_input(name).removeprefix("\ufeff"), newline=""), strict=True)
+        try:
+            if column not in (reader.fieldnames or ()):
+                columns = ", ".join(reader.fieldnames or ()) or "none"
+                raise InputError(
+                    f"{name}: --column: expected one of its columns, found {shown(column)}; it has {columns}"
+                )
+            texts = [row[column] or "" for row in reader]
+        except csv.Error as error:
+            raise InputError(f"{name}, line {reader.line_num}: not valid CSV: {reason(error)}") from None
     if not texts:
         raise InputError(f"{name}: expected texts, found none")
     for number, text in enumerate(texts, start=1):

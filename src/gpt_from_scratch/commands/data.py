@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.pipeline.project import find_project
 
 app = typer.Typer(no_args_is_help=True, help="Look at data sets before a model is trained on them.")
@@ -23,7 +22,7 @@ def _data() -> None:
 def check(
     file: Annotated[
         Path | None,
-        typer.Argument(help="Instructions (.json), labels (.csv, .tsv), text or a folder; if none: params.yaml's."),
+        typer.Argument(help="Instructions (.json), labelled texts (.csv, .tsv) or plain text; all of params.yaml's."),
     ] = None,
     threshold: Annotated[
         float, typer.Option(min=0.01, max=1.0, help="Cosine from which two instructions are near duplicates.")
@@ -41,8 +40,6 @@ def check(
     from gpt_from_scratch.params.sections import load_params
 
     root = find_project()
-    if file is None and (text or label):
-        raise InputError("--text and --label: expected a .csv or .tsv file with them")
     checker = Checker(root, load_params(root / "params.yaml"), threshold, most)
     found = checker.present() if file is None else [checker.file(file, text, label)]
     if as_json:

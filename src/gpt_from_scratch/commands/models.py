@@ -116,18 +116,21 @@ def load_writer(folder: Path, device: torch.device, *, int8: bool = False) -> tu
 
 def read_lines(name: str) -> list[str]:
     """Return the lines of a UTF-8 file, or of standard input for `-`, without their ends."""
-    from gpt_from_scratch.files.reading import lines_of
-
-    return lines_of(read_input(name))
+    return read_input(name).splitlines()
 
 
-def read_input(name: str, encoding: str = "utf-8") -> str:
-    """Return the text of a file, or of standard input for `-`."""
-    from gpt_from_scratch.files.reading import decoded, read_text
+def read_input(name: str) -> str:
+    """Return the text of a UTF-8 file, or of standard input for `-`."""
+    from gpt_from_scratch.files.reading import read_text
 
     if name != "-":
-        return read_text(Path(name).expanduser(), LARGEST_INPUT, encoding)
-    return decoded(sys.stdin.buffer.read(LARGEST_INPUT), "standard input", encoding)
+        return read_text(Path(name).expanduser(), LARGEST_INPUT)
+    try:
+        return sys.stdin.buffer.read(LARGEST_INPUT).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"standard input: expected UTF-8 text, found the byte {error.object[error.start]:#04x}"
+        ) from None
 
 
 def write_output(text: str, out: Path | None) -> None:

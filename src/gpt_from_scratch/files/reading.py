@@ -37,69 +37,27 @@ def read_bytes(path: Path, limit: int | None = None) -> bytes:
     return content
 
 
-def read_text(path: Path, limit: int | None = None, encoding: str = "utf-8") -> str:
-    """Read a text of at most `limit` bytes, its line ends as they are.
+def read_text(path: Path, limit: int | None = None) -> str:
+    """Read a UTF-8 text of at most `limit` bytes, its line ends as they are.
 
     Raises:
-        InputError: as `read_bytes` and `decoded` do.
+        InputError: as `read_bytes` does, and naming the line of a byte that is not UTF-8.
     """
-    return decoded(read_bytes(path, limit), path, encoding)
-
-
-def decoded(content: bytes, source: object, encoding: str = "utf-8") -> str:
-    """Return a text without the byte-order mark that editors may put at its start.
-
-    Args:
-        source: what the text is called in an error.
-
-    Raises:
-        InputError: for a byte that is not of the encoding, naming its line and the cure.
-    """
+    content = read_bytes(path, limit)
     try:
-        return content.decode(encoding).removeprefix("\ufeff")
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(not_decoded(source, encoding, content, error.start)) from None
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"{path}, line {line}: expected UTF-8 text, found the byte {content[error.start]:#04x}"
+        ) from None
 
 
-def not_decoded(source: object, encoding: str, content: bytes, place: int, before: tuple[int, int] = (0, 0)) -> str:
-    """Return the message on a byte that is not of the encoding; so many lines and bytes are before this content."""
-    line, wide = before[0] + content.count(b"\n", 0, place) + 1, content.startswith((b"\xff\xfe", b"\xfe\xff"))
-    found = f"{content[place]:#04x} at {before[1] + place}"
-    said = f"{source}, line {line}: expected {encoding.upper()} text, found the byte {found}"
-    return f"{said}; if it is {'UTF-16' if wide else 'Latin-1'}: iconv -f {'UTF-16' if wide else 'LATIN1'} -t UTF-8"
-
-
-def unix_lines(text: str) -> str:
-    """Return a text with a line feed for every line end, also where Windows or an old Mac wrote another."""
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def lines_of(text: str) -> list[str]:
-    """Return a text's lines without their ends: line feed, carriage return, or both, and no other character."""
-    lines = unix_lines(text).split("\n")
-    return lines if lines[-1] else lines[:-1]
-
-
-def read_records(path: Path, limit: int | None = None) -> Any:
-    """Read a JSON file, or JSON Lines as a list: by the suffix `.jsonl`, or where every line is an object.
-
-    Raises:
-        InputError: as `read_text` and `parse_json` do.
-    """
-    text = read_text(path, limit)
-    lines = [(number, line) for number, line in enumerate(lines_of(text)) if line.strip()]
-    objects = len(lines) > 1 and all(line.lstrip().startswith("{") and line.rstrip().endswith("}") for _, line in lines)
-    if objects or path.suffix.lower() == ".jsonl":
-        return [parse_json(line, path, number) for number, line in lines]
-    return parse_json(text, path)
-
-
-def parse_json(text: str, source: object, lines: int = 0) -> Any:
+def parse_json(text: str, source: object) -> Any:
     """Parse JSON of which nothing is doubtful: keys stand once, numbers are finite, texts are Unicode.
 
     Args:
         source: what the text is called in an error.
-        lines: number of lines before the text, for errors.
 
     Raises:
         InputError: naming line and column where it is not JSON, and otherwise what is wrong with it.
@@ -121,8 +79,7 @@ def parse_json(text: str, source: object, lines: int = 0) -> Any:
     try:
         content = json.loads(text, object_pairs_hook=once, parse_float=finite, parse_constant=finite)
     except json.JSONDecodeError as error:
-        line = lines + error.lineno
-        raise InputError(f"{source}, line {line}, column {error.colno}: not valid JSON: {error.msg}") from None
+        raise InputError(f"{source}, line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}") from None
     except RecursionError:
         raise InputError(f"{source}: not usable JSON: lists or objects are nested too deeply") from None
     except InputError:

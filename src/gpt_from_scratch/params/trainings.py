@@ -11,14 +11,12 @@ from gpt_from_scratch.params.types import (
     BOOK_INSTRUCTIONS,
     BOOK_MESSAGES,
     BOOK_TEXT,
-    NO_FILE,
     Base,
     Column,
     Count,
     DataGlob,
     DataPath,
     DropRate,
-    Encoding,
     Flag,
     Fraction,
     NotNegative,
@@ -207,29 +205,17 @@ class LabelledData(Section):
         None, "column of the texts; none: the book's messages, which have no column names"
     )
     label: Annotated[Column | None, Word("none")] = param(None, "column of their labels; none: the book's messages")
-    header: Flag = param(True, "the first line names the columns; false: text and label are their numbers, from 1")
-    encoding: Encoding = param("utf-8", "encoding of your files, such as latin-1")
-    test_path: DataPath = param(NO_FILE, f"file of the test set, where its publisher split the data; {NO_FILE}: none")
 
     @model_validator(mode="after")
     def _names_what_there_is(self) -> LabelledData:
         names = [name for name in (self.text, self.label) if name is not None]
         if self.is_book and names:
             raise ValueError(f"{BOOK_MESSAGES} has no named columns: expected none for text and label, found {names}")
-        if self.is_book and not (self.header and self.encoding == "utf-8" and self.test_path == NO_FILE):
-            raise ValueError(f"header, encoding and test_path are for files of your own, found {BOOK_MESSAGES}")
-        for name, path in (("path", self.path), ("test_path", self.test_path)):
-            if path not in (BOOK_MESSAGES, NO_FILE) and not path.lower().endswith((".csv", ".tsv")):
-                other = BOOK_MESSAGES if name == "path" else NO_FILE
-                raise ValueError(f"{name}: expected a .csv or .tsv file, or {other}, found {shown(path)}")
+        if not self.is_book and not self.path.endswith((".csv", ".tsv")):
+            raise ValueError(f"path: expected a .csv or .tsv file, or {BOOK_MESSAGES}, found {shown(self.path)}")
         if not self.is_book and len(set(names)) < 2:
             raise ValueError(f"expected two columns of {self.path} under text and label, found {names}")
         return self
-
-    @property
-    def has_test(self) -> bool:
-        """Return whether the test set is a file of its own."""
-        return self.test_path != NO_FILE
 
     @property
     def is_book(self) -> bool:
@@ -281,8 +267,7 @@ class Instruct(Finetune):
 
     epochs: Epochs = 2
     data: DataPath = param(
-        BOOK_INSTRUCTIONS,
-        "JSON list or Lines: instruction, input, output; or chosen, rejected",
+        BOOK_INSTRUCTIONS, "JSON list: instruction, input, and output; or chosen, rejected for preferences"
     )
     prompt_style: Literal["alpaca", "phi3"] = param("alpaca", "form of the prompt: the book's, or exercise 7.1's")
     mask_instruction: Flag = param(False, "learn the responses alone (exercise 7.2)")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -18,8 +16,6 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import core_schema
-
-from gpt_from_scratch.errors import shown
 
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
@@ -73,17 +69,6 @@ Base = Annotated[str, Field(pattern=r"^(pretrain|gpt2/(124M|355M|774M|1558M|tiny
 
 _NAME_PART = r"\w[\w .()+,=@-]*"
 _GLOB_PART = r"[\w*?\[][\w .()+,=@*?!\[\]-]*"
-
-
-def _known_encoding(name: str) -> str:
-    try:
-        codecs.lookup(name)
-    except LookupError:
-        raise ValueError(f"expected the name of an encoding, found {shown(name)}") from None
-    return name
-
-
-Encoding = Annotated[str, AfterValidator(_known_encoding)]
 DataPath = Annotated[str, Field(pattern=rf"^data(/{_NAME_PART})+$", max_length=300)]
 BasePath = Annotated[str, Field(pattern=rf"^(data/bases(/{_NAME_PART})+)?$", max_length=300)]
 DataGlob = Annotated[str, Field(pattern=rf"^{_GLOB_PART}(/{_GLOB_PART})*$", max_length=300)]
@@ -95,9 +80,6 @@ BOOK_TEXT = "data/raw/text.txt"
 """The text that `fetch_data` provides, the book's."""
 BOOK_MESSAGES = "data/raw/SMSSpamCollection"
 """The labelled messages that `fetch_data` provides, the book's."""
-NO_FILE = "data/none"
-"""An empty file that stands for none: DVC wants every dependency to exist."""
-
 BOOK_INSTRUCTIONS = "data/raw/instruction-data.json"
 """The instructions that `fetch_data` provides, the book's."""
 

@@ -18,7 +18,6 @@ from gpt_from_scratch.evaluation.instructions import rouge_l
 from gpt_from_scratch.evaluation.measured import current_evaluation
 from gpt_from_scratch.experiments.published import published_rows
 from gpt_from_scratch.files.curves import read_rows
-from gpt_from_scratch.files.reading import read_records
 from gpt_from_scratch.files.writing import read_json, write_text
 from gpt_from_scratch.params.sections import load_params
 from gpt_from_scratch.report.changes import metric_changes
@@ -116,6 +115,6 @@ def _texts(root: Path) -> Iterator[tuple[str, Sequence[str]]]:
     for path in sorted((root / "data" / "spam").glob("*.csv")):
         yield f"messages, {path.stem}", [row["Text"] for row in read_rows(path)]
     if (instructions := root / params.instruct.data).is_file():
-        entries = read_records(instructions)
+        entries = read_json(instructions)
         for key in ("instruction", "input", "output", "chosen", "rejected"):
             yield f"instructions, {key}", [entry[key] for entry in entries if key in entry]

@@ -54,29 +54,26 @@ class Checker:
         yield self._instructions(named_file(raw, params.instruct.data), params.instruct.objective)
 
     def file(self, path: Path, text: str | None, label: str | None) -> dict[str, Any]:
-        """Return what is found in one file, or in a folder of plain texts.
+        """Return what is found in one file.
 
-        A file is taken for instructions if its name ends in `.json` or `.jsonl`; for labelled texts if in `.csv` or
-        `.tsv`, or if its first line begins as the SMS Spam Collection's do; and else for plain text.
+        It is taken for instructions if its name ends in `.json`; for labelled texts if in `.csv` or `.tsv`, or if its
+        first line begins as the SMS Spam Collection's do; and else for plain text.
 
         Args:
             text, label: names of the columns in a CSV or TSV file.
 
         Raises:
-            InputError: when it cannot be read as what it is taken for, or has no columns that could be named.
+            InputError: when it cannot be read as what it is taken for.
         """
-        kind, collection = path.suffix.lower(), _is_collection(path)
-        if kind in (".csv", ".tsv") and not collection:
-            return self._messages(path, text or "text", label or "label")
-        if text or label:
-            raise InputError(f"{path}: --text and --label: expected a .csv or .tsv file with them")
-        if not path.exists():
-            raise InputError(f"{path}: expected a file or folder, found none")
-        if path.is_dir():
-            return self._text(path, ["**/*.txt"], False)
-        if kind in (".json", ".jsonl"):
+        if path.suffix == ".json":
             return self._instructions(path, "preferences" if objectives_of(path) == ["preferences"] else "answers")
-        return self._messages(path, None, None) if collection else self._text(path, [], False)
+        if _is_collection(path):
+            return self._messages(path, None, None)
+        if path.suffix in (".csv", ".tsv"):
+            return self._messages(path, text or "text", label or "label")
+        if not path.is_file():
+            raise InputError(f"{path}: expected a file, found none")
+        return self._text(path, [], False)
 
     def _instructions(self, path: Path, objective: Objective) -> dict[str, Any]:
         params = self._params.instruct
@@ -97,10 +94,7 @@ class Checker:
         if text is None or label is None:
             messages, labels = read_messages(path, split.recipe), LABELS
         else:
-            data = self._params.classify.data
-            own = path == self._root / data.path
-            form = {"header": data.header, "encoding": data.encoding} if own else {}
-            messages = read_table(path, text, label, **form)
+            messages = read_table(path, text, label)
             labels = class_names(messages)
         head = {**self._head(path, "labelled texts"), "recipe": split.recipe}
         return {**head, **message_statistics(messages, labels, self._tokenizer, split)}

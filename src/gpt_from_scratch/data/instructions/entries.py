@@ -13,8 +13,7 @@ from torch.utils.data import Dataset
 
 from gpt_from_scratch.data.instructions.prompts import PromptStyle, Question, format_prompt, response_header
 from gpt_from_scratch.errors import InputError, shown
-from gpt_from_scratch.files.reading import read_records
-from gpt_from_scratch.files.writing import LARGEST_JSON
+from gpt_from_scratch.files.writing import read_json
 
 IGNORE_INDEX = -100
 
@@ -45,7 +44,7 @@ def read_objects(path: Path, kind: type, what: str, may_be_empty: Collection[str
         what: what an object is, for messages.
         may_be_empty: keys whose text may be empty.
     """
-    content = read_records(path, LARGEST_JSON)
+    content = read_json(path)
     if not isinstance(content, list) or not content:
         raise InputError(f"{path}: expected a list of {what}, found {type(content).__name__} without entries")
     for number, entry in enumerate(content, start=1):

@@ -9,8 +9,7 @@ from gpt_from_scratch.data.instructions.entries import read_entries, split_entri
 from gpt_from_scratch.data.instructions.preferences import read_preferences
 from gpt_from_scratch.data.raw.files import named_file
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.files.reading import read_records
-from gpt_from_scratch.files.writing import LARGEST_JSON
+from gpt_from_scratch.files.writing import read_json
 
 if TYPE_CHECKING:
     from gpt_from_scratch.params.trainings import Instruct
@@ -64,6 +63,6 @@ def objectives_of(path: Path) -> list[Objective]:
     Raises:
         InputError: when it is no JSON.
     """
-    content = read_records(path, LARGEST_JSON)
+    content = read_json(path)
     first = content[0] if isinstance(content, list) and content else None
     return [name for name, keys in _KEYS.items() if isinstance(first, dict) and first.keys() >= set(keys)]

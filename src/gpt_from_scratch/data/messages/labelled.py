@@ -6,95 +6,64 @@ The companion's IMDB reviews are such a file; chapter 6's messages have a format
 from __future__ import annotations
 
 import io
-import logging
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from gpt_from_scratch.data.messages.spam import LABELS
 from gpt_from_scratch.errors import InputError, reason, shown
-from gpt_from_scratch.files.reading import read_text, unix_lines
+from gpt_from_scratch.files.reading import read_text
 from gpt_from_scratch.files.writing import read_json, write_json
-
-log = logging.getLogger(__name__)
 
 _NAMES = "labels.json"
 
 
-def read_table(path: Path, text: str, label: str, *, header: bool = True, encoding: str = "utf-8") -> pd.DataFrame:
+def read_table(path: Path, text: str, label: str) -> pd.DataFrame:
     """Read the columns of texts and labels as `Text` and `Label`, as they are; `NA` stays the text `NA`.
 
-    Args:
-        text, label: names of the columns; without a header their numbers, from 1.
-
-    Raises:
-        InputError: as `read_columns` does, and for fewer than two labels.
-    """
-    columns = {"Label": label, "Text": text}
-    rows = read_columns(read_text(path, encoding=encoding), path, columns, tabs=is_tsv(path), header=header)
-    labels = class_names(rows)
-    if len(labels) < 2:
-        raise InputError(f"{path}, column {shown(label)}: expected at least two labels, found {shown(labels)}")
-    alike = Counter(name.strip().casefold() for name in labels)
-    if doubtful := [name for name in labels if alike[name.strip().casefold()] > 1]:
-        log.warning("%s: labels that differ in case or blanks alone count as different: %s", path, shown(doubtful))
-    return rows
-
-
-def is_tsv(path: Path) -> bool:
-    """Return whether a file has tabs between its cells, by its name; commas otherwise."""
-    return path.suffix.lower() == ".tsv"
-
-
-def read_columns(
-    content: str, source: object, columns: Mapping[str, str], *, tabs: bool = False, header: bool = True
-) -> pd.DataFrame:
-    """Return columns of a CSV or TSV text, of every row: the one reader of such tables, for training and for use.
-
-    Cells may stand in quotes, doubled within them, and hold line ends; a carriage return becomes a line feed.
+    Cells may stand in quotes, doubled within them, and hold line ends; a carriage return becomes a line feed. A
+    file that ends in `.tsv` has tabs between its cells, any other commas.
 
     Args:
-        source: what the text is called in an error.
-        columns: the column's name in the text for each in the result; without a header its number, from 1.
-        tabs: whether tabs separate the cells, not commas.
+        text, label: names of the columns, in the first line.
 
     Raises:
-        InputError: naming the row (from 1, below the names) of an empty cell or one with a NUL; for a missing or
-            doubtful column, and for quotes or cells that do not pair up: a comma in a text needs quotes.
+        InputError: naming the file, and the row (from 1, below the names) of an empty cell or one with a NUL; for bytes
+            that are not UTF-8, a missing or doubtful column, quotes or cells that do not pair up, and fewer than two
+            labels.
     """
+    content = read_text(path).removeprefix("\ufeff")
     if not content.strip():
-        raise InputError(f"{source}: expected labelled texts, found an empty file")
+        raise InputError(f"{path}: expected labelled texts, found an empty file")
     try:
         frame = pd.read_csv(
             io.BytesIO(content.encode()),
-            sep="\t" if tabs else ",",
+            sep="\t" if path.suffix == ".tsv" else ",",
             header=None,  # pandas would rename a column that stands there twice
             index_col=False,
             keep_default_na=False,
             dtype=str,
         )
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        cure = "a comma, tab or line end in a text needs quotes"
-        raise InputError(f"{source}: not a table of labelled texts: {reason(error)} ({cure})") from None
-    names = frame.iloc[0].tolist() if header else [str(number + 1) for number in range(frame.shape[1])]
-    for name in columns.values():
+        raise InputError(f"{path}: not a table of labelled texts: {reason(error)}") from None
+    names = frame.iloc[0].tolist()
+    for name in (text, label):
         if names.count(name) != 1:
             found = "it twice" if name in names else f"the columns {shown(names)}"
-            raise InputError(f"{source}: expected a column {shown(name)}, found {found}")
-    rows = frame.iloc[int(header) :, [names.index(name) for name in columns.values()]].reset_index(drop=True)
-    rows.columns = list(columns)
-    for column, name in reversed(columns.items()):
+            raise InputError(f"{path}: expected a column {shown(name)}, found {found}")
+    rows = frame.iloc[1:, [names.index(label), names.index(text)]].reset_index(drop=True)
+    rows.columns = ["Label", "Text"]
+    for column, name in (("Text", text), ("Label", label)):
         empty = rows[column].isna() | (rows[column].str.strip() == "")
         for wrong, found in ((empty, "none"), (rows[column].str.contains("\0", regex=False), "a NUL in it")):
             if wrong.any():
                 row = int(wrong.argmax()) + 1
-                raise InputError(
-                    f"{source}, row {row}, column {shown(name)}: expected a {column.lower()}, found {found}"
-                )
-        rows[column] = rows[column].map(unix_lines)
+                raise InputError(f"{path}, row {row}, column {shown(name)}: expected a {column.lower()}, found {found}")
+        rows[column] = rows[column].str.replace("\r\n", "\n").str.replace("\r", "\n")
+    if len(labels := class_names(rows)) < 2:
+        raise InputError(f"{path}, column {shown(label)}: expected at least two labels, found {shown(labels)}")
     return rows
 
 

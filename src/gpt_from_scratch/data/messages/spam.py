@@ -8,17 +8,16 @@ line as it is and keeps equal messages on one side. Other texts (see `labelled`)
 
 from __future__ import annotations
 
-import codecs
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
 from gpt_from_scratch.errors import InputError, named, reason, shown
-from gpt_from_scratch.files.reading import not_decoded, read_bytes
+from gpt_from_scratch.files.reading import read_bytes
 
 LABELS = ("ham", "spam")
 Recipe = Literal["book", "clean"]
@@ -67,7 +66,7 @@ def read_messages(path: Path, recipe: Recipe) -> pd.DataFrame:
 
 
 def _checked_lines(path: Path) -> list[tuple[str, str]]:
-    lines = read_bytes(path).removeprefix(codecs.BOM_UTF8).split(b"\n")
+    lines = read_bytes(path).split(b"\n")
     if lines[-1] == b"":
         lines.pop()
     if not lines:
@@ -78,7 +77,7 @@ def _checked_lines(path: Path) -> list[tuple[str, str]]:
         try:
             fields = line.decode("utf-8").removesuffix("\r").split("\t")
         except UnicodeDecodeError as error:
-            raise InputError(not_decoded(path, "utf-8", line, error.start, (number - 1, 0))) from None
+            raise InputError(f"{place}: expected UTF-8 text, found the byte {line[error.start]:#04x}") from None
         if len(fields) != 2:
             raise InputError(f"{place}: expected a label, one tab and a message, found {len(fields) - 1} tabs")
         label, text = fields
@@ -112,7 +111,6 @@ def split_messages(
     balance: bool,
     seed: int,
     labels: Sequence[str] = LABELS,
-    test: pd.DataFrame | None = None,
 ) -> SpamSplit:
     """Split messages into training, validation and test sets.
 
@@ -123,19 +121,12 @@ def split_messages(
         balance: sample every class down to the smallest one: before the split (`book`), or in each set (`clean`).
         seed: of sampling and shuffling; the book's is 123.
         labels: names of the classes, in the order of their numbers.
-        test: a test set of its own; `clean` leaves out the other messages that equal one of it after `fold`.
 
     Raises:
         InputError: when a set is empty or lacks a label.
     """
-    if test is not None and recipe == "clean":
-        messages = messages[~messages["Text"].map(fold).isin(set(test["Text"].map(fold)))]
     cut = _split_book if recipe == "book" else _split_clean
     split = cut(messages, labels, train, validation, balance, seed)
-    if test is not None:
-        natural = _numbered(test, labels).reset_index(drop=True)
-        chosen = balanced(natural, seed).reset_index(drop=True) if balance else natural
-        split = replace(split, test=chosen, test_natural=None if recipe == "book" else natural)
     for name, part in split.parts().items():
         present = set(part["Label"])
         for number, label in enumerate(labels):

@@ -5,21 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from gpt_from_scratch.data.messages.labelled import class_names, read_table, write_class_names
 from gpt_from_scratch.data.messages.spam import LABELS, read_messages, split_messages, split_statistics
 from gpt_from_scratch.data.raw.files import raw_file
-from gpt_from_scratch.errors import InputError, shown
 from gpt_from_scratch.files.writing import new_folder, read_json, write_json, write_metrics, write_text
 
 if TYPE_CHECKING:
     from gpt_from_scratch.params.sections import SplitSpam
     from gpt_from_scratch.params.trainings import LabelledData
-
-
-def _table(root: Path, data: LabelledData, path: str) -> pd.DataFrame:
-    return read_table(root / path, data.text, data.label, header=data.header, encoding=data.encoding)
 
 
 def split_spam(params: SplitSpam, data: LabelledData, root: Path) -> tuple[Path, dict[str, Any]]:
@@ -43,18 +36,9 @@ def split_spam(params: SplitSpam, data: LabelledData, root: Path) -> tuple[Path,
         messages, labels = read_messages(source, params.recipe), LABELS
     else:
         source = root / data.path
-        messages = _table(root, data, data.path)
+        messages = read_table(source, data.text, data.label)
         labels = class_names(messages)
-    test = _table(root, data, data.test_path) if data.has_test else None
-    if test is not None:
-        if others := sorted(set(class_names(test)) ^ set(labels)):
-            raise InputError(
-                f"{data.test_path}: expected the labels of {data.path}, found a difference: {shown(others)}"
-            )
-        # What the publisher left for training is split into two, in the proportion that was asked for.
-        share = params.train / (params.train + params.validation)
-        params = params.model_copy(update={"train": share, "validation": 1.0})
-    split = split_messages(messages, **params.model_dump(), labels=labels, test=test)
+    split = split_messages(messages, **params.model_dump(), labels=labels)
     statistics = {**facts, "recipe": params.recipe, **split_statistics(messages, split, labels)}
     with new_folder(root / "data" / "spam") as folder:
         for name, part in split.parts().items():

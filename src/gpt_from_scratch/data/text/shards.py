@@ -26,7 +26,6 @@ import tiktoken
 from gpt_from_scratch.data.text.chunks import Piece
 from gpt_from_scratch.data.text.token_map import TYPE
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.files.reading import unix_lines
 from gpt_from_scratch.files.writing import sha256, share, sync
 from gpt_from_scratch.tokenizer.bpe import END_OF_TEXT, load_tokenizer
 
@@ -144,7 +143,8 @@ def piece_ids(piece: Piece, encoding: tiktoken.Encoding) -> np.ndarray:
     except UnicodeDecodeError as error:
         at = piece.start + error.start
         raise InputError(f"{piece.path}: expected the text that it was, found no UTF-8 at byte {at}") from None
-    text = (END_OF_TEXT if piece.follows else "") + unix_lines(text)
+    if piece.follows:
+        text = END_OF_TEXT + text
     return encoding.encode_to_numpy(text, allowed_special={END_OF_TEXT}).astype(TYPE)
 
 
