@@ -158,7 +158,7 @@ def test_the_command_on_the_data_sets_of_the_parameters(project, root):
     ("name", "content", "complaint"),
     [
         ("none.json", None, "none.json: file not found"),
-        ("none.txt", None, "none.txt: expected a file, found none"),
+        ("none.txt", None, "none.txt: expected a file or a folder, found none"),
         ("a.json", b'[{"instruction": "x"}]', "a.json, entry 1: key 'output' is missing"),
         ("a.json", b"[", "a.json, line 1, column 2: not valid JSON"),
         ("a.csv", b"review,label\na,b\nc,d\n", "a.csv: expected a column 'text', found the columns"),
