@@ -27,7 +27,10 @@ _START, _END = (
     for word in (b"START", b"END")
 )
 _SMALL_PRINT = re.compile(rb"^[ \t]*\*END ?\*? ?THE SMALL PRINT.*$", _FLAGS)  # ends the header until about 2003
-_LAST_LINE = re.compile(rb"^[ \t]*(?:\*\*\* ?)?(?:THE )?END %s\b.*$" % _NAME, _FLAGS)
+_LAST_LINE = re.compile(
+    rb"^[ \t]*(?:\*\*\* ?)?(?:THE )?END %s(?:(?:'|\xe2\x80\x99)S\b|,? E-?(?:BOOK|TEXT|DITION)\b|\W*$).*$" % _NAME,
+    _FLAGS,
+)
 _CREDITS = re.compile(
     rb"[\s_*\[(]*(?:(?:(?:THIS )?(?:E-?(?:BOOK|TEXT)|FILE|HTML VERSION)\b.{0,20})?"
     rb"\b(?:PRODUCED|PREPARED|SCANNED|TRANSCRIBED|DIGITI[SZ]ED|PROOFREAD)\b.{0,60}?\b(?:BY|FROM)\b|"
