@@ -93,6 +93,18 @@ def test_a_column_of_a_csv_to_a_csv(gpt, tmp_path) -> None:
     assert all(0.5 <= float(row["probability"]) <= 1 for row in rows)
 
 
+def test_what_it_writes_it_reads(gpt, tmp_path) -> None:
+    (tmp_path / "in.txt").write_text("\ufeffa\u2028b\r\nc\x85d\r\n", encoding="utf-8", newline="")
+    first = gpt("classify", "--file", tmp_path / "in.txt").stdout
+    for form in ("csv", "jsonl"):
+        out = tmp_path / f"out.{form}"
+        assert gpt("classify", "--file", tmp_path / "in.txt", "--format", form, "--out", out).exit_code == 0
+        assert gpt("classify", "--file", out).stdout == first
+    (tmp_path / "l.TSV").write_text("ham\tgrün\n", encoding="latin-1")
+    options = ("--column", 2, "--no-header", "--encoding", "latin-1")
+    assert gpt("classify", "--file", tmp_path / "l.TSV", *options).stdout.startswith("text,label,probability\ngrün,")
+
+
 def test_standard_input(gpt) -> None:
     result = gpt("classify", "--file", "-", input="hello\nwin\n")
     assert [row["text"] for row in csv.DictReader(io.StringIO(result.stdout))] == ["hello", "win"]

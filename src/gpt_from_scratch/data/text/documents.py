@@ -28,13 +28,12 @@ _START, _END = (
 )
 _SMALL_PRINT = re.compile(rb"^[ \t]*\*END ?\*? ?THE SMALL PRINT.*$", _FLAGS)  # ends the header until about 2003
 _LAST_LINE = re.compile(
-    rb"^[ \t]*(?:\*\*\* ?)?(?:THE )?END %s(?:(?:'|\xe2\x80\x99)S\b|,? E-?(?:BOOK|TEXT|DITION)\b|\W*$).*$" % _NAME,
-    _FLAGS,
+    rb"^[ \t]*(?:\*\*\* ?)?(?:THE )?END %s(?:\W{1,3}S\b| E-?(?:BOOK|TEXT|DITION)\b|\W*$).*$" % _NAME, _FLAGS
 )
 _CREDITS = re.compile(
     rb"[\s_*\[(]*(?:(?:(?:THIS )?(?:E-?(?:BOOK|TEXT)|FILE|HTML VERSION)\b.{0,20})?"
     rb"\b(?:PRODUCED|PREPARED|SCANNED|TRANSCRIBED|DIGITI[SZ]ED|PROOFREAD)\b.{0,60}?\b(?:BY|FROM)\b|"
-    rb"HTML VERSION BY\b|CREDITS?:|TRANSCRIBER\W{0,3}S?\W{0,3} NOTES?\b)",
+    rb"HTML VERSION BY\b|CREDITS?:|TRANSCRIBER\W{0,3}S?\W{0,3} NOTES?(?![A-Z]))",
     re.IGNORECASE,
 )
 _PARAGRAPH_END = re.compile(rb"(?:\r?\n[ \t]*){2,}")
