@@ -23,7 +23,9 @@ _MARGIN = 2**18  # bytes at both ends of a file in which the marks are looked fo
 _NAME = rb"OF (?:THE |THIS )?(?:COPYRIGHTED )?PROJECT GUTENBERG"
 _FLAGS = re.MULTILINE | re.IGNORECASE
 _START, _END = (
-    re.compile(rb"^[ \t]*\*\*\* ?%s %s E(?:BOOK|TEXT)\b[^*]{0,500}\*\*\*[ \t]*\r?$" % (word, _NAME), _FLAGS)
+    re.compile(
+        rb"^(?:\xef\xbb\xbf)?[ \t]*\*\*\* ?%s %s E(?:BOOK|TEXT)\b[^*]{0,500}\*\*\*[ \t]*\r?$" % (word, _NAME), _FLAGS
+    )
     for word in (b"START", b"END")
 )
 _SMALL_PRINT = re.compile(rb"^[ \t]*\*END ?\*? ?THE SMALL PRINT.*$", _FLAGS)  # ends the header until about 2003
