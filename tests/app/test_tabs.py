@@ -125,14 +125,14 @@ def test_a_file_of_messages_becomes_a_table_and_a_csv_file(shelf: Shelf, tmp_pat
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.txt", b"", "a.txt: expected 1 to 6,000 messages, found 0"),
+        ("a.txt", b"", "a.txt: expected texts, found none"),
         ("a.txt", b"x\n" * 6001, "a.txt: expected 1 to 6,000 messages, found 6,001"),
         ("a.txt", b"fine\nw\xe4re", "a.txt, line 2: expected UTF-8 text, found the byte 0xe4"),
         ("a.txt", b"x" * 2001, "a.txt, message 1: expected at most 2,000 characters, found 2,001"),
         ("a.txt", b"x" * 1_000_001, "a.txt: expected at most 1,000,000 bytes, found more"),
-        ("a.csv", b"Message\nhello\n", "a.csv: expected a column Text and rows, found ['Message']"),
-        ("a.csv", b"", "a.csv: expected a column Text and rows, found []"),
-        ("a.csv", b'Text\n"open', "a.csv: expected a CSV file, found: unexpected end of data"),
+        ("a.csv", b"Message\nhello\n", "a.csv: expected a column 'text', found the columns ['Message']"),
+        ("a.csv", b"", "a.csv: expected texts, found none"),
+        ("a.csv", b'Text\n"open', "a.csv, line 2: not a table of texts: unexpected end of data"),
     ],
 )
 def test_a_file_that_is_none_of_messages_is_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:

@@ -93,6 +93,18 @@ def test_a_column_of_a_csv_to_a_csv(gpt, tmp_path) -> None:
     assert all(0.5 <= float(row["probability"]) <= 1 for row in rows)
 
 
+def test_what_it_writes_it_reads(gpt, tmp_path) -> None:
+    (tmp_path / "in.txt").write_text("\ufeffa\u2028b\r\nc\x85d\r\n", encoding="utf-8", newline="")
+    first = gpt("classify", "--file", tmp_path / "in.txt").stdout
+    for form in ("csv", "jsonl"):
+        out = tmp_path / f"out.{form}"
+        assert gpt("classify", "--file", tmp_path / "in.txt", "--format", form, "--out", out).exit_code == 0
+        assert gpt("classify", "--file", out).stdout == first
+    (tmp_path / "l.TSV").write_text("ham\tgrün\n", encoding="latin-1")
+    options = ("--column", 2, "--no-header", "--encoding", "latin-1")
+    assert gpt("classify", "--file", tmp_path / "l.TSV", *options).stdout.startswith("text,label,probability\ngrün,")
+
+
 def test_standard_input(gpt) -> None:
     result = gpt("classify", "--file", "-", input="hello\nwin\n")
     assert [row["text"] for row in csv.DictReader(io.StringIO(result.stdout))] == ["hello", "win"]
@@ -127,12 +139,18 @@ def test_int8_names_its_option_where_the_processor_cannot(gpt, monkeypatch) -> N
         ([], None, "expected a text, or --file"),
         (["x", "--file", "y"], None, "and not both"),
         (["x", "--column", "y"], None, "expected --file with them"),
+        (["x", "--encoding", "latin-1"], None, "expected --file with them"),
+        (["--file", "-", "--no-header"], "a\n", "--no-header: expected --column with the number of a column"),
         (["x", "--model", "pretrain"], None, "expected a classifier, .*try gpt generate"),
         (["--file", "-"], "", "-: expected texts, found none"),
         (["--file", "-"], "a\n \nb\n", "text 2: expected a text, found an empty one"),
-        (["--file", "-"], b"a\xff\n", "standard input: expected UTF-8 text, found the byte 0xff"),
-        (["--file", "-", "--column", "T"], "a,b\n1,2\n", "expected one of its columns, found 'T'; it has a, b"),
-        (["--file", "-", "--column", "a"], 'a,b\n"1,2\n', "not valid CSV"),
+        (
+            ["--file", "-"],
+            b"a\xff\n",
+            "standard input, line 1: expected UTF-8 text, found the byte 0xff; .*iconv",
+        ),
+        (["--file", "-", "--column", "T"], "a,b\n1,2\n", r"-: expected a column 'T', found the columns \['a', 'b'\]"),
+        (["--file", "-", "--column", "a"], 'a,b\n"1,2\n', "-, line 2: not a table of texts"),
         ([""], None, "text 1: expected a text to classify"),
     ],
 )
@@ -172,3 +190,9 @@ def test_options_that_have_no_effect_are_refused(gpt, tmp_path) -> None:
         answer = gpt("classify", *arguments)
         assert answer.exit_code == 1
         assert "expected --" in answer.stderr
+
+
+def test_one_text_in_a_format_that_is_asked_for(gpt) -> None:
+    row = json.loads(gpt("classify", "You won", "--format", "jsonl").stdout)
+    assert gpt("classify", "You won").stdout == f"{row['label']}  {row['probability']:.4f}\n"
+    assert gpt("classify", "You won", "--format", "csv").stdout.splitlines()[0] == "text,label,probability"

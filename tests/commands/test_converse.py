@@ -50,7 +50,8 @@ def test_the_prompt_is_written_as_the_models_facts_say(gpt, project) -> None:
 
 def test_an_instruction_from_standard_input(gpt) -> None:
     typed = gpt("instruct", "Count.", "--tokens", 4)
-    assert gpt("instruct", "-", "--tokens", 4, input="Count.\n").stdout == typed.stdout
+    for piped in ("Count.\n", "\ufeffCount.\r\n"):
+        assert gpt("instruct", "-", "--tokens", 4, input=piped).stdout == typed.stdout
 
 
 def test_an_instruction_that_does_not_fit_is_refused(gpt) -> None:
@@ -64,6 +65,9 @@ def test_an_instruction_that_does_not_fit_is_refused(gpt) -> None:
 
 def test_chat_answers_and_forgets(gpt) -> None:
     first = gpt("chat", "--tokens", 5, input="Count.\n").stdout
+    assert gpt("chat", "--tokens", 5, input=b"\xef\xbb\xbfCount.\r\n").stdout == first
+    refused = gpt("chat", input=b"Count\xff\n")
+    assert "error: standard input: expected UTF-8 text, found the byte 0xff" in refused.stderr
     both = gpt("chat", "--tokens", 5, input="Count.\n/reset\nCount.\n/what\n/quit\nCount.\n").stdout
     introduction, _, answer = first.partition("/quit leaves.\n")
     assert "never trained to converse" in introduction

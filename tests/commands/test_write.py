@@ -75,6 +75,22 @@ def test_a_file_of_prompts_gives_json_lines(gpt, project, tmp_path, form) -> Non
     assert {(row["tokens"], row["seed"], row["temperature"]) for row in rows} == {(7, 9, 0.0)}
 
 
+def test_odd_files_of_prompts(gpt, tmp_path):
+    prompts = ["The light\u2028of\x85it", "A cat"]
+    options, out = ("--tokens", 3, "--out"), tmp_path / "texts.jsonl"
+    contents = ["\ufeff" + "\r\n".join(prompts), "\r".join(prompts) + "\r", json.dumps(prompts, indent=1)]
+    contents += [json.dumps([{"prompt": prompt} for prompt in prompts])]
+    for content in contents:
+        (tmp_path / "prompts").write_text(content, encoding="utf-8", newline="")
+        assert gpt("generate", "--prompts", tmp_path / "prompts", *options, out).exit_code == 0
+        assert [json.loads(line)["prompt"] for line in out.read_text("utf-8").split("\n")[:-1]] == prompts
+    again = tmp_path / "again.jsonl"
+    assert gpt("generate", "--prompts", out, *options, again).exit_code == 0
+    assert again.read_bytes() == out.read_bytes()
+    typed = gpt("generate", "A\ncat", "--tokens", 3).stdout
+    assert gpt("generate", "-", "--tokens", 3, input="\ufeffA\r\ncat\r\n").stdout == typed
+
+
 def test_8_bit_weights(gpt, project) -> None:
     result = gpt("generate", "Every effort moves you", "--int8", "--tokens", 3)
     assert (result.exit_code, result.stdout[:22]) == (0, "Every effort moves you")
@@ -142,7 +158,7 @@ def test_a_json_line_without_a_prompt_is_named(gpt, tmp_path, line) -> None:
     (tmp_path / "prompts").write_text(f'{{"prompt": "x"}}\n{line}\n')
     result = gpt("generate", "--prompts", tmp_path / "prompts")
     assert result.exit_code == 1
-    assert "prompts, prompt 2" in result.stderr
+    assert re.search("prompts, (entry|line) 2", result.stderr)
 
 
 def test_debug_may_stand_anywhere(gpt) -> None:

@@ -151,7 +151,7 @@ def test_an_empty_part():
     ("content", "complaint"),
     [
         ([], "expected a list of instructions"),
-        ({"a": 1}, "expected a list of instructions, found dict"),
+        ({"a": 1}, "entry 1: key 'instruction' is missing"),
         ([1], "entry 1: expected an object, found int"),
         ([{"instruction": "a", "input": ""}], "entry 1: key 'output' is missing"),
         ([{"instruction": "a", "input": None, "output": "b"}], "entry 1, input: expected a text, found None"),

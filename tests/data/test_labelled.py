@@ -16,6 +16,7 @@ from gpt_from_scratch.data.messages.labelled import (
     as_words,
     class_names,
     read_class_names,
+    read_splits,
     read_table,
     write_class_names,
 )
@@ -49,25 +50,32 @@ def test_nothing_is_taken_for_a_missing_value_or_a_number(tmp_path):
     ("content", "complaint"),
     [
         (b"review,label\na,x\nb,y\n", r"expected a column 'text', found the columns \['review', 'label'\]"),
-        (b"text,label,text\na,x,c\nb,y,d\n", "expected a column 'text', found it twice"),
-        (b"text,label\na,x\nb,x\n", r"column 'label': expected at least two labels, found \('x',\)"),
+        (b"text,label,text\na,x,c\nb,y,d\n", "expected a column 'text', found it 2 times"),
+        (b"text,label\na,x\nb,x\n", r"expected at least two labels, found \('x',\)"),
         (b"text,label\n", r"expected at least two labels, found \(\)"),
         (b"text,label\na,x\n ,y\n", "row 2, column 'text': expected a text, found none"),
-        (b"text,label\na,x\nb\n", "row 2, column 'label': expected a label, found none"),
+        (b"text,label\na,x\nb\n", "row 2: expected 2 cells, as in the first line, found 1"),
         (b"text,label\na,x\nb,\n", "row 2, column 'label': expected a label, found none"),
         (b"text,label\na\0,x\nb,y\n", "row 1, column 'text': expected a text, found a NUL in it"),
         (b"text,label\na,x\n\xff,y\n", "line 3: expected UTF-8 text, found the byte 0xff"),
-        (b'text,label\na,x\n"b,y\n', "not a table of labelled texts: .*EOF inside string"),
-        (b"text,label\na,x\nb,y,z\n", "not a table of labelled texts: .*Expected 2 fields in line 3, saw 3"),
-        (b"", "expected labelled texts, found an empty file"),
-        (b"\xef\xbb\xbf\n", "expected labelled texts, found an empty file"),
+        (
+            b'text,label\na,x\n"b,y\n',
+            "line 3: not a table of texts: unexpected end of data; .* in quotes",
+        ),
+        (b'text,label\na,x\n"b"c,y\n', "line 3: not a table of texts: ',' expected after '\"'"),
+        (
+            b"label,text\nham,ok\nham,Hello, are you there?\n",
+            "row 2: expected 2 cells, .* found 3; a cell with",
+        ),
+        (b"", "expected a table of texts, found an empty file"),
+        (b"\xef\xbb\xbf\n", "expected a table of texts, found an empty file"),
     ],
 )
 def test_what_is_wrong_with_a_table_is_one_line(tmp_path, content, complaint):
     path = tmp_path / "texts.csv"
     path.write_bytes(content)
     with pytest.raises(InputError, match=complaint) as caught:
-        read_table(path, "text", "label")
+        read_splits(path, "text", "label")
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
 

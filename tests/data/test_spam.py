@@ -86,6 +86,7 @@ def test_clean_recipe_loses_nothing_and_never_splits_a_group(rows, seed):
 def test_fold_is_idempotent_and_ignores_case_digits_and_signs(text):
     assert fold(fold(text)) == fold(text)
     assert fold(f"{text} 12!") == fold(text)
+    assert fold("GROẞE STRASSE") == fold("große Straße") == "grossestrasse"  # lower() leaves the ß as it is
 
 
 def test_the_seed_decides():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -139,6 +140,39 @@ def test_the_command_on_labelled_texts(project, root):
     assert found["labels"] == {"0": 20, "1": 20, "2": 20}
 
 
+def test_the_command_on_other_names_and_folders(project):
+    rows = "".join(f"{n % 3},text {'x' * n}\n" for n in range(60))
+    (project / "a.CSV").write_text(rows, encoding="utf-16")
+    options = ("--text", 2, "--label", 1, "--no-header", "--encoding", "utf-16", "--json")
+    (found,) = json.loads(invoke("a.CSV", *options).stdout)
+    assert found["labels"] == {"0": 20, "1": 20, "2": 20}
+    for name in ("own/train.csv", "own/test.csv", "books/a.txt", "books/b/c.TXT", "books/.d.txt"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text("label,text\n" + rows.replace("text", name))
+    (found,) = json.loads(invoke("own", "--json").stdout)
+    assert (found["kind"], found["split"]["test"]) == ("labelled texts", 60)
+    (found,) = json.loads(invoke("books", "--json").stdout)
+    assert (found["kind"], found["documents"]) == ("plain text", 2)
+    (project / "b.JSONL").write_text("".join(json.dumps(entry(n)) + "\n" for n in range(30)))
+    (found,) = json.loads(invoke("b.JSONL", "--json", "--most", 0).stdout)
+    assert (found["kind"], found["entries"]) == ("instructions", 30)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["a.csv", "--most", "3"], "--most: expected an option with an effect on a table, found one without"),
+        (["a.csv", "--threshold", "0.5"], "--threshold: .* on a table"),
+        (["a.txt", "--text", "x", "--no-header"], "--text, --no-header: .* on plain text"),
+        (["a.json", "--encoding", "latin-1"], "--encoding: .* on instructions"),
+        (["--label", "x"], "--label: .* on the data of params.yaml"),
+    ],
+)
+def test_an_option_without_effect_is_refused(project, arguments, complaint):
+    (project / "a.txt").write_text("a")
+    assert re.search(f"error: {complaint}", invoke(*arguments).stderr)
+
+
 def test_the_command_on_the_data_sets_of_the_parameters(project, root):
     params = (project / "params.yaml").read_text()
     params = params.replace("path: data/raw/text.txt", "path: data/sample/the-lighthouse.txt")
@@ -158,7 +192,7 @@ def test_the_command_on_the_data_sets_of_the_parameters(project, root):
     ("name", "content", "complaint"),
     [
         ("none.json", None, "none.json: file not found"),
-        ("none.txt", None, "none.txt: expected a file, found none"),
+        ("none.txt", None, "none.txt: expected a file or a folder, found none"),
         ("a.json", b'[{"instruction": "x"}]', "a.json, entry 1: key 'output' is missing"),
         ("a.json", b"[", "a.json, line 1, column 2: not valid JSON"),
         ("a.csv", b"review,label\na,b\nc,d\n", "a.csv: expected a column 'text', found the columns"),

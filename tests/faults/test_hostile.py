@@ -41,9 +41,8 @@ HALF = r"found half of a pair: '\\ud800'"
         ),
         ('[1, {"a": ["b", "\\uD800\\u0041"]}]', f"entry 2, a, entry 2: expected Unicode text, {HALF}"),
         ('{"\\ud800": 1}', f"a key: expected Unicode text, {HALF}"),
-        ("\ufeff[]", "line 1, column 1: not valid JSON: Unexpected UTF-8 BOM"),
         (b'["\xff"]', "line 1: expected UTF-8 text, found the byte 0xff"),
-        ('["a"]'.encode("utf-16"), "line 1: expected UTF-8 text, found the byte 0xff"),
+        ('["a"]'.encode("utf-16"), "line 1: expected UTF-8 text, found the byte 0xff; it is UTF-16, this converts it"),
         ('["a\0b"]', "line 1, column 4: not valid JSON: Invalid control character"),
         ("", "line 1, column 1: not valid JSON"),
         ('{"a": 1', "line 1, column 8: not valid JSON"),
@@ -125,7 +124,6 @@ def test_messages(tmp_path, recipe, line, complaint) -> None:
     [
         (b'ham\t"open\nspam\tb\n', "expected quotes in pairs"),
         (b'ham\t""\nspam\tb\n', "expected messages, found an empty one in quotes"),
-        (b"\xef\xbb\xbfham\ta\n", r"line 1: expected the label ham or spam, found '\\ufeffham'"),
         (b"\n", "line 1: .* found 0 tabs"),
         (b"", "expected messages, found an empty file"),
         (b"PK\x03\x04" + bytes(1000), "line 1: .* found 0 tabs"),
@@ -161,11 +159,11 @@ def test_strange_messages_stay_what_they_are(tmp_path, recipe, text) -> None:
         (b"Label,Text\nTrue,a\n", "column Label: expected 0 or 1"),
         (b"Label,Text\n" + b"9" * 5000 + b",a\n", "column Label: expected 0 or 1"),
         (b'Label,Text\n0,"a\n', "not a CSV file of messages"),
-        (b"Label,Text\n0,\xff\n", "not a CSV file of messages"),
+        (b"Label,Text\n0,\xff\n", "line 2: expected UTF-8 text, found the byte 0xff"),
         (b"Label,Text,Text\n0,a,b\n", "expected the columns Label,Text, found 'Label,Text,Text'"),
         (b"x," * 50_000, r"expected the columns Label,Text, found 'x,.*\.\.\."),
         (b"\0" * 1000, "expected the columns Label,Text, found"),
-        (b"Label,Text\n\xff", "not a CSV file"),
+        (b"Label,Text\n\xff", "line 2: expected UTF-8 text"),
     ],
 )
 def test_sets_of_messages(tmp_path, content, complaint) -> None:
@@ -190,7 +188,6 @@ def test_sets_of_messages(tmp_path, content, complaint) -> None:
         ("vocab.bpe", "#version: 0.2\n" + "a" * 10**6 + "\n", r"line 2: expected two tokens .* found 'a+\.\.\.a+'"),
         ("vocab.bpe", "#version: 0.2\n\ud800", "line 2: expected UTF-8 text, found the byte 0xed"),
         ("vocab.bpe", "#version: 0.2\nĠ \0\n", r"line 2: expected two tokens .* found 'Ġ \\x00'"),
-        ("vocab.bpe", "#version: 0.2\r\nĠ t\r\n", "line 2: expected two tokens"),
     ],
 )
 def test_tokenizers(tmp_path, root, file, content, complaint) -> None:

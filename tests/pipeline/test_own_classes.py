@@ -130,4 +130,5 @@ def test_the_file_is_what_the_split_depends_on(project, monkeypatch):
     monkeypatch.chdir(project)
     declared = read_declared(project, "split_spam")
     assert project / "data/topics.csv" in declared.deps
-    assert declared.keys["classify"] == {"data": {"path": "data/topics.csv", "text": "review, long", "label": "topic"}}
+    given = {"path": "data/topics.csv", "text": "review, long", "label": "topic"}
+    assert declared.keys["classify"] == {"data": {**given, "header": True, "encoding": "utf-8"}}

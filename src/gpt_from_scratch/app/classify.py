@@ -15,7 +15,8 @@ import torch
 from gpt_from_scratch.app import limits, marking
 from gpt_from_scratch.app.refusing import refusing
 from gpt_from_scratch.app.shelf import CLASSIFIER, Loaded, Shelf
-from gpt_from_scratch.errors import InputError, shown
+from gpt_from_scratch.data.messages.tables import parse_texts
+from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.evaluation.inside import influences
 from gpt_from_scratch.files.reading import read_text
 from gpt_from_scratch.generation.classifying import Classified, classify, padded_ids
@@ -46,10 +47,10 @@ def build(shelf: Shelf) -> None:
         with gr.Column():
             verdict = gr.HTML(elem_id="verdict")
             mattered = gr.HTML(elem_id="mattered")
-    gr.Markdown("### A file of messages\n\nOne message a line, or a CSV file with a column `Text`.")
+    gr.Markdown("### A file of messages\n\nOne message a line, or a table or JSON with a column `text`.")
     with gr.Row():
         with gr.Column():
-            file = gr.File(label="File", file_types=[".txt", ".csv"], height=140)
+            file = gr.File(label="File", file_types=[".txt", ".csv", ".tsv", ".json", ".jsonl"], height=140)
             go_file = gr.Button("Classify the file")
         with gr.Column():
             results = gr.HTML(elem_id="results")
@@ -103,37 +104,20 @@ def _mattered(loaded: Loaded, message: str, label: int) -> str:
 
 
 def read_messages(path: Path) -> list[str]:
-    """Read a file's messages: of a CSV file the column Text, of any other every line that is not blank.
+    """Read a file's messages, as `gpt classify --file` does.
 
     Raises:
-        InputError: when the file is too large, not UTF-8, has no such column, or holds no message or too many.
+        InputError: when the file or a message is too large, when there are too many, and as `parse_texts` does.
     """
-    content = _named(path, limits.FILE_BYTES)
-    if path.suffix.lower() == ".csv":
-        try:
-            rows = list(csv.DictReader(io.StringIO(content, newline=""), strict=True))
-        except csv.Error as error:
-            raise InputError(f"{path.name}: expected a CSV file, found: {error}") from None
-        columns = list(rows[0]) if rows else []
-        if "Text" not in columns:
-            raise InputError(f"{path.name}: expected a column Text and rows, found {shown(columns)}")
-        texts = [row["Text"] or "" for row in rows]
-    else:
-        texts = content.splitlines()
-    texts = [text for text in texts if text.strip()]
-    if not 1 <= len(texts) <= limits.FILE_MESSAGES:
+    try:
+        texts = parse_texts(read_text(path, limits.FILE_BYTES), path)
+    except InputError as error:  # it names the file as its owner does, not where it was uploaded to
+        raise InputError(str(error).replace(str(path), path.name)) from None
+    if len(texts) > limits.FILE_MESSAGES:
         raise InputError(f"{path.name}: expected 1 to {limits.FILE_MESSAGES:,} messages, found {len(texts):,}")
     for number, text in enumerate(texts, start=1):
         limits.checked_text(text, f"{path.name}, message {number}")
     return texts
-
-
-def _named(path: Path, limit: int) -> str:
-    """Return a file's text; an error names the file as its owner does, not where it was uploaded to."""
-    try:
-        return read_text(path, limit).removeprefix("\ufeff")
-    except InputError as error:
-        raise InputError(str(error).replace(str(path), path.name)) from None
 
 
 def classified(shelf: Shelf, texts: Sequence[str]) -> tuple[str, str]:

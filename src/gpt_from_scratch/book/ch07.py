@@ -16,7 +16,7 @@ from gpt_from_scratch.book.download import save
 from gpt_from_scratch.book.narration import Device
 from gpt_from_scratch.data.instructions.entries import Entry, collate, format_prompt, format_response
 from gpt_from_scratch.files.local_addresses import bypass_proxies
-from gpt_from_scratch.files.writing import read_json
+from gpt_from_scratch.files.writing import read_list
 
 
 def download_and_load_file(file_path: str | Path, url: str) -> Any:
@@ -28,7 +28,7 @@ def download_and_load_file(file_path: str | Path, url: str) -> Any:
     """
     if not Path(file_path).exists():
         save(url, file_path)
-    return read_json(Path(file_path))
+    return read_list(Path(file_path))
 
 
 def format_input(entry: Entry) -> str:

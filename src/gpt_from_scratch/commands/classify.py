@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from gpt_from_scratch.commands import models
-from gpt_from_scratch.errors import InputError, reason, shown
+from gpt_from_scratch.errors import InputError
 
 if TYPE_CHECKING:
     from gpt_from_scratch.generation.classifying import Classified
@@ -33,9 +33,13 @@ cat messages.txt | gpt classify --file - --precision bf16"""
 @app.command(epilog=_EXAMPLES, rich_help_panel=models.PANEL)
 def classify(
     text: Annotated[str | None, typer.Argument(help="The text to classify.")] = None,
-    file: Annotated[str | None, typer.Option(help="File with a text a line, or a CSV; - for standard input.")] = None,
-    column: Annotated[str | None, typer.Option(help="Column of the texts in a CSV with a header line.")] = None,
-    form: Annotated[Literal["csv", "jsonl"], typer.Option("--format", help="Output format, with --file.")] = "csv",
+    file: Annotated[str | None, typer.Option(help="A text a line, a .csv, .tsv or JSON; - for standard input.")] = None,
+    column: Annotated[str | None, typer.Option(help="Column of a table or key of JSON objects; default: text.")] = None,
+    header: Annotated[bool, typer.Option(help="Whether a table names its columns; else --column is a number.")] = True,
+    encoding: Annotated[str | None, typer.Option(help="Encoding of the file, such as latin-1; default: UTF-8.")] = None,
+    form: Annotated[
+        Literal["csv", "jsonl"] | None, typer.Option("--format", help="Output format; default for a file: csv.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Output file, with --file; default: standard output.")] = None,
     model: Annotated[str, models.model_option("a classifier")] = "models/classifier",
     precision: Annotated[
@@ -53,9 +57,15 @@ def classify(
     """
     if (text is None) == (file is None):
         raise InputError("expected a text, or --file with a file of them, and not both")
-    if file is None and (column is not None or out is not None):
-        raise InputError("--column and --out: expected --file with them")
-    texts = [text or ""] if file is None else read_texts(file, column)
+    if file is None and (column is not None or out is not None or encoding is not None or not header):
+        raise InputError("--column, --no-header, --encoding and --out: expected --file with them")
+    if not header and column is None:
+        raise InputError("--no-header: expected --column with the number of a column")
+    from gpt_from_scratch.data.messages.tables import parse_texts
+
+    texts = [text or ""]
+    if file is not None:
+        texts = parse_texts(models.read_input(file, encoding or "utf-8"), file, column, header)
     from tqdm import tqdm
 
     from gpt_from_scratch.generation.classifying import classify as classify_texts
@@ -77,37 +87,10 @@ def classify(
         found = classify_texts(classifier, info, load_tokenizer(folder), texts, precision=weights, progress=bar.update)
     if found.cut.any():
         typer.echo(f"note: {found.cut_note('texts')}", err=True)
-    if file is None:
+    if file is None and form is None:
         typer.echo(f"{found.labels[0]}  {found.probabilities.max():.4f}")
     else:
-        models.write_output(labelled(texts, found, form), out)
-
-
-def read_texts(name: str, column: str | None) -> list[str]:
-    """Return the texts of a file: its lines, or a column of a CSV.
-
-    Raises:
-        InputError: when there is none, or no such column, or one is empty.
-    """
-    if column is None:
-        texts = models.read_lines(name)
-    else:
-        reader = csv.DictReader(io.StringIO(models.read_input(name).removeprefix("\ufeff"), newline=""), strict=True)
-        try:
-            if column not in (reader.fieldnames or ()):
-                columns = ", ".join(reader.fieldnames or ()) or "none"
-                raise InputError(
-                    f"{name}: --column: expected one of its columns, found {shown(column)}; it has {columns}"
-                )
-            texts = [row[column] or "" for row in reader]
-        except csv.Error as error:
-            raise InputError(f"{name}, line {reader.line_num}: not valid CSV: {reason(error)}") from None
-    if not texts:
-        raise InputError(f"{name}: expected texts, found none")
-    for number, text in enumerate(texts, start=1):
-        if not text.strip():
-            raise InputError(f"{name}, text {number}: expected a text, found an empty one")
-    return texts
+        models.write_output(labelled(texts, found, form or "csv"), out)
 
 
 def labelled(texts: list[str], found: Classified, form: Literal["csv", "jsonl"]) -> str:

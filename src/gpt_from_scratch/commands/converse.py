@@ -51,7 +51,7 @@ def instruct(
     from gpt_from_scratch.generation.answering import prompt_ids, stream_answer
     from gpt_from_scratch.weights.config_file import load_facts
 
-    text = models.read_input("-").strip() if instruction == "-" else instruction
+    text = models.read_argument("-").strip() if instruction == "-" else instruction
     if not text.strip():
         raise InputError("instruction: expected a text, found an empty one")
     folder = models.find_model(model)
@@ -152,15 +152,24 @@ def introduction(folder: Path, model: GPTModel, facts: dict[str, Any]) -> str:
 
 def _lines() -> Iterator[str]:
     """Yield the lines that are typed, or those of standard input, until it ends."""
+    typed = sys.stdin.isatty()
+    if not typed:
+        sys.stdin.reconfigure(encoding="utf-8-sig")
     while True:
-        if sys.stdin.isatty():
+        if typed:
             try:
                 line = input("> ")
             except EOFError:
                 typer.echo()
                 return
-        elif not (line := sys.stdin.readline()):
-            return
+        else:
+            try:
+                line = sys.stdin.readline()
+            except UnicodeDecodeError as error:
+                found = f"{error.object[error.start]:#04x}"
+                raise InputError(f"standard input: expected UTF-8 text, found the byte {found}") from None
+            if not line:
+                return
         yield line.strip()
 
 

@@ -114,23 +114,23 @@ def load_writer(folder: Path, device: torch.device, *, int8: bool = False) -> tu
         return (to_int8(model) if int8 else model), tokenizer
 
 
-def read_lines(name: str) -> list[str]:
-    """Return the lines of a UTF-8 file, or of standard input for `-`, without their ends."""
-    return read_input(name).splitlines()
-
-
-def read_input(name: str) -> str:
-    """Return the text of a UTF-8 file, or of standard input for `-`."""
-    from gpt_from_scratch.files.reading import read_text
+def read_input(name: str, encoding: str = "utf-8") -> str:
+    """Return the text of a file, or of standard input for `-`."""
+    from gpt_from_scratch.files.reading import decode, read_text
 
     if name != "-":
-        return read_text(Path(name).expanduser(), LARGEST_INPUT)
-    try:
-        return sys.stdin.buffer.read(LARGEST_INPUT).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"standard input: expected UTF-8 text, found the byte {error.object[error.start]:#04x}"
-        ) from None
+        return read_text(Path(name).expanduser(), LARGEST_INPUT, encoding)
+    content = sys.stdin.buffer.read(LARGEST_INPUT + 1)
+    if len(content) > LARGEST_INPUT:
+        raise InputError(f"standard input: expected at most {LARGEST_INPUT:,} bytes, found more")
+    return decode(content, "standard input", encoding)
+
+
+def read_argument(argument: str) -> str:
+    """Return an argument's text, for `-` that of standard input with line feeds and without the last of them."""
+    from gpt_from_scratch.files.reading import with_line_feeds
+
+    return with_line_feeds(read_input("-")).removesuffix("\n") if argument == "-" else argument
 
 
 def write_output(text: str, out: Path | None) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gpt_from_scratch.commands import models
-from gpt_from_scratch.errors import InputError, shown
+from gpt_from_scratch.errors import InputError
 
 if TYPE_CHECKING:
     from tiktoken import Encoding
@@ -39,7 +39,7 @@ def generate(
     seed: models.SeedOption = 123,
     num: Annotated[int, typer.Option("--num", "-n", min=1, max=1000, help="Texts to generate, in one batch.")] = 1,
     prompts: Annotated[
-        str | None, typer.Option(help="File of prompts, one a line or as JSON lines with a prompt each; - for stdin.")
+        str | None, typer.Option(help="File of prompts: one a line, or JSON objects with a prompt each; - for stdin.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="File for the JSON lines that --prompts gives.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, max=1024, help="Texts in a batch.")] = 16,
@@ -61,9 +61,7 @@ def generate(
         raise InputError("--num: at --temperature 0 all texts are the same; try --temperature 1")
     if out is not None and prompts is None:
         raise InputError("--out: expected --prompts with it; one text goes to standard output")
-    texts = [models.read_input("-").removesuffix("\n") if prompt == "-" else prompt or ""]
-    if prompts is not None:
-        texts = read_prompts(prompts)
+    texts = [models.read_argument(prompt or "")] if prompts is None else read_prompts(prompts)
     for number, text in enumerate(texts, start=1):
         if not text:
             raise InputError(f"prompt {number}: expected a text, found an empty one")
@@ -115,25 +113,17 @@ def encode_prompts(
 
 
 def read_prompts(name: str) -> list[str]:
-    """Return the prompts of a file: its lines, or the `prompt` of each where they are JSON objects.
+    """Return the prompts of a file: its lines, or the `prompt` of each object of JSON Lines or a JSON list.
 
     Raises:
-        InputError: when there is none, or a JSON line has no prompt.
+        InputError: when there is none, or an object has no prompt.
     """
-    from gpt_from_scratch.files.reading import parse_json
+    from gpt_from_scratch.files.reading import is_json, json_texts, lines
 
-    lines = [line for line in models.read_lines(name) if line.strip()]
-    if not lines:
+    content = models.read_input(name)
+    if is_json(content):
+        return json_texts(content, name, "prompt")
+    prompts = [line for line in lines(content) if line.strip()]
+    if not prompts:
         raise InputError(f"{name}: expected prompts, found none")
-    if not lines[0].lstrip().startswith("{"):
-        return lines
-    prompts = []
-    for number, line in enumerate(lines, start=1):
-        content = parse_json(line, f"{name}, prompt {number}")
-        prompt = content.get("prompt") if isinstance(content, dict) else None
-        if not isinstance(prompt, str):
-            raise InputError(
-                f"{name}, prompt {number}: expected an object with a text as prompt, found {shown(content)}"
-            )
-        prompts.append(prompt)
     return prompts

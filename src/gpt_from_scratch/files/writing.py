@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt_from_scratch.errors import shown
-from gpt_from_scratch.files.reading import parse_json, read_text
+from gpt_from_scratch.files.reading import parse_json, parse_list, read_text
 
 LARGEST_JSON = 64 * 2**20
 """Bytes of a JSON file; parsed, it takes some twenty times as many."""
@@ -74,6 +74,11 @@ def read_json(path: Path) -> Any:
         InputError: when it is missing, too large, not UTF-8 or not such JSON; with line and column if known.
     """
     return parse_json(read_text(path, LARGEST_JSON), path)
+
+
+def read_list(path: Path) -> Any:
+    """Read a JSON file that should be a list, or JSON Lines, an object a line; as `read_json` does."""
+    return parse_list(read_text(path, LARGEST_JSON), path)
 
 
 def sha256(path: Path) -> str:

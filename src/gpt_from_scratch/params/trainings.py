@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import PurePath
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -17,6 +19,7 @@ from gpt_from_scratch.params.types import (
     DataGlob,
     DataPath,
     DropRate,
+    EncodingName,
     Flag,
     Fraction,
     NotNegative,
@@ -200,21 +203,33 @@ class Finetune(Training):
 class LabelledData(Section):
     """Labelled texts: the book's messages, or your own with any number of classes."""
 
-    path: DataPath = param(BOOK_MESSAGES, f"{BOOK_MESSAGES} (the book's), or a .csv or .tsv file under data/")
+    path: DataPath = param(
+        BOOK_MESSAGES, "the book's; or a .csv or .tsv under data/, or a folder with train.csv, test.csv"
+    )
     text: Annotated[Column | None, Word("none")] = param(
         None, "column of the texts; none: the book's messages, which have no column names"
     )
     label: Annotated[Column | None, Word("none")] = param(None, "column of their labels; none: the book's messages")
+    header: Flag = param(True, "the first line names the columns; false: text and label are their numbers, from 1")
+    encoding: EncodingName = param("utf-8", "of the files: utf-8, latin-1, cp1252, utf-16 or another that Python knows")
 
     @model_validator(mode="after")
     def _names_what_there_is(self) -> LabelledData:
         names = [name for name in (self.text, self.label) if name is not None]
         if self.is_book and names:
             raise ValueError(f"{BOOK_MESSAGES} has no named columns: expected none for text and label, found {names}")
-        if not self.is_book and not self.path.endswith((".csv", ".tsv")):
+        if not self.is_book and PurePath(self.path).suffix.lower() not in ("", ".csv", ".tsv"):
             raise ValueError(f"path: expected a .csv or .tsv file, or {BOOK_MESSAGES}, found {shown(self.path)}")
         if not self.is_book and len(set(names)) < 2:
             raise ValueError(f"expected two columns of {self.path} under text and label, found {names}")
+        if self.is_book and not (self.header and self.encoding == "utf-8"):
+            raise ValueError(f"header and encoding are for other files than {BOOK_MESSAGES}")
+        if not self.header and not all(re.fullmatch("[1-9][0-9]*", name) for name in names):
+            raise ValueError(f"header: false: expected numbers of columns under text and label, found {names}")
+        try:
+            "a".encode(self.encoding)
+        except (LookupError, ValueError):
+            raise ValueError(f"encoding: expected one that Python knows, found {shown(self.encoding)}") from None
         return self
 
     @property
@@ -267,7 +282,7 @@ class Instruct(Finetune):
 
     epochs: Epochs = 2
     data: DataPath = param(
-        BOOK_INSTRUCTIONS, "JSON list: instruction, input, and output; or chosen, rejected for preferences"
+        BOOK_INSTRUCTIONS, "JSON list or lines: instruction, input, output; or chosen, rejected (pairs)"
     )
     prompt_style: Literal["alpaca", "phi3"] = param("alpaca", "form of the prompt: the book's, or exercise 7.1's")
     mask_instruction: Flag = param(False, "learn the responses alone (exercise 7.2)")

@@ -72,7 +72,11 @@ _GLOB_PART = r"[\w*?\[][\w .()+,=@*?!\[\]-]*"
 DataPath = Annotated[str, Field(pattern=rf"^data(/{_NAME_PART})+$", max_length=300)]
 BasePath = Annotated[str, Field(pattern=rf"^(data/bases(/{_NAME_PART})+)?$", max_length=300)]
 DataGlob = Annotated[str, Field(pattern=rf"^{_GLOB_PART}(/{_GLOB_PART})*$", max_length=300)]
-Column = Annotated[str, Field(min_length=1, max_length=200)]
+# A number of a column, without quotes, is a whole number to YAML.
+Column = Annotated[
+    str, Field(min_length=1, max_length=200), BeforeValidator(lambda value: str(value) if type(value) is int else value)
+]
+EncodingName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=40)]
 JudgeName = Annotated[str, Field(pattern=r"^\w[\w-]*$", max_length=64)]
 # A name and password in it would end up in params.yaml, dvc.lock and MLflow.
 Endpoint = Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$", max_length=300)]

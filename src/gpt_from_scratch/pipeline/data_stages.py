@@ -23,8 +23,9 @@ def split_messages(work: Workspace) -> None:
     from gpt_from_scratch.data.messages.split import split_spam
     from gpt_from_scratch.files.nested import flatten
 
-    source, statistics = split_spam(work.params.split_spam, work.params.classify.data, work.root)
-    work.use_dataset(source, "split")
+    sources, statistics = split_spam(work.params.split_spam, work.params.classify.data, work.root)
+    for source in sources:
+        work.use_dataset(source, "split")
     work.tracker.metrics({key.replace("/", "_", 1): n for key, n in flatten(statistics["splits"], "/").items()})
     for name in ("split_spam", "tables/labels"):
         work.tracker.artifact(work.metrics / f"{name}.json")

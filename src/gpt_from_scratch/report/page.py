@@ -18,7 +18,8 @@ from gpt_from_scratch.evaluation.instructions import rouge_l
 from gpt_from_scratch.evaluation.measured import current_evaluation
 from gpt_from_scratch.experiments.published import published_rows
 from gpt_from_scratch.files.curves import read_rows
-from gpt_from_scratch.files.writing import read_json, write_text
+from gpt_from_scratch.files.reading import read_text
+from gpt_from_scratch.files.writing import read_json, read_list, write_text
 from gpt_from_scratch.params.sections import load_params
 from gpt_from_scratch.report.changes import metric_changes
 from gpt_from_scratch.report.charts import TRAININGS, classifier_charts, training_charts
@@ -111,10 +112,10 @@ def _texts(root: Path) -> Iterator[tuple[str, Sequence[str]]]:
     params = load_params(root / "params.yaml")
     corpus = params.pretrain.corpus
     if corpus.is_book and (text := root / corpus.path).is_file():  # another one may be larger than the memory
-        yield "text for pretraining", [text.read_text(encoding="utf-8")]
+        yield "text for pretraining", [read_text(text)]
     for path in sorted((root / "data" / "spam").glob("*.csv")):
         yield f"messages, {path.stem}", [row["Text"] for row in read_rows(path)]
     if (instructions := root / params.instruct.data).is_file():
-        entries = read_json(instructions)
+        entries = read_list(instructions)
         for key in ("instruction", "input", "output", "chosen", "rejected"):
             yield f"instructions, {key}", [entry[key] for entry in entries if key in entry]

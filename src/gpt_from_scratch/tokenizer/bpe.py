@@ -16,7 +16,7 @@ from typing import Any
 import tiktoken
 
 from gpt_from_scratch.errors import InputError, shown
-from gpt_from_scratch.files.reading import read_text
+from gpt_from_scratch.files.reading import lines, read_text
 from gpt_from_scratch.files.writing import read_json
 from gpt_from_scratch.tokenizer.added import END_OF_TEXT, AddedEncoding, AddedToken, read_added
 from gpt_from_scratch.tokenizer.foreign import write_two_files
@@ -195,6 +195,6 @@ def _read_vocabulary(path: Path) -> dict[str, int]:
 
 def _read_merges(path: Path) -> list[tuple[int, list[str]]]:
     """Return line numbers and pairs; the first line may be a version, as in all of GPT-2's files."""
-    lines = read_text(path, _LARGEST_MERGES).replace("\r\n", "\n").split("\n")
-    first = 1 if lines[0].startswith("#version") else 0
-    return [(number, line.split(" ")) for number, line in enumerate(lines[first:], first + 1) if line]
+    content = lines(read_text(path, _LARGEST_MERGES))
+    first = 1 if content[:1] and content[0].startswith("#version") else 0
+    return [(number, line.split(" ")) for number, line in enumerate(content[first:], first + 1) if line]

@@ -16,7 +16,7 @@ from pathlib import Path
 import regex
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.files.reading import read_text
+from gpt_from_scratch.files.reading import read_text, with_line_feeds
 from gpt_from_scratch.files.writing import write_text
 from gpt_from_scratch.tokenizer.bpe import END_OF_TEXT, PATTERN, byte_symbols
 
@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where encoder.json and vocab.bpe go")
     arguments = parser.parse_args()
     try:
-        text = END_OF_TEXT.join(read_text(path) for path in arguments.texts)
+        text = END_OF_TEXT.join(with_line_feeds(read_text(path)) for path in arguments.texts)
         save_bpe(*train_bpe(text, arguments.vocab_size), arguments.out)
     except InputError as error:
         sys.exit(f"error: {error}")

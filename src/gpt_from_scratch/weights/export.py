@@ -51,7 +51,7 @@ def export_model(
     """
     source, destination = Path(source), Path(destination)
     model, info = load_any(source)
-    if form == "book" and destination.suffix != ".pth":
+    if form == "book" and destination.suffix.lower() != ".pth":
         raise InputError(f"{destination}: expected a name that ends in .pth, as the book's files do")
     if form == "book" and not model.config.causal:
         raise InputError(f"{source}: expected a causal model, as the book's code always is, found one that is not")
@@ -111,7 +111,9 @@ def _placed(source: Path, destination: Path, *, force: bool) -> Iterator[Path]:
     if destination.resolve() in (source.resolve(), *source.resolve().parents):
         raise InputError(f"{destination}: expected another place than the model's own")
     if destination.exists():
-        ours = destination.is_file() if destination.suffix == ".pth" else (destination / "config.json").is_file()
+        ours = (
+            destination.is_file() if destination.suffix.lower() == ".pth" else (destination / "config.json").is_file()
+        )
         if not force:
             raise InputError(f"{destination}: exists already; --force replaces it, or choose another name")
         if not ours:  # whatever it is, it is not an export

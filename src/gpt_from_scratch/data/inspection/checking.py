@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from gpt_from_scratch.data.inspection.statistics import instruction_statistics, message_statistics, text_statistics
 from gpt_from_scratch.data.instructions.reading import Objective, objectives_of, read_instructions
-from gpt_from_scratch.data.messages.labelled import class_names, read_table
+from gpt_from_scratch.data.messages.labelled import class_names, read_splits
 from gpt_from_scratch.data.messages.spam import LABELS, read_messages
+from gpt_from_scratch.data.messages.tables import is_table
 from gpt_from_scratch.data.raw.files import named_file, raw_file
 from gpt_from_scratch.data.text.documents import find_files, read_documents
 from gpt_from_scratch.errors import InputError, named, shown
@@ -47,33 +49,25 @@ class Checker:
         corpus, data = params.pretrain.corpus, params.classify.data
         text = raw_file(raw, "text.txt") if corpus.is_book else self._root / corpus.path
         yield self._text(text, list(corpus.files), corpus.strip_gutenberg)
-        if data.is_book:
-            yield self._messages(raw_file(raw, "SMSSpamCollection"), None, None)
-        else:
-            yield self._messages(self._root / data.path, data.text, data.label)
+        messages = raw_file(raw, "SMSSpamCollection") if data.is_book else self._root / data.path
+        yield self._messages(messages, data.text, data.label, data.header, data.encoding)
         yield self._instructions(named_file(raw, params.instruct.data), params.instruct.objective)
 
-    def file(self, path: Path, text: str | None, label: str | None) -> dict[str, Any]:
-        """Return what is found in one file.
-
-        It is taken for instructions if its name ends in `.json`; for labelled texts if in `.csv` or `.tsv`, or if its
-        first line begins as the SMS Spam Collection's do; and else for plain text.
+    def file(self, path: Path, *form: Any) -> dict[str, Any]:
+        """Return what is found in one file or folder, as what `kind_of` takes it for.
 
         Args:
-            text, label: names of the columns in a CSV or TSV file.
+            form: of a table, see `read_splits`.
 
         Raises:
             InputError: when it cannot be read as what it is taken for.
         """
-        if path.suffix == ".json":
+        kind = kind_of(path)
+        if kind == "instructions":
             return self._instructions(path, "preferences" if objectives_of(path) == ["preferences"] else "answers")
-        if _is_collection(path):
-            return self._messages(path, None, None)
-        if path.suffix in (".csv", ".tsv"):
-            return self._messages(path, text or "text", label or "label")
-        if not path.is_file():
-            raise InputError(f"{path}: expected a file, found none")
-        return self._text(path, [], False)
+        if kind == "plain text":
+            return self._text(path, ["**/*.txt"], False)
+        return self._messages(path, *form)
 
     def _instructions(self, path: Path, objective: Objective) -> dict[str, Any]:
         params = self._params.instruct
@@ -89,15 +83,16 @@ class Checker:
         )
         return {**self._head(path, "instructions"), "threshold": self._threshold, **found}
 
-    def _messages(self, path: Path, text: str | None, label: str | None) -> dict[str, Any]:
-        split = self._params.split_spam
-        if text is None or label is None:
+    def _messages(self, path: Path, *form: Any) -> dict[str, Any]:
+        split, given = self._params.split_spam, {}
+        if kind_of(path) == "the SMS Spam Collection":
             messages, labels = read_messages(path, split.recipe), LABELS
         else:
-            messages = read_table(path, text, label)
+            given = {name: rows for name, (_, rows) in read_splits(path, *form).items()}
+            messages = given.pop("train")
             labels = class_names(messages)
         head = {**self._head(path, "labelled texts"), "recipe": split.recipe}
-        return {**head, **message_statistics(messages, labels, self._tokenizer, split)}
+        return {**head, **message_statistics(messages, labels, self._tokenizer, split, given)}
 
     def _text(self, path: Path, patterns: list[str], strip_gutenberg: bool) -> dict[str, Any]:
         documents = read_documents(find_files(path, patterns), strip_gutenberg)
@@ -112,15 +107,30 @@ class Checker:
         }
 
 
-def _is_collection(path: Path) -> bool:
-    """Say whether a file begins as the SMS Spam Collection's lines do; a missing or unreadable one does not."""
+def kind_of(path: Path) -> Literal["instructions", "the SMS Spam Collection", "a table", "plain text"]:
+    """Return what a file or folder is taken for.
+
+    Instructions end in `.json` or `.jsonl`; a table in `.csv` or `.tsv`, or it is a folder with such splits; the first
+    line of the collection begins as its lines do.
+
+    Raises:
+        InputError: when there is no such file or folder, or it cannot be read.
+    """
+    if path.is_dir():
+        return "a table" if any(is_table(file) for file in path.iterdir()) else "plain text"
+    if path.suffix.lower() in (".json", ".jsonl"):
+        return "instructions"
+    if is_table(path):
+        return "a table"
+    if not path.is_file():
+        raise InputError(f"{path}: expected a file or a folder, found none")
     try:
-        if not path.is_file():
-            return False
         with path.open("rb") as file:
-            return file.read(8).startswith(tuple(f"{label}\t".encode() for label in LABELS))
-    except OSError:
-        return False
+            begins = file.read(11).removeprefix(codecs.BOM_UTF8)
+    except OSError as error:
+        raise InputError(f"{path}: could not be read: {error.strerror}") from None
+    collection = begins.startswith(tuple(f"{label}\t".encode() for label in LABELS))
+    return "the SMS Spam Collection" if collection else "plain text"
 
 
 def as_table(found: Mapping[str, Any]) -> str:

@@ -5,8 +5,8 @@ Each function returns plain values, as JSON takes them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from gpt_from_scratch.data.instructions.prompts import PromptStyle, format_promp
 from gpt_from_scratch.data.messages.spam import fold, split_messages, split_statistics
 from gpt_from_scratch.data.text.chunks import cut
 from gpt_from_scratch.data.text.documents import Document
+from gpt_from_scratch.data.text.shards import piece_text
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.params.sections import SplitSpam
 from gpt_from_scratch.tokenizer.bpe import END_OF_TEXT
@@ -29,9 +30,7 @@ def text_statistics(documents: Sequence[Document], tokenizer: Encoding) -> dict[
     characters = tokens = 0
     seen = np.zeros(tokenizer.n_vocab, bool)
     for piece in cut(documents):
-        with Path(piece.path).open("rb") as file:
-            file.seek(piece.start)
-            text = file.read(piece.end - piece.start).decode("utf-8")
+        text = piece_text(piece)
         ids = tokenizer.encode(text, allowed_special={END_OF_TEXT})
         characters, tokens = characters + len(text), tokens + len(ids)
         seen[ids] = True
@@ -92,7 +91,11 @@ def instruction_statistics(
 
 
 def message_statistics(
-    messages: pd.DataFrame, labels: Sequence[str], tokenizer: Encoding, split: SplitSpam
+    messages: pd.DataFrame,
+    labels: Sequence[str],
+    tokenizer: Encoding,
+    split: SplitSpam,
+    given: Mapping[str, pd.DataFrame] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Return counts, lengths and repetitions of labelled messages, and what the sets of a split share.
 
@@ -100,6 +103,7 @@ def message_statistics(
         messages: as `read_messages` or `read_table` returns them.
         labels: names of the classes.
         split: how they are split.
+        given: see `split_messages`.
     """
     texts = messages["Text"]
     counts = messages["Label"].value_counts()
@@ -114,7 +118,7 @@ def message_statistics(
         "texts_with_several_labels": int(several.sum()),
     }
     try:
-        sets = split_messages(messages, **split.model_dump(), labels=labels)
+        sets = split_messages(messages, **split.model_dump(), labels=labels, given=given)
     except InputError as error:
         return {**found, "split": str(error)}
     overlap = split_statistics(messages, sets, labels)["overlap_with_train"]

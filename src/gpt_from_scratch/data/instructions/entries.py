@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from gpt_from_scratch.data.instructions.prompts import PromptStyle, Question, format_prompt, response_header
 from gpt_from_scratch.errors import InputError, shown
-from gpt_from_scratch.files.writing import read_json
+from gpt_from_scratch.files.writing import read_list
 
 IGNORE_INDEX = -100
 
@@ -25,7 +25,7 @@ class Entry(Question):
 
 
 def read_entries(path: Path, *, empty_answers: bool = False) -> list[Entry]:
-    """Read a JSON list of entries, the form of the book's data and of Stanford's Alpaca.
+    """Read a JSON list of entries, the form of the book's data and of Stanford's Alpaca, or JSON Lines.
 
     Args:
         empty_answers: let an answer be empty, as 28 of Alpaca's 52,002 are; else it is an error.
@@ -37,14 +37,14 @@ def read_entries(path: Path, *, empty_answers: bool = False) -> list[Entry]:
 
 
 def read_objects(path: Path, kind: type, what: str, may_be_empty: Collection[str]) -> list[Any]:
-    """Read a JSON list of objects with texts; a missing `input` is an empty one, and further keys are kept.
+    """Read a JSON list or JSON Lines of objects with texts; a missing `input` is an empty one, further keys are kept.
 
     Args:
         kind: a `TypedDict` whose keys are to be there.
         what: what an object is, for messages.
         may_be_empty: keys whose text may be empty.
     """
-    content = read_json(path)
+    content = read_list(path)
     if not isinstance(content, list) or not content:
         raise InputError(f"{path}: expected a list of {what}, found {type(content).__name__} without entries")
     for number, entry in enumerate(content, start=1):

@@ -24,7 +24,7 @@ class Preference(Question):
 
 
 def read_preferences(path: Path) -> list[Preference]:
-    """Read a JSON list of preferences; further keys, such as `output`, are kept.
+    """Read a JSON list of preferences, or JSON Lines; further keys, such as `output`, are kept.
 
     Raises:
         InputError: naming the file, the entry (from 1) and the key that is wrong.

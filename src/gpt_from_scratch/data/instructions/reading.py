@@ -9,7 +9,7 @@ from gpt_from_scratch.data.instructions.entries import read_entries, split_entri
 from gpt_from_scratch.data.instructions.preferences import read_preferences
 from gpt_from_scratch.data.raw.files import named_file
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.files.writing import read_json
+from gpt_from_scratch.files.writing import read_list
 
 if TYPE_CHECKING:
     from gpt_from_scratch.params.trainings import Instruct
@@ -63,6 +63,6 @@ def objectives_of(path: Path) -> list[Objective]:
     Raises:
         InputError: when it is no JSON.
     """
-    content = read_json(path)
+    content = read_list(path)
     first = content[0] if isinstance(content, list) and content else None
     return [name for name, keys in _KEYS.items() if isinstance(first, dict) and first.keys() >= set(keys)]

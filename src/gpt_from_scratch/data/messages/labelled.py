@@ -5,66 +5,67 @@ The companion's IMDB reviews are such a file; chapter 6's messages have a format
 
 from __future__ import annotations
 
-import io
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from gpt_from_scratch.data.messages.spam import LABELS
-from gpt_from_scratch.errors import InputError, reason, shown
+from gpt_from_scratch.data.messages.tables import is_table, parse_table
+from gpt_from_scratch.errors import InputError, shown
 from gpt_from_scratch.files.reading import read_text
 from gpt_from_scratch.files.writing import read_json, write_json
+
+log = logging.getLogger(__name__)
 
 _NAMES = "labels.json"
 
 
-def read_table(path: Path, text: str, label: str) -> pd.DataFrame:
-    """Read the columns of texts and labels as `Text` and `Label`, as they are; `NA` stays the text `NA`.
+def read_table(path: Path, text: str, label: str, header: bool = True, encoding: str = "utf-8") -> pd.DataFrame:
+    """Read the columns of texts and labels of a table as `Text` and `Label`, see `parse_table`.
 
-    Cells may stand in quotes, doubled within them, and hold line ends; a carriage return becomes a line feed. A
-    file that ends in `.tsv` has tabs between its cells, any other commas.
-
-    Args:
-        text, label: names of the columns, in the first line.
+    Labels that differ in case or spaces alone are different ones, of which a warning tells.
 
     Raises:
-        InputError: naming the file, and the row (from 1, below the names) of an empty cell or one with a NUL; for bytes
-            that are not UTF-8, a missing or doubtful column, quotes or cells that do not pair up, and fewer than two
-            labels.
+        InputError: as `read_text` and `parse_table` do.
     """
-    content = read_text(path).removeprefix("\ufeff")
-    if not content.strip():
-        raise InputError(f"{path}: expected labelled texts, found an empty file")
-    try:
-        frame = pd.read_csv(
-            io.BytesIO(content.encode()),
-            sep="\t" if path.suffix == ".tsv" else ",",
-            header=None,  # pandas would rename a column that stands there twice
-            index_col=False,
-            keep_default_na=False,
-            dtype=str,
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"{path}: not a table of labelled texts: {reason(error)}") from None
-    names = frame.iloc[0].tolist()
-    for name in (text, label):
-        if names.count(name) != 1:
-            found = "it twice" if name in names else f"the columns {shown(names)}"
-            raise InputError(f"{path}: expected a column {shown(name)}, found {found}")
-    rows = frame.iloc[1:, [names.index(label), names.index(text)]].reset_index(drop=True)
-    rows.columns = ["Label", "Text"]
-    for column, name in (("Text", text), ("Label", label)):
-        empty = rows[column].isna() | (rows[column].str.strip() == "")
-        for wrong, found in ((empty, "none"), (rows[column].str.contains("\0", regex=False), "a NUL in it")):
-            if wrong.any():
-                row = int(wrong.argmax()) + 1
-                raise InputError(f"{path}, row {row}, column {shown(name)}: expected a {column.lower()}, found {found}")
-        rows[column] = rows[column].str.replace("\r\n", "\n").str.replace("\r", "\n")
-    if len(labels := class_names(rows)) < 2:
-        raise InputError(f"{path}, column {shown(label)}: expected at least two labels, found {shown(labels)}")
+    rows = parse_table(read_text(path, encoding=encoding), path, {"Label": label, "Text": text}, header)
+    spellings: dict[str, list[str]] = {}
+    for name in class_names(rows):
+        spellings.setdefault(" ".join(name.casefold().split()), []).append(shown(name))
+    if alike := [" and ".join(names) for names in spellings.values() if len(names) > 1]:
+        log.warning("%s: labels that differ in case or spaces alone are different: %s", path, "; ".join(alike))
     return rows
+
+
+def read_splits(place: Path, *form: Any) -> dict[str, tuple[Path, pd.DataFrame]]:
+    """Read labelled texts: a table as `train`, or the tables `train`, `test` and perhaps `validation` in a folder.
+
+    Args:
+        form: the further arguments of `read_table`, for all of them.
+
+    Raises:
+        InputError: when a file is missing or not the only one of its name, when the texts for training have fewer than
+            two labels or another set has one of its own, and as `read_table` does.
+    """
+    files = {"train": place}
+    if place.is_dir():
+        found = sorted(path for path in place.iterdir() if is_table(path) and not path.name.startswith("."))
+        files = {path.stem.lower(): path for path in found}
+        if len(files) < len(found) or not {"train", "test"} <= set(files) <= {"train", "test", "validation"}:
+            names = shown([path.name for path in found])
+            raise InputError(f"{place}: expected tables train, test and perhaps validation, each once, found {names}")
+    read = {name: (path, read_table(path, *form)) for name, path in files.items()}
+    labels = class_names(read["train"][1])
+    if len(labels) < 2:
+        raise InputError(f"{files['train']}: expected at least two labels, found {shown(labels)}")
+    for path, rows in read.values():
+        if unknown := sorted(set(rows["Label"]) - set(labels)):
+            raise InputError(f"{path}: expected labels that {files['train'].name} has, found {shown(unknown)} as well")
+    return read
 
 
 def class_names(texts: pd.DataFrame) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from gpt_from_scratch.errors import InputError, reason, shown
-from gpt_from_scratch.files.reading import read_bytes
+from gpt_from_scratch.files.reading import read_text
 
 
 def read_split(path: Path, classes: int = 2) -> pd.DataFrame:
@@ -25,13 +25,13 @@ def read_split(path: Path, classes: int = 2) -> pd.DataFrame:
     Raises:
         InputError: when the file is missing, empty or has other columns.
     """
-    content = read_bytes(path)
-    columns = content.partition(b"\n")[0].strip()
-    if content and columns != b"Label,Text":
-        raise InputError(f"{path}: expected the columns Label,Text, found {shown(columns.decode(errors='replace'))}")
+    content = read_text(path)
+    columns = content.partition("\n")[0].strip()
+    if content and columns != "Label,Text":
+        raise InputError(f"{path}: expected the columns Label,Text, found {shown(columns)}")
     try:
-        frame = pd.read_csv(io.BytesIO(content), keep_default_na=False, dtype=str)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        frame = pd.read_csv(io.StringIO(content), keep_default_na=False, dtype=str)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise InputError(f"{path}: not a CSV file of messages: {reason(error)}") from None
     if frame.empty:
         raise InputError(f"{path}: expected messages, found none")

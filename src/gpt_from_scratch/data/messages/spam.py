@@ -8,19 +8,25 @@ line as it is and keeps equal messages on one side. Other texts (see `labelled`)
 
 from __future__ import annotations
 
+import io
+import logging
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import pandas as pd
 
 from gpt_from_scratch.errors import InputError, named, reason, shown
-from gpt_from_scratch.files.reading import read_bytes
+from gpt_from_scratch.files.reading import read_text
 
 LABELS = ("ham", "spam")
 Recipe = Literal["book", "clean"]
+_PARTS = ("train", "validation", "test")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,13 +56,15 @@ def read_messages(path: Path, recipe: Recipe) -> pd.DataFrame:
             message, a carriage return or NUL within it or bytes that are not UTF-8; and under the recipe `book` for
             quotes that pandas cannot pair, or that hold nothing.
     """
-    rows = _checked_lines(path)
+    content = read_text(path)
+    if "\n" not in content:
+        content = content.replace("\r", "\n")
+    rows = _checked_lines(content, path)
     if recipe == "clean":
         return pd.DataFrame(rows, columns=["Label", "Text"])
     try:
-        frame = pd.read_csv(
-            path, sep="\t", header=None, names=["Label", "Text"], encoding="utf-8", keep_default_na=False, dtype=str
-        )
+        table, names = io.StringIO(content), ["Label", "Text"]
+        frame = pd.read_csv(table, sep="\t", header=None, names=names, keep_default_na=False, dtype=str)
     except pd.errors.ParserError as error:
         found = reason(error)
         raise InputError(f"{path}: expected quotes in pairs, as the recipe book reads them, found: {found}") from None
@@ -65,19 +73,13 @@ def read_messages(path: Path, recipe: Recipe) -> pd.DataFrame:
     return frame
 
 
-def _checked_lines(path: Path) -> list[tuple[str, str]]:
-    lines = read_bytes(path).split(b"\n")
-    if lines[-1] == b"":
-        lines.pop()
-    if not lines:
+def _checked_lines(content: str, path: Path) -> list[tuple[str, str]]:
+    if not content:
         raise InputError(f"{path}: expected messages, found an empty file")
     rows = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(content.removesuffix("\n").split("\n"), start=1):
         place = f"{path}, line {number}"
-        try:
-            fields = line.decode("utf-8").removesuffix("\r").split("\t")
-        except UnicodeDecodeError as error:
-            raise InputError(f"{place}: expected UTF-8 text, found the byte {line[error.start]:#04x}") from None
+        fields = line.removesuffix("\r").split("\t")
         if len(fields) != 2:
             raise InputError(f"{place}: expected a label, one tab and a message, found {len(fields) - 1} tabs")
         label, text = fields
@@ -111,6 +113,7 @@ def split_messages(
     balance: bool,
     seed: int,
     labels: Sequence[str] = LABELS,
+    given: Mapping[str, pd.DataFrame] = MappingProxyType({}),
 ) -> SpamSplit:
     """Split messages into training, validation and test sets.
 
@@ -121,12 +124,16 @@ def split_messages(
         balance: sample every class down to the smallest one: before the split (`book`), or in each set (`clean`).
         seed: of sampling and shuffling; the book's is 123.
         labels: names of the classes, in the order of their numbers.
+        given: the publisher's `test` set, and perhaps `validation` set: the messages are split into the others, in the
+            proportion of the fractions. `clean` leaves out messages that these sets have too, and warns of it.
 
     Raises:
         InputError: when a set is empty or lacks a label.
     """
+    if given:
+        train, validation = (1.0, 0.0) if "validation" in given else (train / (train + validation), 1.0)
     cut = _split_book if recipe == "book" else _split_clean
-    split = cut(messages, labels, train, validation, balance, seed)
+    split = cut(messages, labels, train, validation, balance, seed, given)
     for name, part in split.parts().items():
         present = set(part["Label"])
         for number, label in enumerate(labels):
@@ -166,24 +173,42 @@ def _numbered(messages: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
 
 
 def _split_book(
-    messages: pd.DataFrame, labels: Sequence[str], train: float, validation: float, balance: bool, seed: int
+    messages: pd.DataFrame,
+    labels: Sequence[str],
+    train: float,
+    validation: float,
+    balance: bool,
+    seed: int,
+    given: Mapping[str, pd.DataFrame],
 ) -> SpamSplit:
-    chosen = balanced(messages, seed) if balance else messages
-    return SpamSplit(*shuffled_cut(_numbered(chosen, labels), train, validation, seed), test_natural=None)
+    chosen, *others = (balanced(part, seed) if balance else part for part in (messages, *given.values()))
+    parts = dict(zip(_PARTS, shuffled_cut(chosen, train, validation, seed), strict=True))
+    parts |= dict(zip(given, others, strict=True))
+    return SpamSplit(**{name: _numbered(part, labels) for name, part in parts.items()}, test_natural=None)
 
 
 def _split_clean(
-    messages: pd.DataFrame, labels: Sequence[str], train: float, validation: float, balance: bool, seed: int
+    messages: pd.DataFrame,
+    labels: Sequence[str],
+    train: float,
+    validation: float,
+    balance: bool,
+    seed: int,
+    given: Mapping[str, pd.DataFrame],
 ) -> SpamSplit:
     """Allot groups of equal folded text, label by label; a group's label is that of its first message."""
     groups = messages.assign(Group=messages["Text"].map(fold))
+    known = groups["Group"].isin({fold(text) for part in given.values() for text in part["Text"]})
+    if known.any():
+        log.warning("%d of %d messages stand in the given sets too: left out", known.sum(), len(groups))
+    messages, groups = messages[~known], groups[~known]
     heads = groups.drop_duplicates("Group")
     side: dict[str, int] = {}
     for _, rows in heads.groupby("Label"):
         for number, part in enumerate(shuffled_cut(rows, train, validation, seed)):
             side.update(dict.fromkeys(part["Group"], number))
     sides = groups["Group"].map(side)
-    parts = [messages[sides == number] for number in range(3)]
+    parts = [given.get(name, messages[sides == number]) for number, name in enumerate(_PARTS)]
     chosen = [balanced(part, seed) if balance else part for part in parts]
     shuffled = [_numbered(part.sample(frac=1, random_state=seed), labels).reset_index(drop=True) for part in chosen]
     return SpamSplit(*shuffled, test_natural=_numbered(parts[2], labels).reset_index(drop=True))

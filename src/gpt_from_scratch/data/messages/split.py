@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gpt_from_scratch.data.messages.labelled import class_names, read_table, write_class_names
+from gpt_from_scratch.data.messages.labelled import class_names, read_splits, write_class_names
 from gpt_from_scratch.data.messages.spam import LABELS, read_messages, split_messages, split_statistics
 from gpt_from_scratch.data.raw.files import raw_file
 from gpt_from_scratch.files.writing import new_folder, read_json, write_json, write_metrics, write_text
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from gpt_from_scratch.params.trainings import LabelledData
 
 
-def split_spam(params: SplitSpam, data: LabelledData, root: Path) -> tuple[Path, dict[str, Any]]:
+def split_spam(params: SplitSpam, data: LabelledData, root: Path) -> tuple[list[Path], dict[str, Any]]:
     """Split the messages into `data/spam`, and write `metrics/split_spam.json` and `metrics/tables/labels.json`.
 
     Args:
         params: the recipe, the fractions and the seed.
-        data: the book's messages, or a table of one's own.
+        data: the book's messages, or tables of one's own.
         root: the project's folder.
 
     Returns:
-        The file that was split, and its statistics: counts, duplicates, overlap between the splits.
+        The files that were read, and their statistics: counts, duplicates, overlap between the splits.
 
     Raises:
         InputError: when the file is not as expected, or a split lacks a label.
@@ -33,12 +33,14 @@ def split_spam(params: SplitSpam, data: LabelledData, root: Path) -> tuple[Path,
     facts = {"data": read_json(raw / "sources.json")["data"]} if data.is_book else {"data": data.path}
     if data.is_book:
         source = raw_file(raw, "SMSSpamCollection")
-        messages, labels = read_messages(source, params.recipe), LABELS
+        given, labels = {"train": (source, read_messages(source, params.recipe))}, LABELS
     else:
-        source = root / data.path
-        messages = read_table(source, data.text, data.label)
-        labels = class_names(messages)
-    split = split_messages(messages, **params.model_dump(), labels=labels)
+        given = read_splits(root / data.path, data.text, data.label, data.header, data.encoding)
+        labels = class_names(given["train"][1])
+    sources = [path for path, _ in given.values()]
+    messages = given.pop("train")[1]
+    others = {name: rows for name, (_, rows) in given.items()}
+    split = split_messages(messages, **params.model_dump(), labels=labels, given=others)
     statistics = {**facts, "recipe": params.recipe, **split_statistics(messages, split, labels)}
     with new_folder(root / "data" / "spam") as folder:
         for name, part in split.parts().items():
@@ -46,4 +48,4 @@ def split_spam(params: SplitSpam, data: LabelledData, root: Path) -> tuple[Path,
         write_class_names(folder, labels)
     write_json(root / "metrics" / "tables" / "labels.json", statistics.pop("labels"))
     write_metrics(root / "metrics" / "split_spam.json", statistics)
-    return source, statistics
+    return sources, statistics

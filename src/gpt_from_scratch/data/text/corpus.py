@@ -13,15 +13,16 @@ from torch.utils.data import Dataset
 from gpt_from_scratch.data.text.token_map import TokenMap
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files.reading import read_text as read_any_text
+from gpt_from_scratch.files.reading import with_line_feeds
 
 
 def read_text(path: Path) -> str:
-    """Read a UTF-8 text.
+    """Read a UTF-8 text, with line feeds for its line ends.
 
     Raises:
         InputError: when it is missing, empty or not valid UTF-8; with the line.
     """
-    text = read_any_text(path)
+    text = with_line_feeds(read_any_text(path))
     if not text.strip():
         raise InputError(f"{path}: expected a text, found an empty file")
     return text

@@ -63,7 +63,7 @@ def open_corpus(
     documents = read_documents(find_files(path, patterns), strip_gutenberg)
     facts = [[str(one.path.relative_to(path.parent)), one.start, one.end, one.sha256] for one in documents]
     tokenizer = [sha256(file) for file in tokenizer_files(tokenizer_folder)]
-    key = hashlib.sha256(json.dumps([facts, tokenizer, PIECE, SHARD]).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps([facts, tokenizer, PIECE, SHARD, "line feeds"]).encode()).hexdigest()
     folder = kept / key[:16]
     folder.mkdir(parents=True, exist_ok=True)
     groups = list(shards(cut(documents)))

@@ -26,6 +26,7 @@ import tiktoken
 from gpt_from_scratch.data.text.chunks import Piece
 from gpt_from_scratch.data.text.token_map import TYPE
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.files.reading import with_line_feeds
 from gpt_from_scratch.files.writing import sha256, share, sync
 from gpt_from_scratch.tokenizer.bpe import END_OF_TEXT, load_tokenizer
 
@@ -133,19 +134,28 @@ def piece_ids(piece: Piece, encoding: tiktoken.Encoding) -> np.ndarray:
     """Return a piece's ids, after that of `<|endoftext|>` where it begins a document that follows another.
 
     Raises:
+        InputError: as `piece_text` does.
+    """
+    text = piece_text(piece)
+    if piece.follows:
+        text = END_OF_TEXT + text
+    return encoding.encode_to_numpy(text, allowed_special={END_OF_TEXT}).astype(TYPE)
+
+
+def piece_text(piece: Piece) -> str:
+    """Return a piece's text, with line feeds for its line ends.
+
+    Raises:
         InputError: when the file has changed so that these bytes are no text.
     """
     with Path(piece.path).open("rb") as file:
         file.seek(piece.start)
         content = file.read(piece.end - piece.start)
     try:
-        text = content.decode("utf-8")
+        return with_line_feeds(content.decode("utf-8"))
     except UnicodeDecodeError as error:
         at = piece.start + error.start
         raise InputError(f"{piece.path}: expected the text that it was, found no UTF-8 at byte {at}") from None
-    if piece.follows:
-        text = END_OF_TEXT + text
-    return encoding.encode_to_numpy(text, allowed_special={END_OF_TEXT}).astype(TYPE)
 
 
 @cache

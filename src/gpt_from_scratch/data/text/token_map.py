@@ -1,4 +1,4 @@
-"""Token ids on disk, read through a memory map: what is not looked at takes no memory."""
+"""Token ids on disk: what is not looked at takes no memory, and no file stays open, however many they are."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class TokenMap:
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        self._files = [np.memmap(path, TYPE, mode="r") for path in paths]
-        self._ends = np.cumsum([len(file) for file in self._files])
+        self._paths = paths
+        self._ends = np.cumsum([path.stat().st_size // TYPE.itemsize for path in paths])
         self._range = range(int(self._ends[-1]))
 
     def __len__(self) -> int:
@@ -33,9 +33,9 @@ class TokenMap:
         number = int(np.searchsorted(self._ends, ids.start, side="right"))
         pieces, start = [], ids.start
         while start < ids.stop:
-            file = self._files[number]
-            first = int(self._ends[number]) - len(file)
-            pieces.append(file[start - first : ids.stop - first])
+            first = int(self._ends[number - 1]) if number else 0
+            count = min(ids.stop, int(self._ends[number])) - start
+            pieces.append(np.fromfile(self._paths[number], TYPE, count, offset=(start - first) * TYPE.itemsize))
             start += len(pieces[-1])
             number += 1
         return np.concatenate(pieces) if pieces else np.empty(0, TYPE)
@@ -47,5 +47,5 @@ class TokenMap:
 
     def _part(self, place: slice) -> TokenMap:
         part = object.__new__(TokenMap)
-        part._files, part._ends, part._range = self._files, self._ends, self._range[place]
+        part._paths, part._ends, part._range = self._paths, self._ends, self._range[place]
         return part
