@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 
 import pytest
@@ -26,6 +27,7 @@ TEXTS = [
     "<tool> <|pad|>", "<<|pad|>>", "<|pad|", "the other theme", "a \t <left>  <left>b", "<right>  a <right>\n",
     "<word> a<word> <word>b c<word>d (<word>)", "<late><tool><late>", "<right>  <left>", "naïve ß <ß>中文字 中文",
     "don't 123<tool>456", "🎉<tool>🎉 \u00a0<left>\u2028x", "<tool" + "<tool>" * 3 + ">" * 3, "line\r\n<left>\r\nline",
+    "x\u0301<word>", "<word>\u0301", "\x1c<left>", "\x85<left>", "a\u200d<word>", "_<word>", "²<word>", "ⅷ<word>",
 ]  # fmt: skip
 
 
@@ -68,6 +70,7 @@ def test_ids_are_those_of_transformers(theirs, tmp_path, root, way):
         expected = theirs.encode(text)
         assert ours.encode(text, disallowed_special=()) == ours.encode_ordinary(text) == expected, text
         assert ours.decode(expected) == theirs.decode(expected, clean_up_tokenization_spaces=False)
+    assert pickle.loads(pickle.dumps(ours)).encode_ordinary(TEXTS[7]) == theirs.encode(TEXTS[7])
     assert ours.encode_ordinary_batch(TEXTS) == [theirs.encode(text) for text in TEXTS]
     # The book's rule for the token that ends a text: plain text, unless it is allowed.
     marked = "a<|endoftext|><tool>"

@@ -5,12 +5,12 @@ They work as in Hugging Face's tokenizers, whose files they come from (`AddedTok
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
+import regex
 import tiktoken
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -18,6 +18,9 @@ from gpt_from_scratch.errors import InputError, shown
 from gpt_from_scratch.files.writing import read_json
 
 END_OF_TEXT = "<|endoftext|>"
+
+_LETTER = r"[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]"
+"""What is part of a word for the library tokenizers, which is written in Rust; Python's own classes differ."""
 
 
 class AddedToken(BaseModel):
@@ -42,9 +45,9 @@ class AddedToken(BaseModel):
     @property
     def pattern(self) -> str:
         """A regular expression of its places in a text, with one group."""
-        word = ("(?<!\\w)", "(?!\\w)") if self.single_word else ("", "")
-        before, behind = (r"\s*" if strip else "" for strip in (self.lstrip, self.rstrip))
-        return f"{before}{word[0]}({re.escape(self.content)}){word[1]}{behind}"
+        word = (f"(?<!{_LETTER})", f"(?!{_LETTER})") if self.single_word else ("", "")
+        before, behind = (r"\p{White_Space}*" if strip else "" for strip in (self.lstrip, self.rstrip))
+        return f"{before}{word[0]}({regex.escape(self.content)}){word[1]}{behind}"
 
 
 class AddedEncoding(tiktoken.Encoding):
@@ -57,7 +60,7 @@ class AddedEncoding(tiktoken.Encoding):
         longest_first = sorted(added, key=lambda token: -len(token.content))
         groups = ([token for token in longest_first if token.normalized is late] for late in (False, True))
         self._splitters = [
-            (re.compile("|".join(token.pattern for token in group)), [token.id for token in group])
+            (regex.compile("|".join(token.pattern for token in group)), [token.id for token in group])
             for group in groups
             if group
         ]
@@ -88,6 +91,10 @@ class AddedEncoding(tiktoken.Encoding):
         """Return the token ids of many texts, as `encode_ordinary` does."""
         return [self.encode_ordinary(one) for one in text]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy in another process is made of."""
+        return {**super().__getstate__(), "added": self.added}
+
     def _split(self, text: str) -> Iterable[str | int]:
         """Return the texts between added tokens, and the tokens' ids."""
         pieces: list[str | int] = [text]
@@ -97,7 +104,7 @@ class AddedEncoding(tiktoken.Encoding):
         return pieces
 
 
-def _parts(text: str, pattern: re.Pattern[str], ids: Sequence[int]) -> Iterator[str | int]:
+def _parts(text: str, pattern: regex.Pattern[str], ids: Sequence[int]) -> Iterator[str | int]:
     end = 0
     for found in pattern.finditer(text):
         if found.start() > end:
