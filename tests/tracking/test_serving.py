@@ -271,7 +271,7 @@ def payloads(rows: list[dict[str, Any]]) -> Iterator[tuple[str, str, str]]:
     for name, content in {
         "dataframe_records": rows,
         "dataframe_split": {"columns": columns, "data": table},
-        "instances": [dict(zip(columns, row, strict=True)) for row in table],
+        "instances": rows,
         "inputs": {column: [row.get(column) for row in rows] for column in columns},
     }.items():
         yield name, json.dumps({name: content, **({"params": few} if few else {})}), "application/json"
@@ -319,8 +319,9 @@ def test_no_answer_holds_a_trace_or_a_path(in_process, registered) -> None:
     client, model = in_process("spam-classifier")
     model.unwrap_python_model()._tokenizer = None  # whatever may go wrong inside
     bodies = [json.dumps({"dataframe_records": [{"text": "a"}]}), json.dumps({"inputs": {"other": ["a"]}}), "{", "[1]"]
-    for body in bodies:
-        answer = client.post("/invocations", content=body, headers={"Content-Type": "application/json"})
+    csv = [("text/csv", 'text\n"a'), ("text/csv", b"\xff")]
+    for kind, body in [*(("application/json", body) for body in bodies), *csv]:
+        answer = client.post("/invocations", content=body, headers={"Content-Type": kind})
         assert answer.status_code in (400, 500)
         assert not re.search(r"Traceback|stack_trace|File \"|\.py\b|/tmp|/home", answer.text), answer.text
         assert str(registered) not in answer.text

@@ -10,21 +10,18 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
-from mlflow.types import DataType
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.generation import Sampling
+from gpt_from_scratch.tracking.served.mlflow_requests import put_right
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-# MLflow casts columns of texts in `instances` and `inputs` to NumPy's strings, which makes null the word None. As
-# objects they stay what they are, and MLflow's other formats treat them so anyway.
-DataType.string._numpy_type = np.dtype(object)
+put_right()
 
 MOST_ROWS = 1000
 LONGEST_TEXT = 10_000
