@@ -73,6 +73,7 @@ def test_a_closed_terminal_saves_and_under_nohup_nothing_ends(project, before, c
     child, terminal = pty.fork()
     if not child:
         os.chdir(project.folder)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may run under nohup themselves
         command = [*before, sys.executable, "stages/pretrain.py"]
         os.execvp(command[0], command)
     while not project.checkpoints("pretrain"):
