@@ -1,4 +1,4 @@
-"""What MLflow's server makes of a request before a model sees it, and of an error, put right where a model is served.
+"""Corrections of MLflow's scoring server: requests before a model sees them, and errors on their way to the client.
 
 Applied when a served model is loaded, once in a process.
 """
