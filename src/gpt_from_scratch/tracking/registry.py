@@ -123,7 +123,7 @@ def register(tracking: Tracking, params: Params, candidate: Candidate) -> tuple[
         disk = _build(candidate, logged, made, run_id)
         if target is None:
             log.info("MLflow: sending %s to the server, %.1f MB", candidate.name, disk.total() / 1e6)
-            with upload():
+            with upload(progress=True):
                 client.log_model_artifacts(logged.model_id, str(made))
             disk = Counter({"sent to the server": disk.total()})
         else:

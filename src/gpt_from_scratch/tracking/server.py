@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 EXPERIMENT = "gpt-from-scratch"
 PROBE_SECONDS = 3.0
 REQUEST_SECONDS, UPLOAD_SECONDS = "5", "600"
-_TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
+_TIMEOUT, _PROGRESS = "MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
 _CURES = {
     "UNAUTHENTICATED": "the server wants a login: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
     "MLFLOW_TRACKING_TOKEN",
@@ -60,19 +60,19 @@ def experiment_name() -> str:
 
 
 @contextmanager
-def upload() -> Iterator[None]:
+def upload(*, progress: bool = False) -> Iterator[None]:
     """Give requests that send files minutes, where a server that takes figures has to answer within seconds.
 
-    A limit that the user has set holds for both.
+    A limit that the user has set holds for both. With `progress`, for large files, MLflow shows it on a terminal.
     """
-    ours = os.environ.get(_TIMEOUT) == REQUEST_SECONDS
-    if ours:
-        os.environ[_TIMEOUT] = UPLOAD_SECONDS
+    longer = {_TIMEOUT: UPLOAD_SECONDS} if os.environ.get(_TIMEOUT) == REQUEST_SECONDS else {}
+    shown = {_PROGRESS: "true"} if progress and sys.stderr.isatty() else {}
+    before = {name: os.environ.get(name, "") for name in longer | shown}
+    os.environ.update(longer | shown)
     try:
         yield
     finally:
-        if ours:
-            os.environ[_TIMEOUT] = REQUEST_SECONDS
+        os.environ.update(before)
 
 
 def refusal(error: BaseException) -> str | None:
@@ -205,7 +205,7 @@ def _quieten() -> None:
         "DO_NOT_TRACK": "true",
         "MLFLOW_LOGGING_LEVEL": "WARNING",
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": str(sys.stderr.isatty()).lower(),
+        _PROGRESS: "false",
         # By default the client tries for minutes, and the training waits.
         _TIMEOUT: REQUEST_SECONDS,
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -244,8 +244,7 @@ def _open(uri: str, artifacts: Path | None) -> Tracking:
             # Somebody else who shares the server was faster.
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-            name = experiment_name()
-    experiment = client.get_experiment_by_name(name)
+            experiment = client.get_experiment_by_name(name)
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
     if NOTE not in experiment.tags:

@@ -28,6 +28,7 @@ from gpt_from_scratch.params.sections import load_params
 from gpt_from_scratch.pipeline.dvc import locked_stages
 from gpt_from_scratch.pipeline.project import project_home
 from gpt_from_scratch.pipeline.stage import read_declared
+from gpt_from_scratch.report.charts import TRAININGS, write_charts
 from gpt_from_scratch.tracking.delivery import deliver, deliver_left
 from gpt_from_scratch.tracking.facts import as_param, as_params, git_tags, legal, machine_tags
 from gpt_from_scratch.tracking.notes import NOTE, edits, run_name, summary_note
@@ -35,8 +36,6 @@ from gpt_from_scratch.tracking.run_file import RunFile
 from gpt_from_scratch.tracking.server import Tracking, connect, exclusive, one_line, upload, without_password
 
 log = logging.getLogger(__name__)
-
-TRAININGS = ("pretrain", "finetune_classify", "finetune_instruct")
 
 
 def write_summary(root: Path, *, strict: bool = False) -> str | None:
@@ -125,8 +124,6 @@ def _write_once(root: Path, key: str, params: Mapping[str, Any], evaluation: Map
 
 def _attach(tracking: Tracking, root: Path, run_id: str) -> None:
     """Put answers, samples, tables and charts into a run, so that the state can be read in MLflow alone."""
-    from gpt_from_scratch.report.charts import write_charts
-
     with tempfile.TemporaryDirectory() as name:
         for file in ("responses.json", "samples/evaluate.json", "tables/classes.json"):
             if (path := root / "metrics" / file).is_file():
