@@ -79,8 +79,8 @@ bench: $(BENCH_STAMP) ## time ours and others' code on the same work, on the CPU
 bench-gpu: $(BENCH_STAMP) ## the same on a GPU: training, decoding, the book's trainings
 	@$(call benchmark,gpu,--gpu)
 
-ui: $(STAMP) ## MLflow's UI over the runs, at http://127.0.0.1:5000 (PORT=5001: at another port)
-	@$(BIN)/gpt ui --port "$(PORT)"
+ui: $(STAMP) ## compare the runs in MLflow's UI (PORT=5001: at another port; OPEN=1: open the browser)
+	@$(BIN)/gpt ui --port "$(PORT)" $(if $(OPEN),--open)
 
 clean: ## free what can be made again: data, models, DVC's cache, downloads; runs and parameters stay
 	@PYTHONPATH=src "$$([ -x $(BIN)/python ] && echo $(BIN)/python || echo $(PYTHON))" -m gpt_from_scratch.tools.cleaning

@@ -257,22 +257,14 @@ def profile(
 
 
 @app.command(rich_help_panel=RUNS)
-def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="Of the address 127.0.0.1.")] = 5000) -> None:
-    """Open MLflow's UI over the runs, for this machine only.
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the address 127.0.0.1.")] = 5000,
+    in_browser: Annotated[bool, typer.Option("--open", help="Open the browser there.")] = False,
+) -> None:
+    """Serve MLflow's UI over the runs, for this machine only, and print where states and curves are compared.
 
-    Examples: gpt ui; gpt ui --port 5001
+    Examples: gpt ui; gpt ui --open; gpt ui --port 5001
     """
-    from gpt_from_scratch.tracking.server import check_store, is_server, tracking_uri, without_password
+    from gpt_from_scratch.tracking.views import show_runs
 
-    root = find_project()
-    uri = tracking_uri(root)
-    if is_server(uri):
-        typer.echo(f"The runs are on the server {without_password(uri)} (MLFLOW_TRACKING_URI); open it in a browser.")
-        return
-    check_store(root)
-    typer.echo(f"MLflow's UI: http://127.0.0.1:{port} (Ctrl-C ends it)")
-    sys.stdout.flush()
-    os.chdir(root)
-    # One worker starts in half the time of MLflow's four, and one person needs no more.
-    address = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    os.execv(sys.executable, [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, *address])
+    show_runs(find_project(), port, in_browser=in_browser)

@@ -49,10 +49,10 @@ def short(facts: dict[str, str]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def environment_tags(root: Path) -> dict[str, str]:
-    """Return the facts as tags of a run, and their hash, by which runs of the same environment are found."""
+def environment_facts(root: Path) -> dict[str, str]:
+    """Return the facts, and before them the hash by which runs of the same environment are found."""
     facts = fingerprint(root)
-    return {"fingerprint": short(facts), **{f"environment.{name}": value for name, value in facts.items()}}
+    return {"fingerprint": short(facts), **facts}
 
 
 def _cpu_model() -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.params.sections import Runtime
 from gpt_from_scratch.pipeline import signals
-from gpt_from_scratch.pipeline.fingerprint import environment_tags, fingerprint
+from gpt_from_scratch.pipeline.fingerprint import environment_facts, fingerprint
 from gpt_from_scratch.pipeline.interrupted import alone, checkpoint_folder
 from gpt_from_scratch.pipeline.launcher import started
 from gpt_from_scratch.pipeline.progress import TrainingProgress
@@ -66,7 +66,7 @@ def run_training(name: str, root: Path, recipe: Callable[[Workspace], None], uni
             progress, corpora = TrainingProgress(name, unit), corpora_folder(root)
             with run as tracker, _saved_on_request(saver):
                 recipe(Workspace(root, params, tracker, corpora, end_with_parent, saver, group, progress))
-                tracker.tags(environment_tags(root))
+                tracker.environment(environment_facts(root))
             if group.first:
                 checkpoints.remove()
 

@@ -17,12 +17,14 @@ from gpt_from_scratch.files.writing import read_json
 from gpt_from_scratch.params.sections import Params
 from gpt_from_scratch.pipeline.dvc import folder_hash, locked_outs
 from gpt_from_scratch.pipeline.stage import read_declared
-from gpt_from_scratch.tracking.facts import git_tags
+from gpt_from_scratch.tracking.facts import STATE, git_tags
 from gpt_from_scratch.tracking.server import Tracking
 from gpt_from_scratch.tracking.signatures import CLASSIFIER, INSTRUCTOR, WRITER, Served
 from gpt_from_scratch.tracking.summary import pipeline_state
 
 WEIGHTS = "model.safetensors"
+CIRCUMSTANCES = "measured_on"
+"""Tag of a version with the circumstances of its figure."""
 
 
 @dataclass(frozen=True)
@@ -135,20 +137,23 @@ class Candidate:
             return f"{self.model.out} is not what evaluate measured; dvc repro evaluates it"
         return None
 
+    def tags(self) -> dict[str, str]:
+        """Return the tags of a version: the figure, which is compared with a later version's, and its origin."""
+        figure = {"metric": self.model.metric, "metric_value": repr(self.value)}
+        return {**figure, CIRCUMSTANCES: json.dumps(self.circumstances), **self.origin}
+
     def lineage(self, tracking: Tracking, params: Params) -> dict[str, str]:
-        """Return the tags of a version on its origin."""
+        """Return everything that is known of a version's origin."""
         from gpt_from_scratch.weights.config_file import load_facts
 
         base = getattr(getattr(params, self.model.section), "base", None)
         base_stage = None if base is None else "pretrain" if base == "pretrain" else "download_gpt2"
         found = {
-            "metric": self.model.metric,  # this one and the next are compared with a later version's
-            "metric_value": repr(self.value),
-            **self.circumstances,
-            **self.origin,
+            **self.tags(),
             **{key: str(value) for key, value in load_facts(self.folder).items()},
             **git_tags(self.root),
             "dvc_md5": self.md5,
+            "model_state": self.state,
             "pipeline_state": pipeline_state(self.root)[0],
             "training_run": _run_of(tracking, self.root, self.model.stage, " and attributes.status = 'FINISHED'"),
             "evaluation_run": _run_of(tracking, self.root, "evaluate"),
@@ -178,7 +183,7 @@ class Candidate:
 - **Shape**: {cfg.n_layers} layers, {cfg.emb_dim} wide, {cfg.n_heads} heads, {cfg.vocab_size} tokens, context {
             cfg.context_length
         }{classes}
-- **Trained by**: {run}, commit {tags.get("git_commit", "unknown")[:12]}
+- **Trained by**: {run}, commit {tags.get("mlflow.source.git.commit", "unknown")[:12]}
 - **Limits**: {model.limits}
 - **Licence**: the code's is MIT. {_LICENCES.get(str(facts.get("data")), "What the data allow is not known here.")}
 
@@ -217,4 +222,4 @@ def _run_of(tracking: Tracking, root: Path, stage: str, condition: str = "") -> 
     """Return the run in which a stage made its present outputs; None when this store has none, as after `dvc pull`."""
     with contextlib.chdir(root):
         declared = read_declared(root, stage)
-    return tracking.find_run(f"tags.stage = '{stage}' and tags.state = '{declared.state()}'{condition}")
+    return tracking.find_run(f"tags.stage = '{stage}' and tags.`{STATE}` = '{declared.state()}'{condition}")

@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gpt_from_scratch.tracking.facts import FILE
 from gpt_from_scratch.tracking.run_file import FILES, Entry, RunFile, left_files
 from gpt_from_scratch.tracking.server import Tracking, one_line, upload, without_password
 
@@ -23,9 +24,6 @@ log = logging.getLogger(__name__)
 POINTS_PER_BATCH = 1000
 PARAMS_PER_BATCH = 100
 DIGEST_LENGTH = 36
-
-FILE_TAG = "run_file"
-"""Tag by which a run is found again if its id could not be noted: the process was killed, or the answer lost."""
 
 _REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")
 
@@ -104,9 +102,10 @@ def _deliver_left(tracking: Tracking, run: RunFile) -> bool:
 
 
 def _create(tracking: Tracking, run: RunFile) -> None:
-    run_id = tracking.find_run(f"tags.{FILE_TAG} = '{run.path.stem}'")
+    # Its id could not be noted if the process was killed, or the answer lost.
+    run_id = tracking.find_run(f"tags.`{FILE}` = '{run.path.stem}'")
     if run_id is None:
-        tags = {**run.header["tags"], FILE_TAG: run.path.stem}
+        tags = {**run.header["tags"], FILE: run.path.stem}
         made = tracking.client.create_run(tracking.experiment_id, run.header["start"], tags, run.header["name"])
         run_id = made.info.run_id
     run.append("created", run_id=run_id)

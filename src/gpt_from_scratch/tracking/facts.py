@@ -1,4 +1,4 @@
-"""Tags, params and figures that every run has: commit, machine, memory, and the state of a stage's inputs."""
+"""Tags, params and figures that every run has: commit, machine, memory, and the names under which MLflow shows them."""
 
 from __future__ import annotations
 
@@ -22,6 +22,16 @@ from gpt_from_scratch.pipeline.git import git_output
 # Changes of the pipeline's own outputs are no changes of the code.
 _WRITTEN_BY_THE_PIPELINE = ("dvc.lock", "metrics")
 
+STATE, PIPELINE_STATE, MODEL_STATE, FILE = (
+    f"mlflow.gpt_from_scratch.{name}" for name in ("state", "pipeline_state", "model_state", "file")
+)
+"""Tags by which runs and versions are found again; MLflow's pages hide what begins with `mlflow.`, so that people see the others."""
+
+ENVIRONMENT = "environment.json"
+"""The run's file on machine, process, libraries and state."""
+
+_CHARTS = {"lr": "training", "grad_norm": "training", "epoch": "training"}
+
 
 def git_tags(root: Path) -> dict[str, str]:
     """Return the commit, and whether tracked files differ from it; nothing without git or outside of a checkout."""
@@ -30,24 +40,27 @@ def git_tags(root: Path) -> dict[str, str]:
         return {}
     excluded = [f":(exclude){name}" for name in _WRITTEN_BY_THE_PIPELINE]
     changes = git_output(root, "status", "--porcelain", "--untracked-files=no", "--", ".", *excluded)
-    # The first is the name under which MLflow's own pages show the version.
-    return {"mlflow.source.git.commit": commit, "git_commit": commit, "git_dirty": str(bool(changes)).lower()}
+    # MLflow's own pages show the version under this name.
+    return {"mlflow.source.git.commit": commit, "git_dirty": str(bool(changes)).lower()}
 
 
-def machine_tags() -> dict[str, str]:
-    """Return tags on the machine and the process that the run is made on."""
-    tags = {
+def run_tags(root: Path) -> dict[str, str]:
+    """Return the tags of a new run: the commit, the user, and the DVC experiment if it belongs to one."""
+    experiment = {"dvc_experiment": name} if (name := os.environ.get("DVC_EXP_NAME")) else {}
+    return {**git_tags(root), "mlflow.user": _user(), **experiment}
+
+
+def machine_facts() -> dict[str, str]:
+    """Return facts on the machine and the process that the run is made on."""
+    facts = {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "host": socket.gethostname(),
         "pid": str(os.getpid()),
-        "mlflow.user": _user(),
     }
     with contextlib.suppress(PackageNotFoundError):
-        tags["torch"] = version("torch")
-    if name := os.environ.get("DVC_EXP_NAME"):
-        tags["dvc_experiment"] = name
-    return tags
+        facts["torch"] = version("torch")
+    return facts
 
 
 def memory_metrics() -> dict[str, float]:
@@ -63,6 +76,15 @@ def used_cuda() -> Any:
     """Return `torch.cuda` if this process has used it; None otherwise, without importing torch."""
     torch = sys.modules.get("torch")
     return torch.cuda if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized() else None
+
+
+def chart(name: str) -> str:
+    """Return a training's figure as `group/name`.
+
+    MLflow draws a section of charts for each group, in alphabetical order: `loss`, `score`, `speed`, `training`. Below
+    them stand the figures without a group, those of the whole run.
+    """
+    return name if "/" in name else f"{_CHARTS.get(name, 'loss' if name.endswith('loss') else 'score')}/{legal(name)}"
 
 
 def legal(key: str) -> str:

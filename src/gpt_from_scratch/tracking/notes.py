@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,12 @@ MOST_EDITS = 3
 
 EXPERIMENT_NOTE = """GPT-2 from scratch: every run of the pipeline's stages, and its states.
 
-- **Compare states**: search for `tags.kind = "summary"`. Each of these runs holds the headline figures of one state of
-  the whole pipeline; tick two, press *Compare*, switch on *Show diff only*.
-- **Look at trainings**: search for `tags.stage = "pretrain"` (or `finetune_classify`, `finetune_instruct`). Curves are
-  under *Model metrics*, the machine's load under *System metrics*, what the model wrote after each epoch in the table
-  `samples.json`.
-- A name says what was changed: `pretrain (quick, pretrain.optimizer.lr=0.0003)` is the profile quick but for this.
+- **Compare states**: the view *States*, under *Views* at the top right (or search for `tags.kind = "summary"`). Each
+  of these runs holds the headline figures of one state of the whole pipeline; tick two, press *Compare*, switch on
+  *Show diff only*.
+- **Look at trainings**: the views *Curves*. The losses come first, then scores, speed and the machine's load; what the
+  model wrote after each epoch is in the table `samples.json`.
+- A name says first what was changed: `lr=0.0003 · pretrain · quick` is the profile quick but for this.
 - **Models**: their versions are under *Models*; `champion` is the best of each.
 """
 
@@ -45,12 +44,18 @@ def edits(root: Path, profile: str, params: Mapping[str, Any]) -> list[str]:
     return [f"{key}={as_param(value, 40)}" for key, value in found.items() if key in usual and usual[key] != value]
 
 
-def run_name(kind: str, profile: str, edited: Sequence[str], *further: str) -> str:
-    """Return a run's name: its kind, its profile and the parameters that differ from it."""
-    said = [*edited[:MOST_EDITS], *([f"and {len(edited) - MOST_EDITS} more"] if len(edited) > MOST_EDITS else [])]
-    if experiment := os.environ.get("DVC_EXP_NAME"):
-        said.append(experiment)
-    return f"{kind} ({', '.join([profile, *said, *further])})"
+def run_name(kind: str, profile: str, edited: Sequence[str]) -> str:
+    """Return a run's name: what differs from its profile, which a narrow column shows, its kind and its profile."""
+    keys = [edit.partition("=")[0] for edit in edited]
+    named = [f"{_short(key, keys)}{edit.removeprefix(key)}" for key, edit in zip(keys, edited, strict=True)]
+    said = [*named[:MOST_EDITS], *([f"{len(named) - MOST_EDITS} more"] if len(named) > MOST_EDITS else [])]
+    return " · ".join([*([", ".join(said)] if said else []), kind, profile])
+
+
+def _short(key: str, keys: Sequence[str]) -> str:
+    """Return a key's last part; with the section before it, or whole, where that is another key's too."""
+    forms = (lambda key: key.split(".")[-1], lambda key: f"{key.split('.')[0]}.{key.split('.')[-1]}")
+    return next((form(key) for form in forms if [form(other) for other in keys].count(form(key)) == 1), key)
 
 
 def stage_note(root: Path, stage: str, profile: str, edited: Sequence[str]) -> str:

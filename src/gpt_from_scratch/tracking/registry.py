@@ -7,6 +7,7 @@ moved on. Nothing in it is pickled.
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import tempfile
@@ -18,11 +19,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.files.writing import write_json
 from gpt_from_scratch.params.sections import Params, load_params
 from gpt_from_scratch.pipeline.dvc import cache_folder, cached_file, file_hash
 from gpt_from_scratch.pipeline.project import project_home
-from gpt_from_scratch.tracking.candidates import WEIGHTS, Candidate, pipeline_candidates
+from gpt_from_scratch.tracking.candidates import CIRCUMSTANCES, WEIGHTS, Candidate, pipeline_candidates
 from gpt_from_scratch.tracking.delivery import deliver_left
+from gpt_from_scratch.tracking.facts import MODEL_STATE, PIPELINE_STATE
 from gpt_from_scratch.tracking.reflink import place
 from gpt_from_scratch.tracking.server import Tracking, connect, exclusive, is_server, one_line, upload
 from gpt_from_scratch.tracking.summary import out_of_date
@@ -33,15 +36,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ALIAS = "champion"
-STATE = "model_state"
-"""Tag by which a version is found again."""
-
 DECIDED = "champion_decision"
 """Tag with the decision whether a version was made champion, and the reason if not."""
 
 MADE = "made champion"
 
 PACKAGE = Path(__file__).resolve().parents[1]
+LINEAGE = "lineage.json"
+"""The version's file on where it comes from."""
+
 NEEDED = ("mlflow", "numpy", "pandas", "safetensors", "tiktoken", "torch")
 LOCK_SECONDS = 600.0
 
@@ -81,7 +84,7 @@ def register_models(root: Path, *, promote: bool = False, strict: bool = False) 
 
 def _register(tracking: Tracking, params: Params, candidate: Candidate, promoted: bool) -> str:
     name, made = candidate.name, " is this state"
-    same_state = f"name = '{name}' and tag.{STATE} = '{candidate.state}'"
+    same_state = f"name = '{name}' and tag.`{MODEL_STATE}` = '{candidate.state}'"
     version = next(iter(tracking.client.search_model_versions(same_state)), None)
     if version is None:
         if reason := candidate.hindrance():
@@ -106,13 +109,13 @@ def register(tracking: Tracking, params: Params, candidate: Candidate) -> tuple[
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     lineage = candidate.lineage(tracking, params)
-    about = {**lineage, STATE: candidate.state}
-    of_state = f"tags.pipeline_state = '{lineage['pipeline_state']}'"
+    found_by = {MODEL_STATE: candidate.state}
+    of_state = f"tags.`{PIPELINE_STATE}` = '{lineage['pipeline_state']}'"
     run_id = lineage.get("training_run") or tracking.find_run(of_state)  # the run that it is shown with
-    for left in client.search_logged_models([tracking.experiment_id], f"tags.{STATE} = '{candidate.state}'"):
+    for left in client.search_logged_models([tracking.experiment_id], f"tags.`{MODEL_STATE}` = '{candidate.state}'"):
         client.delete_logged_model(left.model_id)  # of an attempt that was cut short
     logged = client.create_logged_model(
-        tracking.experiment_id, candidate.name, source_run_id=run_id, tags=about, model_type=candidate.name
+        tracking.experiment_id, candidate.name, source_run_id=run_id, tags=found_by, model_type=candidate.name
     )
     target = _local(logged.artifact_location)
     # Beside its later place, where links can be made; what goes to a server is put together beside DVC's cache.
@@ -121,6 +124,7 @@ def register(tracking: Tracking, params: Params, candidate: Candidate) -> tuple[
     with tempfile.TemporaryDirectory(dir=beside, prefix=".registering-") as temporary:
         made = Path(temporary) / "model"
         disk = _build(candidate, logged, made, run_id)
+        write_json(made / LINEAGE, lineage)
         if target is None:
             log.info("MLflow: sending %s to the server, %.1f MB", candidate.name, disk.total() / 1e6)
             with upload(progress=True):
@@ -137,7 +141,7 @@ def register(tracking: Tracking, params: Params, candidate: Candidate) -> tuple[
         # these up in its default store.
         source=logged.artifact_location,
         run_id=run_id,
-        tags=about,
+        tags={**candidate.tags(), **found_by, **{key: lineage[key] for key in ("training_run",) if key in lineage}},
         description=candidate.description(ALIAS, lineage),
         model_id=logged.model_id if run_id or is_server(tracking.uri) else None,
     )
@@ -174,10 +178,11 @@ def promote(tracking: Tracking, version: ModelVersion) -> None:
 def _against(candidate: Candidate, number: str, tags: Mapping[str, str]) -> str | None:
     """Return why a version is no better than the champion, version `number` with these tags; None if it is."""
     metric, higher = candidate.model.metric, candidate.model.higher_is_better
+    then = {"metric": tags.get("metric"), **json.loads(tags.get(CIRCUMSTANCES, "{}"))}
     others = [
-        f"{name.replace('_', ' ')} {tags.get(name)}, here {value}"
+        f"{name.replace('_', ' ')} {then.get(name)}, here {value}"
         for name, value in {"metric": metric, **candidate.circumstances}.items()
-        if tags.get(name) != value
+        if then.get(name) != value
     ]
     if others:
         return f"not made champion: version {number} was measured otherwise ({'; '.join(others)})"

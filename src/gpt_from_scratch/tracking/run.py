@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
 import logging
+import math
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +17,17 @@ from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.pipeline.project import project_home
 from gpt_from_scratch.pipeline.signals import uninterrupted
 from gpt_from_scratch.tracking.delivery import deliver, deliver_left, is_active
-from gpt_from_scratch.tracking.facts import as_param, as_params, git_tags, legal, machine_tags, memory_metrics
+from gpt_from_scratch.tracking.facts import (
+    ENVIRONMENT,
+    STATE,
+    as_param,
+    as_params,
+    chart,
+    legal,
+    machine_facts,
+    memory_metrics,
+    run_tags,
+)
 from gpt_from_scratch.tracking.notes import NOTE, edits, run_name, stage_note
 from gpt_from_scratch.tracking.run_file import LOCK_SECONDS, Point, RunFile, runs_folder
 from gpt_from_scratch.tracking.server import (
@@ -73,7 +85,7 @@ def track_stage(
     tags = {"kind": "stage", "stage": stage, "profile": profile, "mlflow.source.name": f"stages/{stage}.py"}
     tags[NOTE] = stage_note(root, stage, profile, edited)
     if state is not None:
-        tags["state"] = state
+        tags[STATE] = state
     run = StageRun(root, run_name(stage, profile, edited), params, tags, counts, checkpoints)
     run.load_state_dict(earlier or {})
     return run
@@ -105,6 +117,7 @@ class StageRun(Tracker):
         self._spent = 0.0
         self._thinner, self._speed, self._machine = Thinner(), Speed(), Machine(root)
         self._left_out: dict[str, Point] = {}
+        self._best = math.inf
         self._earlier: str | None = None
         self._looked = -1
 
@@ -121,6 +134,7 @@ class StageRun(Tracker):
         except Exception as error:
             self._note_failure(error)
         self._file = self._open_file()
+        self._file.append("text", text=self._environment({}), file=ENVIRONMENT)
         if self._tracking is not None:
             self._flush()
         self._began = time.monotonic()
@@ -151,26 +165,32 @@ class StageRun(Tracker):
     def state_dict(self) -> dict[str, Any]:
         """Return the state, JSON values, from which a later process resumes the run."""
         self._file.sync()
-        return {"file": self._file.path.name, "seconds": self._seconds(), "speed": self._speed.total}
+        best = self._best if math.isfinite(self._best) else None
+        return {"file": self._file.path.name, "seconds": self._seconds(), "speed": self._speed.total, "best": best}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume the run whose `state_dict` this is; before the run is entered."""
         if state:
             self._earlier, self._spent = state["file"], state["seconds"]
             self._speed.total = tuple(state["speed"])
+            self._best = math.inf if state.get("best") is None else state["best"]
 
     def log(self, record: Record) -> None:
         """Log a record of the training loop; those of every update are thinned, evaluations are kept."""
         if record.name == "loss":
             self._speed.update(record.seen)
-        point = (record.name, record.value, _now(), record.step)
+        point = (chart(record.name), record.value, _now(), record.step)
         if record.name not in PER_UPDATE:
-            self._add([(legal(record.name), *point[1:])])
+            self._add([point])
+            if record.name == "validation_loss" and record.value < self._best:
+                self._best = record.value
+                best = {"best_validation_loss": record.value, "best_validation_step": record.step}
+                self._add(_points(best, record.step))
         elif self._thinner.keep(record.name, record.step):
             self._left_out.pop(record.name, None)
             self._add([point])
             if record.name == "loss" and (speed := self._speed.since_last()) is not None:
-                self._add(_points({f"{self._counts}_per_second": speed}, record.step))
+                self._add(_points({f"speed/{self._counts}_per_second": speed}, record.step))
         else:
             self._left_out[record.name] = point
         self._flush_in_time()
@@ -211,9 +231,16 @@ class StageRun(Tracker):
         """Set tags of the run."""
         self._append("tags", tags={legal(key): as_param(value) for key, value in tags.items()})
 
+    def environment(self, facts: Mapping[str, str]) -> None:
+        """Log what decides the last bits, beside machine, process and state, as one file of the run."""
+        self.text(self._environment(facts), ENVIRONMENT)
+
+    def _environment(self, facts: Mapping[str, str]) -> str:
+        return json.dumps({"state": self._tags.get(STATE), **machine_facts(), **facts}, indent=2)
+
     def _open_file(self) -> RunFile:
         """Return the file of the run that is resumed, or of a new one."""
-        entered = {**git_tags(self._root), **machine_tags(), **self._tags}
+        entered = {**run_tags(self._root), **self._tags}
         if self._earlier is not None:
             path = runs_folder(self._root) / self._earlier
             try:
@@ -223,8 +250,8 @@ class StageRun(Tracker):
                 file = None
             if file is not None and file.header["uri"] == self._header["uri"]:
                 for name in PER_UPDATE:
-                    if name in file.logged:
-                        self._thinner.keep(name, file.logged[name])
+                    if chart(name) in file.logged:
+                        self._thinner.keep(name, file.logged[chart(name)])
                 file.append("resumed")
                 file.append("tags", tags=entered)
                 return file

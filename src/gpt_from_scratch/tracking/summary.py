@@ -23,16 +23,26 @@ from typing import Any
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.evaluation.figures import figures
 from gpt_from_scratch.files.nested import at, flatten
-from gpt_from_scratch.files.writing import read_json
+from gpt_from_scratch.files.writing import read_json, write_json
 from gpt_from_scratch.params.sections import load_params
 from gpt_from_scratch.pipeline.dvc import locked_stages
 from gpt_from_scratch.pipeline.project import project_home
 from gpt_from_scratch.pipeline.stage import read_declared
 from gpt_from_scratch.report.charts import TRAININGS, write_charts
 from gpt_from_scratch.tracking.delivery import deliver, deliver_left
-from gpt_from_scratch.tracking.facts import as_param, as_params, git_tags, legal, machine_tags
+from gpt_from_scratch.tracking.facts import (
+    ENVIRONMENT,
+    PIPELINE_STATE,
+    STATE,
+    as_param,
+    as_params,
+    legal,
+    machine_facts,
+    run_tags,
+)
 from gpt_from_scratch.tracking.notes import NOTE, edits, run_name, summary_note
 from gpt_from_scratch.tracking.run_file import RunFile
+from gpt_from_scratch.tracking.views import write_views
 from gpt_from_scratch.tracking.server import Tracking, connect, exclusive, one_line, upload, without_password
 
 log = logging.getLogger(__name__)
@@ -74,7 +84,7 @@ def attach_report(root: Path, path: Path) -> None:
     """
     try:
         tracking = connect(root)
-        if run_id := tracking.find_run(f"tags.pipeline_state = '{pipeline_state(root)[0]}'"):
+        if run_id := tracking.find_run(f"tags.`{PIPELINE_STATE}` = '{pipeline_state(root)[0]}'"):
             with upload():
                 tracking.client.log_artifact(run_id, str(path))
     except Exception as error:
@@ -96,21 +106,21 @@ def _write_once(root: Path, key: str, params: Mapping[str, Any], evaluation: Map
     tracking = connect(root)
     with exclusive(root, tracking.uri):
         deliver_left(tracking, root)
-        if tracking.find_run(f"tags.pipeline_state = '{key}'"):
+        if tracking.find_run(f"tags.`{PIPELINE_STATE}` = '{key}'"):
             return None
         now, profile = int(time.time() * 1000), params["profile"]
         values = flatten(evaluation, "/").items()
         words = {legal(name): as_param(value) for name, value in values if isinstance(value, str | bool)}
         edited = edits(root, profile, params)
         note = summary_note(profile, edited, evaluation)
-        tags = {**git_tags(root), **machine_tags(), **words, "kind": "summary", "profile": profile, NOTE: note}
-        name = run_name("summary", profile, edited, key[:7])
+        tags = {**run_tags(root), **words, "kind": "summary", "profile": profile, NOTE: note}
+        name = run_name("summary", profile, edited)
         header = {"uri": without_password(tracking.uri), "name": name, "start": now, "checkpoints": None, "tags": tags}
         run = RunFile.create(root, header)
         run.append("params", params=as_params(params))
         points = [(legal(name), float(value), now, 0) for name, value in figures(evaluation).items()]
         run.append("points", points=points)
-        run.append("tags", tags={"pipeline_state": key})  # late, so that what is found above is complete
+        run.append("tags", tags={PIPELINE_STATE: key})  # late, so that what is found above is complete
         run.append("end", status="FINISHED", time=int(time.time() * 1000))
         try:
             deliver(tracking, run)
@@ -118,13 +128,15 @@ def _write_once(root: Path, key: str, params: Mapping[str, Any], evaluation: Map
             run.close()  # the next call delivers the rest
             raise
         run.close(remove=True)
-        _attach(tracking, root, run.run_id)
+        _attach(tracking, root, run.run_id, {"state": key, **machine_facts()})
+        write_views(tracking)
         return run.run_id
 
 
-def _attach(tracking: Tracking, root: Path, run_id: str) -> None:
-    """Put answers, samples, tables and charts into a run, so that the state can be read in MLflow alone."""
+def _attach(tracking: Tracking, root: Path, run_id: str, facts: Mapping[str, str]) -> None:
+    """Put facts, answers, samples, tables and charts into a run, so that the state can be read in MLflow alone."""
     with tempfile.TemporaryDirectory() as name:
+        write_json(Path(name) / ENVIRONMENT, facts)
         for file in ("responses.json", "samples/evaluate.json", "tables/classes.json"):
             if (path := root / "metrics" / file).is_file():
                 (Path(name) / file).parent.mkdir(exist_ok=True)
@@ -144,10 +156,10 @@ def training_environments(root: Path) -> dict[str, dict[str, str]]:
         for stage in TRAININGS:
             with contextlib.chdir(root):
                 state = read_declared(root, stage).state()
-            if run_id := tracking.find_run(f"tags.stage = '{stage}' and tags.state = '{state}'"):
-                tags = tracking.client.get_run(run_id).data.tags
-                facts = {key.partition(".")[2]: value for key, value in tags.items() if key.startswith("environment.")}
-                found[stage] = {"fingerprint": tags.get("fingerprint", "not noted"), **facts}
+            if run_id := tracking.find_run(f"tags.stage = '{stage}' and tags.`{STATE}` = '{state}'"):
+                with tempfile.TemporaryDirectory() as folder:
+                    facts = read_json(Path(tracking.client.download_artifacts(run_id, ENVIRONMENT, folder)))
+                found[stage] = {key: value for key, value in facts.items() if key not in ("state", "host", "pid")}
     except Exception as error:
         log.warning("MLflow: the trainings' environments could not be read: %s", one_line(error))
     return found

@@ -21,6 +21,9 @@ class Tracker(Callback):
     def tags(self, tags: Mapping[str, Any]) -> None:
         """Take facts by name."""
 
+    def environment(self, facts: Mapping[str, str]) -> None:
+        """Take the facts of the machine and its libraries that decide the last bits."""
+
     def table(self, rows: Sequence[Mapping[str, Any]], artifact_file: str) -> None:
         """Add rows to a table, an artifact."""
 
