@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.evaluation.figures import HEADLINES, figures
+from gpt_from_scratch.evaluation.figures import HEADLINES, figure_text, figures, headline, label
 from gpt_from_scratch.experiments.published import published_rows
 from gpt_from_scratch.files.writing import read_json, write_json
 from gpt_from_scratch.report.results import log_published, results_table
@@ -85,8 +85,36 @@ def test_a_new_figure_needs_no_further_line(project):
     for line in ("classification accuracy brier score messages", "test 95.0 % 0.250 144", "refusals 3", "fire 50.0 %"):
         assert line in lines(project)
     found = figures(evaluation)
-    assert tuple(found)[:3] == HEADLINES
+    assert [*found][:5] == [name for name in HEADLINES if name in found]
     assert {"classifier/test/brier_score", "safety/refusals", "safety/by_topic/fire/accuracy"} <= found.keys()
+
+
+def test_six_headline_figures_two_for_each_model(root, project):
+    assert headline(read_json(root / "metrics/evaluation.json")) == [
+        ("pretraining validation loss", "4.926"),
+        ("pretraining validation perplexity", "137.8"),
+        ("classification test accuracy", "94.4 %"),
+        ("classification test F1", "0.944"),
+        ("instructions response loss", "4.918"),
+        ("instructions ROUGE-L", "0.128"),
+    ]
+    evaluation = read_json(project / "metrics/evaluation.json")
+    del evaluation["language_model"]
+    evaluation["instructions"]["judges"] = {name: {"mean": mean, "scored": 3} for name, mean in (("a", 9.5), ("b", 2))}
+    assert headline(evaluation) == [
+        ("classification test accuracy", "95.0 %"),
+        ("instructions response loss", "2.500"),
+        ("instructions judges a mean", "9.500"),
+    ]
+
+
+def test_a_figure_has_one_name_and_one_rounding():
+    assert label("validation_loss", 5) == "validation loss (5 batches)"
+    assert label("pretrain/final/train_loss") == "pretraining final training loss"
+    texts = {"validation_loss": "4.926", "test/accuracy": "492.6 %", "train_perplexity": "4.9", "lr": "4.93"}
+    assert {name: figure_text(4.9257, name) for name in texts} == texts
+    shown = figure_text(None), figure_text(1600, "messages"), figure_text(0.00098452, "lr")
+    assert shown == ("-", "1,600", "0.000985")
 
 
 def test_lists_and_words_are_no_figures():

@@ -5,20 +5,32 @@ Whatever number an evaluation returns is a figure, in the metrics file, MLflow, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from gpt_from_scratch.files.nested import flatten
 
-HEADLINES = ("language_model/validation_loss", "classifier/test/accuracy", "instructions/response_loss")
-"""The figures that stand first; one for each model."""
+HEADLINES = (
+    "language_model/validation_loss",
+    "language_model/validation_perplexity",
+    "classifier/test/accuracy",
+    "classifier/test/f1",
+    "instructions/response_loss",
+    "instructions/rouge_l",
+)
+"""The figures that stand first: two for each model."""
+JUDGED = re.compile("instructions/judges/[^/]+/mean")
+"""The first judge's score: a headline in the place of the last one, where answers were judged."""
 
 _PHRASES = {
     "train": "training",
+    "pretrain": "pretraining",
     "language_model": "pretraining",
     "classifier": "classification",
     "baseline": "TF-IDF + logistic regression",
     "rouge_l": "ROUGE-L",
+    "lr": "learning rate",
     "roc_auc": "ROC AUC",
     "f1": "F1",
 }
@@ -36,15 +48,24 @@ def figures(evaluation: Mapping[str, Any]) -> dict[str, float]:
     return {name: leaves[name] for name in [*first, *leaves]}
 
 
-def label(name: str) -> str:
-    """Return a figure's name, or a part of it, in words."""
-    return " ".join(
-        _PHRASES.get(part, part.replace("train_", "training_").replace("_", " ")) for part in name.split("/")
-    )
+def headline(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the names and texts of an evaluation's six headline figures; of fewer where models are not evaluated."""
+    found = figures(evaluation)
+    judged = [name for name in found if JUDGED.fullmatch(name)]
+    names = [*HEADLINES[:-1], *judged[:1]] if judged else HEADLINES
+    return [(label(name), figure_text(found[name], name)) for name in names if name in found]
+
+
+def label(name: str, batches: int | None = None) -> str:
+    """Return a figure's name, or a part of it, in words; with the number of batches, where it was measured on few."""
+    words = (_PHRASES.get(part, part.replace("train_", "training_").replace("_", " ")) for part in name.split("/"))
+    return " ".join([*words, *([f"({batches} batches)"] if batches else [])])
 
 
 def figure_text(value: float | None, name: str = "", decimals: int | None = None) -> str:
     """Return a figure as it is shown: accuracies in percent, perplexities with one decimal, others with three.
+
+    Learning rates, which are small, have three significant digits.
 
     Args:
         name: of the figure.
@@ -57,6 +78,8 @@ def figure_text(value: float | None, name: str = "", decimals: int | None = None
             return f"{value:,}"
         if any(word in name for word in _FRACTIONS):
             return f"{100 * value:.1f} %"
+        if name == "lr":
+            return f"{value:.3g}"
         decimals = 1 if "perplexity" in name else 3
     return f"{value:,.{decimals}f}"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from gpt_from_scratch.evaluation.figures import HEADLINES, figure_text, figures, label
+from gpt_from_scratch.evaluation.figures import headline
 from gpt_from_scratch.files.nested import flatten
 from gpt_from_scratch.params.sections import load_params
 from gpt_from_scratch.tracking.facts import as_param
@@ -69,8 +69,7 @@ def stage_note(root: Path, stage: str, profile: str, edited: Sequence[str]) -> s
 
 def summary_note(profile: str, edited: Sequence[str], evaluation: Mapping[str, Any]) -> str:
     """Return the description of a state of the whole pipeline."""
-    found = figures(evaluation)
-    rows = [f"| {label(name)} | {figure_text(found[name], name)} |" for name in HEADLINES if name in found]
+    rows = [f"| {name} | {text} |" for name, text in headline(evaluation)]
     facts = [f"{key}: {evaluation[key]}" for key in ("data", "pretrained") if key in evaluation]
     table = ["| figure | value |", "|---|---|", *rows]
     return "\n".join(
