@@ -213,13 +213,13 @@ def test_the_fingerprint_names_the_c_library_and_the_processor(root, tmp_path, m
 def test_only_runs_and_checkpoints_take_the_fingerprint(root):
     """Whoever uses it elsewhere decides here whether it can get into an output, equal between machines."""
     users = {
-        str(path.relative_to(root)): set(re.findall(r"\b(fingerprint|environment_tags)\(", path.read_text("utf-8")))
+        str(path.relative_to(root)): set(re.findall(r"\b(fingerprint|environment_facts)\(", path.read_text("utf-8")))
         for folder in ("src", "stages")
         for path in (root / folder).rglob("*.py")
         if path.name != "fingerprint.py"
     }
     assert {name: found for name, found in users.items() if found} == {
         "src/gpt_from_scratch/tools/doctor.py": {"fingerprint"},
-        "src/gpt_from_scratch/pipeline/training_stage.py": {"fingerprint", "environment_tags"},
-        "src/gpt_from_scratch/pipeline/publish.py": {"environment_tags"},
+        "src/gpt_from_scratch/pipeline/training_stage.py": {"fingerprint", "environment_facts"},
+        "src/gpt_from_scratch/pipeline/publish.py": {"environment_facts"},
     }

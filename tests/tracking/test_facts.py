@@ -23,7 +23,7 @@ def test_git_tags_tell_a_changed_source_from_a_changed_result(tmp_path) -> None:
     git("commit", "-m", "first")
     clean = facts.git_tags(tmp_path)
     assert clean["git_dirty"] == "false"
-    assert len(clean["git_commit"]) == 40
+    assert len(clean["mlflow.source.git.commit"]) == 40
     (tmp_path / "dvc.lock").write_text("2")
     (tmp_path / "metrics/a.json").write_text("2")
     assert facts.git_tags(tmp_path) == clean
@@ -34,6 +34,28 @@ def test_git_tags_tell_a_changed_source_from_a_changed_result(tmp_path) -> None:
 def test_flatten_gives_the_leaves_nearest_to_the_root_first() -> None:
     content = {"a": {"b": {"c": 1}, "d": [1, 2]}, "e": "x"}
     assert list(flatten(content).items()) == [("e", "x"), ("a.d", [1, 2]), ("a.b.c", 1)]
+
+
+def test_charts_stand_in_the_order_of_interest() -> None:
+    """MLflow sorts the groups by name, and puts figures without one below them."""
+    names = [
+        "validation_loss",
+        "loss",
+        "train_loss",
+        "validation_accuracy",
+        "reward_accuracy",
+        "lr",
+        "grad_norm",
+        "epoch",
+    ]
+    found = [facts.chart(name) for name in names]
+    assert found == [
+        *("loss/validation_loss", "loss/loss", "loss/train_loss", "score/validation_accuracy", "score/reward_accuracy"),
+        *("training/lr", "training/grad_norm", "training/epoch"),
+    ]
+    groups = [name.partition("/")[0] for name in [*found[:4], "speed/tokens_per_second", *found[5:]]]
+    assert groups == sorted(groups)
+    assert facts.chart("system/memory") == "system/memory"
 
 
 def test_names_and_values_become_legal() -> None:

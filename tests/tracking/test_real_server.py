@@ -22,7 +22,7 @@ def test_a_server_that_dies_costs_the_training_nothing(mlflow_server, tmp_path, 
     stop = mlflow_server()
     with caplog.at_level(logging.INFO):
         with track_stage(project, "pretrain", {"lr": 0.1}, "quick") as stage:
-            stage.metrics({"validation_loss": float("nan")}, 0)
+            stage.metrics({"loss/validation_loss": float("nan")}, 0)
             stage.artifact(Path(__file__))
             stop()
             began = time.monotonic()
@@ -51,8 +51,8 @@ def test_a_server_that_dies_costs_the_training_nothing(mlflow_server, tmp_path, 
     assert found.info.status == "FINISHED"
     assert found.info.artifact_uri.startswith("mlflow-artifacts:")
     assert found.inputs.dataset_inputs[0].dataset.name == "text"
-    history = client.get_metric_history(stage.run_id, "validation_loss")
+    history = client.get_metric_history(stage.run_id, "loss/validation_loss")
     assert [point.step for point in history] == list(range(2001))
     artifacts = {file.path for file in client.list_artifacts(stage.run_id)}
-    assert artifacts == {"again", "samples", "samples.json", Path(__file__).name}
+    assert artifacts == {"again", "environment.json", "samples", "samples.json", Path(__file__).name}
     assert not list(project.glob("mlflow.db*"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import re
@@ -89,9 +90,13 @@ def test_three_versions_with_their_lineage_and_nothing_pickled(pipeline, version
 
     (version,) = versions()
     assert version.run_id == run.run_id != another.run_id
-    expected = {"training_run": run.run_id, "profile": "quick", "data": "sample", "base": "gpt2/tiny"}
-    expected |= {"metric": "classifier/test/accuracy", "metric_value": "0.9", "pretrained": "none"}
+    expected = {"training_run": run.run_id, "profile": "quick", "data": "sample"}
+    expected |= {"metric": "classifier/test/accuracy", "metric_value": "0.9"}
     assert expected.items() <= version.tags.items()
+    assert len([name for name in version.tags if not name.startswith("mlflow.")]) <= 8
+    lineage = json.loads((version_folder(pipeline, version) / "lineage.json").read_text())
+    assert {**expected, "base": "gpt2/tiny", "pretrained": "none"}.items() <= lineage.items()
+    assert {"model_state", "pipeline_state", "dvc_md5"} <= lineage.keys()
     for said in (
         "90.0 %",
         "classes ham, spam",

@@ -54,7 +54,7 @@ def test_a_run_goes_on_without_doubled_points(project, runs, death, pending, tmp
     assert found.info.status == "FINISHED"
     assert "error" not in found.data.tags
     client = connect(project).client
-    for metric in ("loss", "validation_loss", "duration_seconds"):
+    for metric in ("loss/loss", "loss/validation_loss", "duration_seconds"):
         points = [point.step for point in client.get_metric_history(second.run_id, metric)]
         assert points == [point.step for point in client.get_metric_history(whole.run_id, metric)], metric
     assert (pending / carried["file"]).is_file()
@@ -93,7 +93,7 @@ def test_a_deleted_run_begins_anew(project, runs, tmp_path) -> None:
     with run.track_stage(project, "deleted", {}, "quick", checkpoints=tmp_path, earlier=carried) as second:
         train(second, range(9, 20))
     assert [found.info.run_id for found in runs("deleted")] == [second.run_id] != [first.run_id]
-    history = connect(project).client.get_metric_history(second.run_id, "loss")
+    history = connect(project).client.get_metric_history(second.run_id, "loss/loss")
     assert [point.step for point in history] == list(range(20))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,8 @@ import pytest
 
 from gpt_from_scratch.params.sections import load_params
 from gpt_from_scratch.tracking import delivery, run, system
+from gpt_from_scratch.tracking.facts import STATE
+from gpt_from_scratch.tracking.notes import run_name
 from gpt_from_scratch.tracking.run_file import RunFile
 from gpt_from_scratch.tracking.server import connect, tracking_uri
 from gpt_from_scratch.training.loop import Record
@@ -55,32 +58,39 @@ def test_a_run_holds_what_the_stage_logged(project, runs, root, tmp_path) -> Non
     (found,) = runs("whole")
     client = connect(project).client
     assert found.info.run_id == stage.run_id
-    assert found.info.run_name == "whole (book)"
+    assert found.info.run_name == "whole · book"
     assert found.info.status == "FINISHED"
     assert found.data.params["pretrain.optimizer.lr"] == "0.0004"
     assert found.data.params["download_gpt2.sizes"] == '["124M"]'
     tags = found.data.tags
-    assert {k: tags[k] for k in ("stage", "profile", "data", "state", "pretrained", "converged")} == {
+    assert {k: tags[k] for k in ("stage", "profile", "data", STATE, "pretrained", "converged")} == {
         "stage": "whole",
         "profile": "book",
         "data": "upstream",
-        "state": "abc",
+        STATE: "abc",
         "pretrained": "synthetic",
         "converged": "true",
     }
-    assert tags["torch"].startswith("2.")
-    assert "host" in tags and "python" in tags
+    assert len([name for name in tags if not name.startswith("mlflow.")]) <= 8
+    environment = json.loads((project / "mlartifacts" / stage.run_id / "artifacts/environment.json").read_text())
+    assert environment["torch"].startswith("2.")
+    assert (environment["state"], environment["pid"]) == ("abc", str(os.getpid()))
+    assert "host" in environment and "python" in environment
     assert found.data.metrics["accuracy on test"] == 0.9
     assert found.data.metrics["peak_memory_mb"] > 5
     assert found.data.metrics["duration_seconds"] > 0
     assert found.data.metrics["mean_examples_per_second"] > 0
 
-    loss = client.get_metric_history(stage.run_id, "loss")
+    loss = client.get_metric_history(stage.run_id, "loss/loss")
     assert 250 < len(loss) < 400
     assert (loss[0].step, loss[-1].step, loss[-1].value) == (0, 999, pytest.approx(3.002))
-    assert len(client.get_metric_history(stage.run_id, "examples_per_second")) == len(loss) - 2
-    assert len(client.get_metric_history(stage.run_id, "validation_loss")) == 10
-    assert {file.path for file in client.list_artifacts(stage.run_id)} == {"samples", "samples.json", "plots"}
+    assert len(client.get_metric_history(stage.run_id, "speed/examples_per_second")) == len(loss) - 2
+    assert len(client.get_metric_history(stage.run_id, "loss/validation_loss")) == 10
+    assert {file.path for file in client.list_artifacts(stage.run_id)} == {
+        *("environment.json", "samples", "samples.json", "plots")
+    }
+    best = {name: found.data.metrics[f"best_validation_{name}"] for name in ("loss", "step")}
+    assert best == {"loss": 4.0, "step": 100.0}
     table = json.loads((project / "mlartifacts" / stage.run_id / "artifacts/samples.json").read_text())
     assert table["data"] == [["a", "b"], ["c", "d"]]
     (used,) = found.inputs.dataset_inputs
@@ -140,7 +150,7 @@ def test_nothing_is_lost_when_the_tracking_goes_away_for_good(project, runs, pen
     assert after.info.status == "FINISHED"
     assert after.data.tags["late"] == "yes"
     client = connect(project).client
-    assert [p.value for p in client.get_metric_history(stage.run_id, "validation_loss")] == list(range(1200))
+    assert [p.value for p in client.get_metric_history(stage.run_id, "loss/validation_loss")] == list(range(1200))
     artifacts = project / "mlartifacts" / stage.run_id / "artifacts"
     assert (artifacts / "sample.txt").read_text() == "a sample"
     assert (artifacts / "plot.svg").read_text() == "as it was"
@@ -198,7 +208,9 @@ def test_a_broken_file_store_keeps_no_figures_back(project, runs, monkeypatch, c
     assert "boto3 is missing" in caplog.text
     monkeypatch.undo()
     assert delivery.deliver_left(connect(project), project) == 1
-    assert [file.path for file in connect(project).client.list_artifacts(stage.run_id)] == ["sample.txt"]
+    assert [file.path for file in connect(project).client.list_artifacts(stage.run_id)] == [
+        *("environment.json", "sample.txt")
+    ]
 
 
 def test_a_lock_that_cannot_be_had_does_not_stop_the_stage(project, runs, monkeypatch, caplog) -> None:
@@ -273,14 +285,44 @@ def test_a_person_finds_a_run_by_what_was_changed(project, runs, root, tmp_path,
         pass
     with run.track_stage(project, "pretrain", {}, "mine"):
         pass
+    assert [one.data.tags.get("dvc_experiment") for one in runs("pretrain")] == ["tasty-dodo", "tasty-dodo", None]
     found = {one.info.run_name: one.data.tags["mlflow.note.content"] for one in runs("pretrain")}
-    edited = "pretrain (quick, pretrain.epochs=1, pretrain.optimizer.lr=0.0003, tasty-dodo)"
-    assert set(found) == {"pretrain (quick)", edited, "pretrain (mine, tasty-dodo)"}
+    edited = "epochs=1, lr=0.0003 · pretrain · quick"
+    assert set(found) == {"pretrain · quick", edited, "pretrain · mine"}
     described = "Pretrain a GPT from scratch on the text (chapter 5).\n\nParameters: the profile **quick**"
-    assert found["pretrain (quick)"].startswith(f"{described}, unchanged")
+    assert found["pretrain · quick"].startswith(f"{described}, unchanged")
     assert found[edited].startswith(f"{described}, but for\n\n- `pretrain.epochs=1`\n- `pretrain.optimizer.lr=0.0003`")
     for name in ("profiles", "dvc.yaml"):
         (project / name).unlink()
+
+
+@pytest.mark.parametrize(
+    ("edited", "name"),
+    [
+        ([], "summary · quick"),
+        (["pretrain.optimizer.lr=0.003", "classify.epochs=2"], "lr=0.003, epochs=2 · summary · quick"),
+        (
+            ["pretrain.epochs=1", "classify.epochs=2", "a.b=x=y"],
+            "pretrain.epochs=1, classify.epochs=2, b=x=y · summary · quick",
+        ),
+        (["a.b.c=1", "a.d.c=2"], "a.b.c=1, a.d.c=2 · summary · quick"),
+        ([f"a.k{n}={n}" for n in range(5)], "k0=0, k1=1, k2=2, 2 more · summary · quick"),
+    ],
+)
+def test_a_name_says_the_change_first(edited, name) -> None:
+    assert run_name("summary", "quick", edited) == name
+
+
+def test_the_best_loss_survives_a_resumed_run(project, runs, tmp_path) -> None:
+    losses = [5.0, 3.0, 4.0, float("nan"), 3.5]
+    earlier = None
+    for steps in (range(3), range(2, 5)):
+        with run.track_stage(project, "best", {}, "quick", checkpoints=tmp_path, earlier=earlier) as stage:
+            for step in steps:
+                stage.log(Record(step, "validation_loss", losses[step], 1, step))
+            earlier = json.loads(json.dumps(stage.state_dict()))
+    (found,) = runs("best")
+    assert [found.data.metrics[f"best_validation_{name}"] for name in ("loss", "step")] == [3.0, 1.0]
 
 
 def test_the_experiment_says_what_it_is_and_a_users_own_words_stay(copied) -> None:

@@ -52,5 +52,5 @@ def test_a_table_is_logged_once(project):
     run = client.get_run(run_id)
     assert (run.data.tags["kind"], run.data.tags["study"], run.info.status) == ("experiments", "tried", "FINISHED")
     assert run.data.metrics["a"] == 1.5
-    assert {file.path for file in client.list_artifacts(run_id)} == {"table.txt", "table.json"}
+    assert {file.path for file in client.list_artifacts(run_id)} == {"environment.json", "table.txt", "table.json"}
     assert open(client.download_artifacts(run_id, "table.txt"), encoding="utf-8").read() == "| a |"  # noqa: SIM115, PTH123

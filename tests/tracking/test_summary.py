@@ -14,6 +14,7 @@ import yaml
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files.writing import write_csv, write_json
 from gpt_from_scratch.tracking import delivery, summary
+from gpt_from_scratch.tracking.facts import PIPELINE_STATE
 from gpt_from_scratch.tracking.server import connect
 
 EVALUATION = {
@@ -58,7 +59,7 @@ def test_a_state_is_written_once_and_another_beside_it(pipeline, found) -> None:
         "classifier/test/f1": 0.9,
     }
     attached = {file.path for file in connect(pipeline).client.list_artifacts(run_id)}
-    assert attached == {"plots", "responses.json", "samples"}
+    assert attached == {"environment.json", "plots", "responses.json", "samples"}
     assert first.data.params["pretrain.optimizer.lr"] == "0.0004"
     assert (first.data.tags["data"], first.data.tags["pretrained"]) == ("sample", "synthetic")
     assert first.data.tags["classifier/calibrated"] == "true"
@@ -138,7 +139,7 @@ def test_an_incomplete_summary_is_completed(pipeline, found, monkeypatch) -> Non
     summary.write_summary(pipeline)
     (run,) = found()
     assert (run.info.status, run.data.metrics["classifier/test/f1"]) == ("FINISHED", 0.9)
-    assert "pipeline_state" in run.data.tags
+    assert PIPELINE_STATE in run.data.tags
     assert not list((pipeline / ".mlflow-pending").iterdir())
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -28,7 +28,6 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium on this machine's path"),
 ]
 
-FILTER = "tags.kind%20%3D%20%22summary%22"
 SAMPLE = "Every effort moves you towards the lighthouse"
 
 
@@ -47,7 +46,8 @@ def store(made, root, tmp_path_factory) -> Path:
             patch.delenv(name, raising=False)
         with track_stage(project, "pretrain", {}, "quick") as run:
             for step in range(60):
-                run.log(Record(step, "loss", 7.0 - step / 20, 1, 8 * (step + 1)))
+                for name, value in (("loss", 7.0 - step / 20), ("lr", 0.001), ("validation_loss", 8.0 - step / 20)):
+                    run.log(Record(step, name, value, 1, 8 * (step + 1)))
             run.table([{"epoch": 1, "step": 59, "text": SAMPLE}], "samples.json")
         assert write_summary(project)
         register_models(project)
@@ -60,30 +60,34 @@ def store(made, root, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(store) -> Iterator[str]:
-    """MLflow's UI as `gpt ui` starts it."""
+def printed(store, root) -> Iterator[dict[str, str]]:
+    """The addresses that `gpt ui` prints; it ends at Ctrl-C and takes its server along."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    arguments = ["--backend-store-uri", f"sqlite:///{store}/mlflow.db", "--host", "127.0.0.1", "--port", str(port)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "ui", *arguments, "--workers", "1"],
-        cwd=store,
-        start_new_session=True,
-        stdout=(store / "ui.log").open("wb"),
-        stderr=subprocess.STDOUT,
-        env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"},
+    command = [sys.executable, "-c", "from gpt_from_scratch.cli import app; app()", "ui", "--port", str(port)]
+    environment = os.environ | {"PYTHONPATH": str(root / "src")}
+    ui = subprocess.Popen(
+        command, cwd=store, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    found = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 120
     try:
-        while server.silence(found):
-            assert process.poll() is None and time.monotonic() < deadline, (store / "ui.log").read_text()
-            time.sleep(0.2)
-        yield found
+        lines = [ui.stdout.readline() for _ in range(3)]
+        assert lines[2] == "Ctrl-C ends the server.\n", lines
+        taken = subprocess.run(command, cwd=store, env=environment, capture_output=True, text=True)
+        assert (taken.returncode, taken.stderr.count("\n")) == (1, 1)
+        assert f"port {port}: expected a free one, found address already in use" in taken.stderr
+        yield dict(re.split(": +", line.strip(), maxsplit=1) for line in lines[:2])
+        ui.send_signal(signal.SIGINT)
+        assert ui.wait(30) == 0
+        assert ui.stdout.read() == ""
+        assert server.silence(f"http://127.0.0.1:{port}")
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        ui.kill()
+
+
+@pytest.fixture(scope="module")
+def address(printed) -> str:
+    return printed["Compare states"].partition("/#")[0]
 
 
 @pytest.fixture
@@ -103,11 +107,19 @@ def page(address, tmp_path) -> Iterator[object]:
         browser.close()
 
 
-def test_two_summary_runs_are_compared(page, address) -> None:
-    page.goto(f"{address}/#/experiments/1/runs?searchFilter={FILTER}")
-    rows = page.get_by_role("link", name="summary (quick")
+def test_two_states_are_compared_in_two_clicks_from_the_printed_address(page, printed) -> None:
+    page.goto(printed["Compare states"])
+    rows = page.get_by_role("link", name="summary · quick")
     rows.nth(1).wait_for()
     assert rows.count() == 2
+    columns = page.locator("[role=columnheader]").all_inner_texts()
+    named = ["language_model/validation_loss", "classifier/test/accuracy", "instructions/response_loss"]
+    assert [column for column in columns if column in named] == named
+    assert "lr=0.0003 · summary · quick" in rows.first.inner_text()
+    page.set_viewport_size({"width": 2600, "height": 950})  # columns that are not in sight are not in the page
+    for named in ("pretrain.optimizer.lr", "dvc_experiment"):
+        page.get_by_role("columnheader", name=named).wait_for()
+    page.set_viewport_size({"width": 1500, "height": 950})
     assert "every run of the pipeline's stages, and its states" in page.inner_text("body")
     for _ in range(2):
         page.get_by_role("checkbox", name="toggle row selection (unchecked)").first.click()
@@ -124,9 +136,19 @@ def test_two_summary_runs_are_compared(page, address) -> None:
         assert said in body, said
 
 
-def test_a_training_shows_its_samples_and_the_machine(page, address) -> None:
-    page.goto(f"{address}/#/experiments/1/runs?searchFilter=tags.stage%20%3D%20%22pretrain%22")
-    page.get_by_role("link", name="pretrain (quick)").click()
+def test_the_curves_come_in_the_order_of_interest(page, printed) -> None:
+    page.goto(printed["Training curves"])
+    page.get_by_text("loss/validation_loss").first.wait_for()
+    page.set_viewport_size({"width": 1500, "height": 4000})
+    page.get_by_text("training/lr").first.wait_for()
+    body = page.inner_text("body")
+    groups = ["loss (2)", "speed (1)", "training (1)", "Model metrics (", "System metrics ("]
+    assert [body.index(group) for group in groups] == sorted(body.index(group) for group in groups)
+
+
+def test_a_training_shows_its_samples_and_the_machine(page, printed) -> None:
+    page.goto(printed["Training curves"])
+    page.get_by_role("link", name="pretrain · quick").first.click()
     page.get_by_text("Pretrain a GPT from scratch on the text (chapter 5)").first.wait_for()
     page.get_by_role("tab", name="System metrics").click()
     page.get_by_text("process_memory_megabytes").first.wait_for()

@@ -25,7 +25,7 @@ _WRITTEN_BY_THE_PIPELINE = ("dvc.lock", "metrics")
 STATE, PIPELINE_STATE, MODEL_STATE, FILE = (
     f"mlflow.gpt_from_scratch.{name}" for name in ("state", "pipeline_state", "model_state", "file")
 )
-"""Tags by which runs and versions are found again; MLflow's pages hide what begins with `mlflow.`, so that people see the others."""
+"""Tags by which runs and versions are found again; MLflow's pages hide what begins with `mlflow.`."""
 
 ENVIRONMENT = "environment.json"
 """The run's file on machine, process, libraries and state."""

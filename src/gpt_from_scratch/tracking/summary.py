@@ -42,8 +42,8 @@ from gpt_from_scratch.tracking.facts import (
 )
 from gpt_from_scratch.tracking.notes import NOTE, edits, run_name, summary_note
 from gpt_from_scratch.tracking.run_file import RunFile
-from gpt_from_scratch.tracking.views import write_views
 from gpt_from_scratch.tracking.server import Tracking, connect, exclusive, one_line, upload, without_password
+from gpt_from_scratch.tracking.views import write_views
 
 log = logging.getLogger(__name__)
 

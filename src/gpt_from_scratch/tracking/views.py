@@ -20,7 +20,6 @@ from gpt_from_scratch.evaluation.figures import HEADLINES, JUDGED
 from gpt_from_scratch.pipeline.project import project_home
 from gpt_from_scratch.pipeline.server_process import serving
 from gpt_from_scratch.report.charts import TRAININGS
-from gpt_from_scratch.tracking.facts import legal
 from gpt_from_scratch.tracking.server import Tracking, check_store, connect, is_server, silence, without_password
 
 if TYPE_CHECKING:
@@ -34,9 +33,9 @@ STATES = "states"
 def write_views(tracking: Tracking) -> None:
     """Write the views as the runs are now: the parameters in which states differ are columns of theirs."""
     states = tracking.client.search_runs([tracking.experiment_id], "tags.kind = 'summary'", max_results=MOST_RUNS)
-    columns = {"attributes.`Created`": 110, "tags.`dvc_experiment`": 130}
+    columns = {f"metrics.`{name}`": 20 + 7 * len(name) for name in _headlines(states)}
     columns |= {f"params.`{name}`": 150 for name in changed_params(states)}
-    columns |= {f"metrics.`{name}`": 12 + 7 * len(name) for name in _headlines(states)}
+    columns |= {"tags.`dvc_experiment`": 130}
     _write(tracking, STATES, "States", "tags.kind = 'summary'", columns)
     for stage in TRAININGS:
         name = f"Curves of {stage}"
@@ -62,7 +61,8 @@ def changed_params(states: Sequence[Run]) -> list[str]:
 
 def _headlines(states: Sequence[Run]) -> list[str]:
     known = dict.fromkeys(name for state in states for name in state.data.metrics)
-    return [legal(name) for name in HEADLINES] + [name for name in known if JUDGED.fullmatch(name)]
+    # One for each model comes first.
+    return [*HEADLINES[::2], *HEADLINES[1::2], *(name for name in known if JUDGED.fullmatch(name))]
 
 
 def _write(tracking: Tracking, key: str, name: str, query: str, columns: Mapping[str, int]) -> None:
