@@ -82,7 +82,8 @@ def arrows(panel: plt.Axes, vectors: Tensor, names: list[str], color: str) -> No
     """Draw vectors from the origin."""
     for vector, name in zip(vectors.detach().tolist(), names, strict=True):
         panel.quiver(0, 0, 0, *vector, color=color, arrow_length_ratio=0.08, linewidth=1.5)
-        panel.text(*(1.06 * value for value in vector), name, color=color)
+        behind = {"facecolor": "white", "alpha": 0.85, "pad": 0.6, "linewidth": 0}  # no line runs through a word
+        panel.text(*(1.08 * value for value in vector), name, color=color, bbox=behind)
 
 
 figure = plt.figure(figsize=(6, 5))
@@ -290,9 +291,9 @@ def columns(space: plt.Axes, weights: Tensor, title: str) -> None:
     space.set_xticks(ticks, words, fontsize=8)
     space.set_yticks(ticks, words, fontsize=8)
     space.set_xlabel("key", labelpad=8)
-    space.set_ylabel("query", labelpad=8)
+    space.set_ylabel("query", labelpad=12)
     space.set(zlim=(0, 1), title=title)
-    space.view_init(elev=32, azim=-58)
+    space.view_init(elev=32, azim=32)
 
 
 figure, panels = plt.subplots(1, 2, figsize=(11, 5), subplot_kw={"projection": "3d"})

@@ -590,15 +590,13 @@ with torch.no_grad():
 # messages, and the larger of the two logits at the last position.
 
 # %%
-for message in (
-    "You are a winner! Claim your cash prize now, call 0800 555 0199",
-    "Are you coming to the harbour for dinner tonight?",
-):
-    verdict = classify_review(message, classifier, tokenizer, CPU, max_length=64, pad_token_id=tokenizer.eot_token)
-    print(f"{verdict:9} {message}")
-    padded = tokenizer.encode(message) + [tokenizer.eot_token] * (64 - len(tokenizer.encode(message)))
+for message in split.test["Text"][:6]:
+    decision = classify_review(message, classifier, tokenizer, CPU, max_length=64, pad_token_id=tokenizer.eot_token)
+    print(f"{decision:9} {message[:90]}")
+    padded = torch.tensor([(tokenizer.encode(message) + [tokenizer.eot_token] * 64)[:64]])
     with torch.no_grad():
-        assert (classifier(torch.tensor([padded]))[0, -1].argmax() == 1) == (verdict == "spam")
+        spam_is_likelier = classifier(padded)[0, -1].argmax().item() == 1
+    assert (decision == "spam") == spam_is_likelier
 
 # %% [markdown]
 # ## 3.12 Following instructions (chapter 7)
