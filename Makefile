@@ -68,7 +68,7 @@ test-browser: $(STAMP) ## the tests that open pages in a real Chromium
 test-network: $(STAMP) ## the tests that need the upstream hosts
 	@$(BIN)/python -m pytest -m network
 
-test-notebooks: $(STAMP) ## run the four notebooks (2 minutes) and compare their outputs with the committed ones
+test-notebooks: $(STAMP) ## run the four notebooks (3 minutes) and compare their outputs with the committed ones
 	@$(BIN)/python -m notebooks
 
 test-all: test test-notebooks test-browser test-slow test-faults ## every suite but test-network, which needs the hosts; an hour
