@@ -61,6 +61,11 @@ def test_there_are_four_and_they_are_small(root) -> None:
     assert sum(path.stat().st_size for path in files) <= LARGEST
 
 
+def test_the_fourth_is_found_by_the_name_that_readers_look_for(root) -> None:
+    (line,) = [line for line in (root / "README.md").read_text().splitlines() if "04_gpt_in_one_page" in line]
+    assert "compact WholeGPTBlock reference" in line
+
+
 def executed(*outputs: NotebookNode, source: str = "show()") -> NotebookNode:
     """Return a notebook of a text and one cell that has these outputs."""
     return new_notebook(cells=[new_markdown_cell("# Title"), new_code_cell(source, outputs=list(outputs))])
