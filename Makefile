@@ -26,7 +26,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help checkout install repro reproduce-check test test-slow test-faults test-browser test-network test-notebooks test-all bench bench-gpu ui clean distclean lock
+.PHONY: help checkout install repro reproduce-check test test-slow test-faults test-browser test-network test-notebooks test-all notebooks bench bench-gpu ui clean distclean lock
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -68,10 +68,13 @@ test-browser: $(STAMP) ## the tests that open pages in a real Chromium
 test-network: $(STAMP) ## the tests that need the upstream hosts
 	@$(BIN)/python -m pytest -m network
 
-test-notebooks: $(STAMP) ## run the four notebooks (2 minutes); with their outputs they go into .cache/notebooks
+test-notebooks: $(STAMP) ## run the four notebooks (3 minutes) and compare their outputs with the committed ones
 	@$(BIN)/python -m notebooks
 
 test-all: test test-notebooks test-browser test-slow test-faults ## every suite but test-network, which needs the hosts; an hour
+
+notebooks: $(STAMP) ## run the four notebooks and write them, with their outputs, as .ipynb beside the .py
+	@$(BIN)/python -m notebooks --write
 
 bench: $(BENCH_STAMP) ## time ours and others' code on the same work, on the CPU (at most 15 minutes); keep the machine free
 	@$(call benchmark,cpu,)

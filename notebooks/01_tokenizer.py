@@ -1,6 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
+#     formats: ipynb,py:percent
 #     text_representation:
 #       extension: .py
 #       format_name: percent
@@ -17,13 +18,16 @@
 # the order of chapter 2: cut a text into tokens, give each token a number, slide a window over the numbers, and
 # look up a vector for each. Every step is a part of the package, so what you try here is what the pipeline runs.
 #
-# It needs no network. Where the real data are at hand (*The Verdict*, GPT-2's tokenizer) they are used, otherwise
-# the sample texts that come with the project, and the notebook says which.
+# It needs no network. Where the book's files are at hand (*The Verdict*, GPT-2's tokenizer) they are used, otherwise
+# the sample texts that come with the project, and the notebook says which. The outputs that are kept in the
+# repository are those of the samples.
 
 # %%
 import os
+import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -33,7 +37,8 @@ import torch
 from matplotlib.ticker import MaxNLocator
 from torch import nn
 
-from gpt_from_scratch.book.ch02 import GPTDatasetV1, SimpleTokenizerV1, SimpleTokenizerV2
+from gpt_from_scratch.book import ch02
+from gpt_from_scratch.book.ch02 import GPTDatasetV1, create_dataloader_v1
 from gpt_from_scratch.data.text.corpus import TokenWindows
 from gpt_from_scratch.data.text.loaders import text_loaders
 from gpt_from_scratch.errors import InputError
@@ -44,8 +49,12 @@ from gpt_from_scratch.tokenizer.train import save_bpe, train_bpe
 
 ROOT = find_project()
 SAMPLE = ROOT / "data/sample"
-# A folder with the upstream files, if there is one: GPT_MIRROR names it.
-os.environ.setdefault("GPT_MIRROR", str(ROOT / "../shared/mirror"))
+# `make notebooks` sets this, so that the outputs are the same wherever they are made.
+samples_only = "GPT_SAMPLES_ONLY" in os.environ
+# GPT_MIRROR may name a folder with the book's files; a relative one counts from the project's folder.
+mirror = os.environ.get("GPT_MIRROR", "")
+if mirror and "://" not in mirror:
+    os.environ["GPT_MIRROR"] = mirror = str(ROOT / mirror)
 plt.rcParams.update({"figure.dpi": 90, "axes.spines.top": False, "axes.spines.right": False})
 
 # %% [markdown]
@@ -55,14 +64,12 @@ plt.rcParams.update({"figure.dpi": 90, "axes.spines.top": False, "axes.spines.ri
 # into `data/raw/text.txt`; a mirror folder may hold it too. Without either, the project's own story stands in.
 
 # %%
-candidates = [ROOT / "data/raw/text.txt", Path(os.environ["GPT_MIRROR"]) / "the-verdict.txt"]
+candidates = [] if samples_only else [ROOT / "data/raw/text.txt", Path(mirror) / "the-verdict.txt"]
 texts = [path.read_text(encoding="utf-8") for path in candidates if path.is_file()]
 verdict = next((text for text in texts if len(text) == 20_479 and text.startswith("I HAD always thought")), None)
 lighthouse = (SAMPLE / "the-lighthouse.txt").read_text(encoding="utf-8")
 text = verdict or lighthouse
-print(
-    "The Verdict" if verdict else "The Verdict is not here, so this is the sample story", f"({len(text):,} characters)"
-)
+print("The Verdict" if verdict else "The sample story, instead of The Verdict", f"({len(text):,} characters)")
 print(text[:99])
 
 # %% [markdown]
@@ -97,7 +104,7 @@ if verdict:
     assert len(tokens) == 4690 and len(vocabulary) == 1130
     print("The book's number, 1,130, holds.")
 else:
-    print("(1,130 is the number for The Verdict, which is not here.)")
+    print("The Verdict, which is not read here, has 1,130; `make repro PROFILE=book` fetches it into data/raw.")
 
 # %% [markdown]
 # How are they spread? A few tokens make up most of the text, and most tokens occur once. On logarithmic axes the
@@ -125,8 +132,33 @@ print(f"tokens that occur once: {(counts[1] == 1).sum()} of {len(order)}")
 # `encode` looks the ids up, `decode` joins the tokens with spaces and takes away the space before a sign. The
 # original spacing is lost, which is one reason why GPT-2 does it differently.
 
+
+# %%
+class SimpleTokenizerV1:
+    """A tokenizer of words and signs, which knows those of its vocabulary and no others."""
+
+    def __init__(self, vocab: dict[str, int]) -> None:
+        self.str_to_int = vocab
+        self.int_to_str = {number: token for token, number in vocab.items()}
+
+    def encode(self, text: str) -> list[int]:
+        pieces = re.split(r"""([,.:;?_!"()']|--|\s)""", text)
+        return [self.str_to_int[piece] for piece in pieces if piece.strip()]
+
+    def decode(self, ids: list[int]) -> str:
+        spaced = " ".join(self.int_to_str[number] for number in ids)
+        return re.sub(r"""\s+([,.:;?!"()'])""", r"\1", spaced)
+
+
+# %% [markdown]
+# The package's class of this name (`tokenizer/simple.py`) gives the same ids and the same text:
+
 # %%
 tokenizer_v1 = SimpleTokenizerV1(vocabulary)
+packages_v1 = ch02.SimpleTokenizerV1(vocabulary)
+assert tokenizer_v1.encode(text) == packages_v1.encode(text)
+assert tokenizer_v1.decode(tokenizer_v1.encode(text)) == packages_v1.decode(packages_v1.encode(text))
+
 excerpt = " ".join(text.split()[:14])
 ids = tokenizer_v1.encode(excerpt)
 print(excerpt)
@@ -147,12 +179,24 @@ except KeyError as error:
 # model can learn that what comes before it is of no use. Nothing raises an error any more, but what an unknown word
 # was is gone.
 
+
 # %%
+class SimpleTokenizerV2(SimpleTokenizerV1):
+    """The same with `<|unk|>` for every word that the vocabulary does not have."""
+
+    def encode(self, text: str) -> list[int]:
+        pieces = re.split(r"""([,.:;?_!"()']|--|\s)""", text)
+        unknown = self.str_to_int[UNKNOWN]
+        return [self.str_to_int.get(piece, unknown) for piece in pieces if piece.strip()]
+
+
 vocabulary_v2 = build_vocabulary(text, special=[END_OF_TEXT, UNKNOWN])
 tokenizer_v2 = SimpleTokenizerV2(vocabulary_v2)
 two_texts = f" {END_OF_TEXT} ".join(["Quite so, said Gwendolen.", "It had been a fine day."])
 print(tokenizer_v2.encode(two_texts))
 print(tokenizer_v2.decode(tokenizer_v2.encode(two_texts)))
+packages_v2 = ch02.SimpleTokenizerV2(vocabulary_v2)
+assert tokenizer_v2.encode(two_texts) == packages_v2.encode(two_texts)
 assert len(vocabulary_v2) == len(vocabulary) + 2
 assert vocabulary_v2[UNKNOWN] == len(vocabulary) + 1
 unknown = [word not in vocabulary for word in split_words(lighthouse[:2000] if verdict else "A quick brown fox jumps.")]
@@ -213,11 +257,13 @@ assert sorted(lengths, reverse=True) == lengths
 
 # %%
 try:
-    tokenizer, which = find_gpt2_tokenizer(), "GPT-2's tokenizer"
+    gpt2 = None if samples_only else find_gpt2_tokenizer()
 except InputError as error:
-    tokenizer, which = load_tokenizer(SAMPLE / "bpe"), "the sample's tokenizer"
-    print("GPT-2's tokenizer is not here:", error)
-gpt2 = tokenizer.n_vocab == 50257
+    gpt2 = None
+    print(error)
+tokenizer, which = (gpt2, "GPT-2's tokenizer") if gpt2 else (load_tokenizer(SAMPLE / "bpe"), "The sample's tokenizer")
+if not gpt2:
+    print("GPT-2's tokenizer of 50,257 tokens is not read here; `make repro PROFILE=book` fetches it into data/raw.")
 print(f"{which}: {tokenizer.n_vocab:,} tokens; {END_OF_TEXT} is {tokenizer.eot_token}")
 for example in ["Every effort moves you", "Flambrough Quillhaven", "Akwirw ier", "naïve 😀", "lighthouse Lighthouse"]:
     ids = tokenizer.encode(example)
@@ -225,6 +271,7 @@ for example in ["Every effort moves you", "Flambrough Quillhaven", "Akwirw ier",
     print(f"{example:24} {ids}\n{'':24} {'|'.join(shown)}")
     assert tokenizer.decode(ids) == example
 if gpt2:
+    assert gpt2.n_vocab == 50257
     assert tokenizer.encode("Every effort moves you") == [6109, 3626, 6100, 345]
     if verdict:
         assert len(tokenizer.encode(verdict)) == 5145
@@ -290,7 +337,8 @@ for panel, stride in zip(panels, (1, 2, 4), strict=True):
     picture = np.zeros((len(windows), 21))
     for row, (inputs, targets) in enumerate(windows):
         picture[row, inputs] = 1
-        panel.add_patch(plt.Rectangle((targets[0] - 0.5, row - 0.5), 4, 1, fill=False, edgecolor="tab:orange"))
+        corner = (targets[0] - 0.5, row - 0.5)
+        panel.add_patch(plt.Rectangle(corner, 4, 1, fill=False, edgecolor="tab:orange", clip_on=False))
         assert torch.equal(targets, inputs + 1)
     panel.imshow(picture, cmap="Blues", vmin=0, vmax=1.6, aspect="auto")
     panel.set(title=f"stride {stride}: {len(windows)} windows", xlabel="token", ylabel="window")
@@ -299,14 +347,30 @@ figure.tight_layout()
 plt.show()
 
 # %% [markdown]
-# The book's `GPTDatasetV1` and `create_dataloader_v1`, and the pipeline's `text_loaders`, are this window with
-# batches around it. Shuffled for training, in order for validation:
+# The book's `GPTDatasetV1` is this window over a text, and `create_dataloader_v1` makes batches of it. The function
+# takes no tokenizer, it reads GPT-2's. Where that is not at hand, the sample's is lent to it here.
 
 # %%
 dataset = GPTDatasetV1(text, tokenizer, max_length=4, stride=4)
-assert torch.equal(dataset[0][0], torch.tensor(token_ids[:4])) and torch.equal(
-    dataset[0][1], torch.tensor(token_ids[1:5])
-)
+first_inputs, first_targets = dataset[0]
+assert first_inputs.tolist() == token_ids[:4] and first_targets.tolist() == token_ids[1:5]
+
+with patch("gpt_from_scratch.book.ch02.find_gpt2_tokenizer", return_value=tokenizer):
+    for max_length, stride in ((4, 1), (4, 4), (2, 2), (8, 2)):  # the last two are exercise 2.2
+        dataloader = create_dataloader_v1(text, batch_size=8, max_length=max_length, stride=stride, shuffle=False)
+        inputs, targets = next(iter(dataloader))
+        print(f"max_length {max_length}, stride {stride}: {len(dataloader):5,} batches of {tuple(inputs.shape)}")
+        print(f"  inputs  {inputs[:2].tolist()} …\n  targets {targets[:2].tolist()} …")
+        assert inputs[0].tolist() == token_ids[:max_length]
+        assert inputs[1].tolist() == token_ids[stride : stride + max_length]
+        assert torch.equal(inputs[:, 1:], targets[:, :-1])
+if gpt2 and verdict:
+    assert token_ids[:4] == [40, 367, 2885, 1464]  # the book's first window
+
+# %% [markdown]
+# The pipeline's `text_loaders` gives two of them: shuffled for training, in order for validation.
+
+# %%
 torch.manual_seed(123)
 train_loader, _ = text_loaders(token_ids, token_ids, context_length=4, stride=4, batch_size=8)
 inputs, targets = next(iter(train_loader))
@@ -339,10 +403,11 @@ for panel, matrix, title in zip(
     (f"one-hot of {some_ids.tolist()}", "embedding matrix", "= their vectors"),
     strict=True,
 ):
-    panel.imshow(matrix, cmap="RdBu", vmin=-2, vmax=2)
+    panel.imshow(matrix, cmap="RdBu", vmin=-3, vmax=3)
     panel.set(title=title, xticks=[], yticks=range(len(matrix)))
     for (row, column), value in np.ndenumerate(matrix.numpy()):
-        panel.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=8)
+        color = "white" if abs(value) > 1.9 else "black"  # both ends of the scale are dark
+        panel.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=8, color=color)
 figure.tight_layout()
 plt.show()
 
@@ -385,4 +450,4 @@ plt.show()
 #
 # - Train a tokenizer on a text in another language and count its tokens per word against GPT-2's.
 # - `dvc exp run -S pretrain.stride=32`: more, overlapping windows from the same text.
-# - Next: [02_attention](02_attention.py), what becomes of these vectors.
+# - Next: [02_attention](02_attention.ipynb), what becomes of these vectors.

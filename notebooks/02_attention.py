@@ -1,6 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
+#     formats: ipynb,py:percent
 #     text_representation:
 #       extension: .py
 #       format_name: percent
@@ -20,7 +21,6 @@
 # against each other.
 
 # %%
-import time
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
@@ -28,9 +28,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gpt_from_scratch.book import ch03
 from gpt_from_scratch.book.ch03 import (
-    CausalAttention,
-    MultiHeadAttention,
     MultiHeadAttentionWrapper,
     PyTorchMultiHeadAttention,
     SelfAttention_v1,
@@ -53,8 +52,10 @@ def heat(panel: plt.Axes, matrix: Tensor, title: str, rows: list[str], columns: 
     panel.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
     panel.set_yticks(range(len(rows)), rows)
     for (row, column), value in np.ndenumerate(matrix.numpy()):
-        color = "white" if picture.norm(value) > 0.55 else "black"
-        panel.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8, color=color)
+        red, green, blue, _ = picture.to_rgba(value)
+        color = "white" if 0.3 * red + 0.6 * green + 0.1 * blue < 0.5 else "black"
+        number = f"{value:.2f}".replace("-inf", "−∞")
+        panel.text(column, row, number, ha="center", va="center", fontsize=8, color=color)
 
 
 # %% [markdown]
@@ -81,7 +82,8 @@ def arrows(panel: plt.Axes, vectors: Tensor, names: list[str], color: str) -> No
     """Draw vectors from the origin."""
     for vector, name in zip(vectors.detach().tolist(), names, strict=True):
         panel.quiver(0, 0, 0, *vector, color=color, arrow_length_ratio=0.08, linewidth=1.5)
-        panel.text(*(1.06 * value for value in vector), name, color=color)
+        behind = {"facecolor": "white", "alpha": 0.85, "pad": 0.6, "linewidth": 0}  # no line runs through a word
+        panel.text(*(1.08 * value for value in vector), name, color=color, bbox=behind)
 
 
 figure = plt.figure(figsize=(6, 5))
@@ -135,7 +137,9 @@ for vector, weight in zip(x.tolist(), weights_of_light.tolist(), strict=True):
     ends = zip(vector, context_of_light.tolist(), strict=True)
     space.plot(*ends, color="tab:orange", alpha=0.6, linewidth=40 * (weight - 0.1), solid_capstyle="butt")
 space.scatter(*context_of_light.tolist(), color="tab:red", s=40)
-space.text(*(context_of_light + torch.tensor([0.0, 0.0, -0.12])).tolist(), "light, in context", color="tab:red")
+label = (context_of_light + torch.tensor([0.0, 0.0, 0.45])).tolist()
+space.plot(*zip(context_of_light.tolist(), label, strict=True), color="tab:red", linewidth=0.8, linestyle=":")
+space.text(*label, "light, in context", color="tab:red", ha="center", va="bottom")
 space.set(xlim=(0, 1), ylim=(0, 1), zlim=(0, 1), title="The wider the line, the larger the attention weight")
 space.view_init(elev=24, azim=-50)
 plt.show()
@@ -235,25 +239,111 @@ print("SelfAttention_v1 with the weights of v2:", (attention_v1(x) - attention_v
 # left of it; or set the *scores* there to −∞ before the softmax, whose exponential is exactly 0. They are equal,
 # and the second is one step less. In particular nothing of the hidden words leaks through the sum under the
 # fraction.
+#
+# The first way, from all weights to those of the lower triangle:
 
 # %%
 with torch.no_grad():
     queries, keys = attention_v2.W_query(x), attention_v2.W_key(x)
     scores = queries @ keys.T / keys.shape[-1] ** 0.5
-visible = causal_mask(6, 6, x.device)
 everything = torch.softmax(scores, dim=-1)
-zeroed = everything * visible
+zeroed = everything * torch.tril(torch.ones(6, 6))
 renormalised = zeroed / zeroed.sum(dim=-1, keepdim=True)
-masked_scores = scores.masked_fill(~visible, -torch.inf)
-masked = torch.softmax(masked_scores, dim=-1)
-assert torch.allclose(masked, renormalised)
 
 figure, panels = plt.subplots(1, 3, figsize=(14, 4.2))
 heat(panels[0], everything, "all weights", words, words, vmax=0.5)
 heat(panels[1], zeroed, "upper triangle set to 0", words, words, vmax=0.5)
-heat(panels[2], masked, "the rows sum to 1 again", words, words, vmax=1)
+heat(panels[2], renormalised, "the rows sum to 1 again", words, words, vmax=1)
 figure.tight_layout()
 plt.show()
+
+# %% [markdown]
+# The second way: `triu` makes a mask of ones *above* the diagonal, `masked_fill` puts −∞ where it has a one, and
+# the softmax does the rest.
+
+# %%
+mask = torch.triu(torch.ones(6, 6), diagonal=1)
+masked_scores = scores.masked_fill(mask.bool(), -torch.inf)
+masked = torch.softmax(masked_scores, dim=-1)
+assert torch.allclose(masked, renormalised)
+assert torch.equal(mask == 0, causal_mask(6, 6, x.device))  # the package's mask says where a word does see
+
+figure, panels = plt.subplots(1, 3, figsize=(14, 4.2))
+heat(panels[0], mask, "torch.triu(torch.ones(6, 6), diagonal=1)", words, words, vmax=1.5)
+heat(panels[1], masked_scores, "scores.masked_fill(mask.bool(), -torch.inf)", words, words, vmin=None)
+heat(panels[2], masked, "softmax of each row", words, words, vmax=1)
+figure.tight_layout()
+plt.show()
+
+# %% [markdown]
+# The weights in space: a column stands for what one word (the query) attends to in another (the key). Every row of
+# columns has the height 1 in all. With the mask, half of the field is empty, and the first word has nobody but
+# itself.
+
+
+# %%
+def columns(space: plt.Axes, weights: Tensor, title: str) -> None:
+    """Draw attention weights as columns over a field of queries and keys."""
+    for row, column in np.ndindex(*weights.shape):
+        if height := weights[row, column].item():
+            space.bar3d(column - 0.3, row - 0.3, 0, 0.6, 0.6, height, color=plt.cm.Blues(0.35 + 0.6 * row / 5))
+    ticks = range(len(words))
+    space.set_xticks(ticks, words, fontsize=8)
+    space.set_yticks(ticks, words, fontsize=8)
+    space.set_xlabel("key", labelpad=8)
+    space.set_ylabel("query", labelpad=12)
+    space.set(zlim=(0, 1), title=title)
+    space.view_init(elev=32, azim=32)
+
+
+figure, panels = plt.subplots(1, 2, figsize=(11, 5), subplot_kw={"projection": "3d"})
+columns(panels[0], everything, "attention weights, all words seen")
+columns(panels[1], masked, "attention weights behind the causal mask")
+plt.show()
+
+# %% [markdown]
+# The second way as a class, with the dropout of 2.6. It takes a batch of texts, and the mask is made once, for the
+# longest text.
+
+
+# %%
+class CausalAttention(nn.Module):
+    """Self-attention in which no token sees a later one."""
+
+    def __init__(self, d_in: int, d_out: int, context_length: int, dropout: float, qkv_bias: bool = False) -> None:
+        super().__init__()
+        self.W_query = nn.Linear(d_in, d_out, bias=qkv_bias)
+        self.W_key = nn.Linear(d_in, d_out, bias=qkv_bias)
+        self.W_value = nn.Linear(d_in, d_out, bias=qkv_bias)
+        self.dropout = nn.Dropout(dropout)
+        self.register_buffer("mask", torch.triu(torch.ones(context_length, context_length), diagonal=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = x.shape[1]
+        queries, keys, values = self.W_query(x), self.W_key(x), self.W_value(x)  # [batch, tokens, d_out]
+        scores = queries @ keys.transpose(1, 2)  # [batch, tokens, tokens]
+        scores = scores.masked_fill(self.mask[:tokens, :tokens].bool(), -torch.inf)
+        weights = torch.softmax(scores / keys.shape[-1] ** 0.5, dim=-1)
+        return self.dropout(weights) @ values
+
+
+def same_seed(ours: type[nn.Module], packages: type[nn.Module], *settings: float) -> tuple[nn.Module, nn.Module]:
+    """Return a module of each class, both made under the same seed."""
+    torch.manual_seed(123)
+    first = ours(*settings)
+    torch.manual_seed(123)
+    return first, packages(*settings)
+
+
+batch = torch.stack([x, x.flip(0)])
+written_out, packages_own = same_seed(CausalAttention, ch03.CausalAttention, 3, 2, 6, 0.5)
+for mode in (True, False):  # with dropout and without
+    results = []
+    for attention in (written_out, packages_own):
+        torch.manual_seed(1)
+        results.append(attention.train(mode)(batch))
+    assert torch.equal(*results)
+print(tuple(batch.shape), "→", tuple(results[0].shape), "from both classes, and the same numbers")
 
 # %% [markdown]
 # The proof that nothing leaks: change the last word as much as you like, and no other word's result changes.
@@ -304,7 +394,7 @@ moved = moved.to("meta")
 print("weights on", moved.W_query.weight.device, "· buffer on", moved.mask.device, "· attribute on", moved.plain.device)
 print("saved:", list(causal.state_dict()))
 assert moved.mask.device.type == "meta" and moved.plain.device.type == "cpu"
-assert "mask" in causal.state_dict() and "mask" not in MultiHeadAttention(4, 4, 6, 0.0, 2).state_dict()
+assert "mask" in causal.state_dict() and "mask" not in ch03.MultiHeadAttention(4, 4, 6, 0.0, 2).state_dict()
 
 # %% [markdown]
 # ## 2.7 Several heads (section 3.6)
@@ -313,7 +403,6 @@ assert "mask" in causal.state_dict() and "mask" not in MultiHeadAttention(4, 4, 
 # width 2 give 4 numbers a word (with `d_out=1` it is 2 again, exercise 3.2).
 
 # %%
-batch = torch.stack([x, x.flip(0)])
 torch.manual_seed(123)
 wrapper = MultiHeadAttentionWrapper(d_in=3, d_out=2, context_length=6, dropout=0.0, num_heads=2)
 print(tuple(batch.shape), "→", tuple(wrapper(batch).shape))
@@ -322,8 +411,50 @@ assert MultiHeadAttentionWrapper(3, 1, 6, 0.0, 2)(batch).shape == (2, 6, 2)
 
 # %% [markdown]
 # `MultiHeadAttention` does it in one go: one wide projection, cut into heads by a reshape, all heads in one batched
-# matrix product, and a linear layer at the end that mixes what the heads found. Given the wrapper's weights side by
-# side, and an output projection that changes nothing, it computes the same:
+# matrix product, and a linear layer at the end that mixes what the heads found.
+
+
+# %%
+class MultiHeadAttention(nn.Module):
+    """Causal attention in several heads at once."""
+
+    def __init__(
+        self, d_in: int, d_out: int, context_length: int, dropout: float, num_heads: int, qkv_bias: bool = False
+    ) -> None:
+        super().__init__()
+        assert d_out % num_heads == 0, "the heads share d_out evenly"
+        self.num_heads, self.head_dim = num_heads, d_out // num_heads
+        self.W_query = nn.Linear(d_in, d_out, bias=qkv_bias)
+        self.W_key = nn.Linear(d_in, d_out, bias=qkv_bias)
+        self.W_value = nn.Linear(d_in, d_out, bias=qkv_bias)
+        self.out_proj = nn.Linear(d_out, d_out)
+        self.dropout = nn.Dropout(dropout)
+        self.register_buffer("mask", torch.triu(torch.ones(context_length, context_length), diagonal=1))
+
+    def in_heads(self, projected: Tensor) -> Tensor:
+        batch, tokens, _ = projected.shape  # [batch, tokens, d_out] → [batch, heads, tokens, head_dim]
+        return projected.view(batch, tokens, self.num_heads, self.head_dim).transpose(1, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, tokens, _ = x.shape
+        queries, keys, values = (self.in_heads(part(x)) for part in (self.W_query, self.W_key, self.W_value))
+        scores = queries @ keys.transpose(2, 3)  # [batch, heads, tokens, tokens]
+        scores = scores.masked_fill(self.mask[:tokens, :tokens].bool(), -torch.inf)
+        weights = self.dropout(torch.softmax(scores / self.head_dim**0.5, dim=-1))
+        side_by_side = (weights @ values).transpose(1, 2).reshape(batch, tokens, -1)  # [batch, tokens, d_out]
+        return self.out_proj(side_by_side)
+
+
+written_out, packages_own = same_seed(MultiHeadAttention, ch03.MultiHeadAttention, 3, 4, 6, 0.0, 2)
+assert torch.allclose(written_out(batch), packages_own(batch), atol=1e-6)
+wide = torch.randn(2, 50, 96)
+written_out, packages_own = same_seed(MultiHeadAttention, ch03.MultiHeadAttention, 96, 96, 64, 0.0, 8)
+assert torch.allclose(written_out(wide), packages_own(wide), atol=1e-6)
+print("The class above and the package's give the same, also", tuple(wide.shape), "in 8 heads.")
+
+# %% [markdown]
+# Given the wrapper's weights side by side, and an output projection that changes nothing, it computes what the
+# wrapper does:
 
 # %%
 multi = MultiHeadAttention(d_in=3, d_out=4, context_length=6, dropout=0.0, num_heads=2)
@@ -371,7 +502,7 @@ assert count == 4 * 768 * 768 + 768
 # %%
 torch.manual_seed(123)
 tokens, width, heads = 256, 256, 8
-reference = MultiHeadAttention(width, width, tokens, 0.0, heads, qkv_bias=True)
+reference = ch03.MultiHeadAttention(width, width, tokens, 0.0, heads, qkv_bias=True)
 data = torch.randn(2, tokens, width)
 
 
@@ -437,31 +568,16 @@ def with_gradient(way: object) -> tuple[Tensor, Tensor]:
 
 
 expected, expected_gradient = with_gradient(reference)
-seconds = []
 for name, way in ways.items():
     result, gradient = with_gradient(way)
-    with torch.no_grad():
-        times = []
-        for _ in range(7):
-            begin = time.perf_counter()
-            way(data)
-            times.append(time.perf_counter() - begin)
-    seconds.append(sorted(times)[3])
     apart, gradient_apart = (result - expected).abs().max(), (gradient - expected_gradient).abs().max()
-    print(f"{name:24} {apart:.1e} apart, gradient {gradient_apart:.1e}, {1000 * seconds[-1]:6.2f} ms")
+    print(f"{name:24} {apart:.1e} apart, gradient {gradient_apart:.1e}")
     torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(gradient, expected_gradient, rtol=1e-4, atol=1e-4)
 
-figure, axes = plt.subplots(figsize=(7, 2.6))
-axes.barh(list(ways), [1000 * value for value in seconds])
-axes.invert_yaxis()
-axes.set(xlabel="milliseconds, forward, 2 × 256 tokens, on this machine and at this moment")
-figure.tight_layout()
-plt.show()
-
 # %% [markdown]
 # (`gpt_from_scratch.model.attention` holds the first and the third; a model chooses by `kernels: explicit` or
-# `fused`. The times above are one look; [docs/performance.md](../docs/performance.md) has measured ones.)
+# `fused`. How fast each is: `gpt experiments run attention`, and [docs/performance.md](../docs/performance.md).)
 #
 # ## 2.9 One token at a time: the KV cache (the companion's `ch04/03`)
 #
@@ -513,4 +629,4 @@ assert projections[2] > score_products[2] and projections[3] < score_products[3]
 #
 # - Change a vector in `x` and follow the context vector of `light` in the 3-D picture.
 # - Draw `head_weights` of a trained model: `load_model("models/pretrain")`, and `model.embed(ids)` normed.
-# - Next: [03_architecture](03_architecture.py), the whole model around this layer.
+# - Next: [03_architecture](03_architecture.ipynb), the whole model around this layer.

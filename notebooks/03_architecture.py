@@ -1,6 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
+#     formats: ipynb,py:percent
 #     text_representation:
 #       extension: .py
 #       format_name: percent
@@ -19,10 +20,13 @@
 # repro`.
 
 # %%
+import json
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -41,6 +45,9 @@ from gpt_from_scratch.book.ch04 import (
     TransformerBlock,
     generate_text_simple,
 )
+from gpt_from_scratch.book.ch05 import load_gpt2_params_from_tf_ckpt, load_weights_into_gpt
+from gpt_from_scratch.book.ch06 import classify_review
+from gpt_from_scratch.book.ch07 import generate_model_scores
 from gpt_from_scratch.data.instructions.entries import (
     IGNORE_INDEX,
     Instructions,
@@ -56,6 +63,7 @@ from gpt_from_scratch.data.messages.loaders import message_loaders
 from gpt_from_scratch.data.messages.messages import Messages
 from gpt_from_scratch.data.messages.spam import read_messages, split_messages
 from gpt_from_scratch.data.text.loaders import text_loaders
+from gpt_from_scratch.evaluation.judge import judging_prompt
 from gpt_from_scratch.evaluation.language import perplexity
 from gpt_from_scratch.generation import Sampling, decode, generate, next_token
 from gpt_from_scratch.generation.sampling import keep_top_k
@@ -72,7 +80,7 @@ from gpt_from_scratch.training.process_group import Evaluator
 from gpt_from_scratch.training.tasks import Classification, LanguageModelling, Task, accuracy, mean_loss
 from gpt_from_scratch.weights.huggingface import load_facts, load_model, save_model
 from gpt_from_scratch.weights.layout import empty_model, fill_model, gpt2_tensors
-from gpt_from_scratch.weights.synthetic import synthetic_tensors
+from gpt_from_scratch.weights.synthetic import synthetic_tensors, write_synthetic_checkpoint
 
 ROOT = find_project()
 SAMPLE = ROOT / "data/sample"
@@ -441,7 +449,9 @@ assert torch.equal(torch.cat(with_cache), torch.cat(without))
 
 # %%
 from transformers import GPT2LMHeadModel
+from transformers.utils.logging import disable_progress_bar
 
+disable_progress_bar()
 with TemporaryDirectory() as name, torch.no_grad():
     save_model(base, Path(name), SAMPLE / "bpe")
     print(sorted(path.name for path in Path(name).iterdir()))
@@ -471,18 +481,41 @@ assert np.array_equal(arrived.trf_blocks[0].att.W_key.weight.detach().numpy(), k
 assert arrived.out_head.weight is arrived.tok_emb.weight
 
 # %% [markdown]
+# The book's way is in two steps: `load_gpt2_params_from_tf_ckpt` reads the checkpoint's files into nested
+# dictionaries of arrays, `load_weights_into_gpt` copies those into a model. The checkpoint here is written on the
+# spot, in OpenAI's format, with the same random weights as above. Both ways fill a model alike:
+
+# %%
+with TemporaryDirectory() as name:
+    write_synthetic_checkpoint(cfg, seed=123, folder=Path(name), tokenizer_folder=SAMPLE / "bpe")
+    print(sorted(path.name for path in Path(name).iterdir()))
+    hparams = json.loads((Path(name) / "hparams.json").read_text(encoding="utf-8"))
+    params = load_gpt2_params_from_tf_ckpt(Path(name) / "model.ckpt", hparams)
+print(hparams)
+print("params:", list(params), "· params['blocks'][0]['attn']:", list(params["blocks"][0]["attn"]))
+
+gpt = GPTModel({**tiny, "context_length": 64, "emb_dim": 32, "n_heads": 4, "n_layers": 1, "qkv_bias": True})
+load_weights_into_gpt(gpt, params)
+with torch.no_grad():
+    assert torch.equal(gpt.eval()(prompt), arrived.eval()(prompt))
+assert torch.equal(gpt.out_head.weight, gpt.tok_emb.weight)  # its own output head got the token embedding's values
+print("load_weights_into_gpt and fill_model: the same logits")
+
+# %% [markdown]
 # With OpenAI's real weights (`make repro PROFILE=book`) the smallest model goes on after "Every effort moves you"
 # with " forward.\nThe first step is to understand the importance of your work": the best proof that every matrix is
 # in its place.
 
 # %%
 folder = ROOT / "models/gpt2/124M"
-if (folder / "model.safetensors").is_file() and load_facts(folder).get("pretrained") != "synthetic":
+samples_only = "GPT_SAMPLES_ONLY" in os.environ  # set by `make notebooks`: the same outputs wherever they are made
+here = not samples_only and (folder / "model.safetensors").is_file()
+if here and load_facts(folder).get("pretrained") != "synthetic":
     continuation = continue_text(load_model(folder), load_tokenizer(folder), "Every effort moves you", 15)
     print(continuation)
     assert continuation.endswith(" forward.\nThe first step is to understand the importance of your work")
 else:
-    print("OpenAI's weights are not in models/gpt2/124M, so this is not checked here.")
+    print("OpenAI's weights are not read here, so this is not checked.")
 
 # %% [markdown]
 # ## 3.11 A classifier (chapter 6)
@@ -553,6 +586,19 @@ with torch.no_grad():
         )
 
 # %% [markdown]
+# The book's `classify_review` does this for one message: token ids, cut or padded to the length of the training
+# messages, and the larger of the two logits at the last position.
+
+# %%
+for message in split.test["Text"][:6]:
+    decision = classify_review(message, classifier, tokenizer, CPU, max_length=64, pad_token_id=tokenizer.eot_token)
+    print(f"{decision:9} {message[:90]}")
+    padded = torch.tensor([(tokenizer.encode(message) + [tokenizer.eot_token] * 64)[:64]])
+    with torch.no_grad():
+        spam_is_likelier = classifier(padded)[0, -1].argmax().item() == 1
+    assert (decision == "spam") == spam_is_likelier
+
+# %% [markdown]
 # ## 3.12 Following instructions (chapter 7)
 #
 # An instruction and its answer become one text in a fixed form, and the training is the old one: say the next
@@ -602,8 +648,41 @@ for name, net in (("before", base), ("after", assistant)):
 # asked for is not in them, since a model this small has read one short story and nothing else. That is what
 # pretraining on a large corpus is for, and why chapter 7 starts from GPT-2 355M.
 #
+# ### A larger model as the judge (section 7.8)
+#
+# Answers can be right in many words, so that comparing letters does not say much. The book asks a larger model for a
+# score from 0 to 100. The stage `evaluate` does so with every judge that `evaluate.judges` names. It asks this:
+
+# %%
+entry = test_entries[3]
+(answer,) = generate(
+    assistant, [tokenizer.encode(format_prompt(entry) + response_header())], 24, eos_id=tokenizer.eot_token
+)
+answer = tokenizer.decode(answer).strip()
+print(judging_prompt(entry, answer))
+
+# %% [markdown]
+# The book's `generate_model_scores` asks Ollama, with `query_model`. No judge runs here, and a function that always
+# says 12 takes its place.
+
+# %%
+asked = []
+
+
+def stand_in(prompt: str, model: str) -> str:
+    """Note the prompt, and give the same score to everything."""
+    asked.append(prompt)
+    return "12"
+
+
+with patch("gpt_from_scratch.book.ch07.query_model", stand_in):
+    scores = generate_model_scores([{**entry, "model_response": answer}], "model_response")
+print(scores, "for the prompt that ends with:", asked[0][asked[0].index("score the model") :])
+assert scores == [12] and answer in asked[0] and entry["output"] in asked[0]
+
+# %% [markdown]
 # ## What to try
 #
 # - `dvc repro`: the same three trainings at a few minutes each, with metrics, plots and a report.
 # - `dvc exp run -S pretrain.model.n_layers=2 -S pretrain.model.emb_dim=64`, and compare in MLflow (`make ui`).
-# - Next: [04_gpt_in_one_page](04_gpt_in_one_page.py), everything above that is the model, in one cell.
+# - Next: [04_gpt_in_one_page](04_gpt_in_one_page.ipynb), everything above that is the model, in one cell.

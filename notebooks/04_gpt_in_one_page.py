@@ -1,6 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
+#     formats: ipynb,py:percent
 #     text_representation:
 #       extension: .py
 #       format_name: percent
@@ -13,10 +14,11 @@
 # %% [markdown]
 # # 4 · GPT in one page
 #
-# Everything of chapters 3 and 4 that is the model, and reading weights (chapter 5), in one cell that imports
-# nothing of this project. It is the model without the options: no cache, no fused kernels, no choice of kernels, no
-# padding. Read it from top to bottom; what follows shows that it is the same model as the package's, to the last
-# initial weight, and a test (`tests/notebooks/test_gpt_in_one_page.py`) holds it so.
+# A compact `WholeGPTBlock` reference: everything of chapters 3 and 4 that is the model, and reading weights
+# (chapter 5), in one cell that imports nothing of this project. It is the model without the options: no cache, no
+# fused kernels, no choice of kernels, no padding. Read it from top to bottom; what follows shows that it is the same
+# model as the package's, to the last initial weight, and a test (`tests/notebooks/test_gpt_in_one_page.py`) holds it
+# so.
 #
 # Shapes in the comments: B sequences, T tokens, C numbers a token (`emb_dim`), V tokens in the vocabulary.
 
