@@ -41,12 +41,8 @@ checkout:
 
 repro: checkout $(STAMP) ## run the pipeline; PROFILE=book (or another file in profiles/) chooses the parameters
 	@$(if $(PROFILE),$(BIN)/gpt use-profile "$(PROFILE)")
-	@$(BIN)/dvc repro
-	@$(BIN)/gpt summary
-	@$(BIN)/gpt register
-	@$(BIN)/gpt results
-	@$(BIN)/gpt report
-	@echo "Compare the runs in MLflow's UI:  make ui"
+	@set -o pipefail; began=$$(date +%s); PYTHONUNBUFFERED=1 $(BIN)/dvc repro | $(NO_PUSH) && \
+	$(BIN)/gpt conclude --since $$began
 
 reproduce-check: $(STAMP) ## run the profile quick in two fresh folders and compare every hash
 	@$(BIN)/python -m gpt_from_scratch.tools.reproduce_check
@@ -138,6 +134,10 @@ define check_python
 	echo "error: Python 3.11, 3.12 or 3.13 is needed, found $$("$(if $(PYTHON),$(PYTHON),python3)" --version 2>&1 | head -n 1);" \
 	"name one with: make $(or $(MAKECMDGOALS),install) PYTHON=/path/to/python3.12" >&2; exit 1; }
 endef
+
+# DVC's advice to push, where there is nowhere to push to.
+NO_PUSH := (trap '' INT TERM HUP; awk '!/^Use .dvc push. to send/ || remote {print; fflush()}' \
+	remote="$$(cat .dvc/config .dvc/config.local 2>/dev/null | grep -F "['remote")")
 
 # Of pip's hundreds of lines, the downloads that take time.
 PROGRESS := awk '/^ *(Downloading|Using cached|Processing).*\.whl/ && (/[0-9] MB/ || /torch/) || /^ERROR/ \

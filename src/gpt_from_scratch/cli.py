@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -100,14 +101,15 @@ def page(
 
 
 @app.command(rich_help_panel=RESULTS)
-def results() -> None:
-    """Print the results of the last evaluation, those of the book beside them.
+def results(book: Annotated[bool, typer.Option(help="Show the book's figures beside ours.")] = False) -> None:
+    """Print the results of the last evaluation.
 
-    Example, after a training with another learning rate: dvc exp run -S pretrain.optimizer.lr=0.001, then gpt results
+    Examples, after a training with another learning rate (dvc exp run -S pretrain.optimizer.lr=0.001): gpt results;
+    gpt results --book
     """
-    from gpt_from_scratch.report.results import results_table
+    from gpt_from_scratch.report.results import book_table, results_table
 
-    typer.echo(results_table(find_project()))
+    typer.echo((book_table if book else results_table)(find_project()))
 
 
 @app.command(rich_help_panel=RESULTS)
@@ -155,6 +157,19 @@ def register(
 
     _log_to_stderr()
     for line in register_models(find_project(), promote=promote, strict=True):
+        typer.echo(line)
+
+
+@app.command(hidden=True)
+def conclude(since: Annotated[int, typer.Option(help="When the pipeline began, in seconds since 1970.")]) -> None:
+    """Bring runs, models and report up to date, and print the headline figures and what to do next.
+
+    Example, with which make repro ends: gpt conclude --since $(date +%s)
+    """
+    from gpt_from_scratch.tools.conclusion import conclude
+
+    _log_to_stderr()
+    for line in conclude(find_project(), time.time() - since):
         typer.echo(line)
 
 

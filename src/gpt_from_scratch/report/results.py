@@ -1,4 +1,4 @@
-"""The results as a table for the terminal: the output of `gpt results`, with which `make repro` ends."""
+"""The results as tables for the terminal: the output of `gpt results`."""
 
 from __future__ import annotations
 
@@ -24,25 +24,34 @@ _LABEL_WIDTH = 28
 
 
 def results_table(root: Path) -> str:
-    """Return the figures of `metrics/evaluation.json`, and those that are published beside ours.
+    """Return the figures of `metrics/evaluation.json`.
 
     Raises:
-        InputError: when the file is missing or not JSON, or a study is not valid.
+        InputError: when the file is missing or not JSON.
     """
     evaluation, changed = current_evaluation(root)
     lines = [f"data: {evaluation['data']}    pretrained: {evaluation['pretrained']}"]
     lines += [f"models/{name}: not evaluated as it is now; run dvc repro" for name in changed]
     for title, table in figure_tables(evaluation).items():
         lines += ["", *_table(title, table)]
+    return "\n".join(lines)
+
+
+def book_table(root: Path) -> str:
+    """Return the published figures beside ours; their difference where the two can be compared.
+
+    Raises:
+        InputError: when a study or a metrics file is not valid, or there is nothing published.
+    """
     rows = [row for row in published_rows(root) if row["step"] is None]  # curves would bury the others
     if not rows:
-        return "\n".join(lines)
-    head = _line("beside the book", "", "ours", "published", "difference")
-    lines += ["", head, "-" * sum(_WIDTHS)]
+        raise InputError(f"{root}: expected studies with published figures in experiments/ and profiles/book.yaml")
+    lines = [_line("beside the book", "", "ours", "published", "difference"), "-" * sum(_WIDTHS)]
     notes = list(dict.fromkeys(row["note"] for row in rows if row["note"]))
     for row in rows:
         mark = f" [{notes.index(row['note']) + 1}]" if row["note"] else ""
-        values = (figure_text(row[key], decimals=row["decimals"]) for key in ("ours", "published", "difference"))
+        found = row if not row["note"] else {**row, "difference": None}
+        values = (figure_text(found[key], decimals=row["decimals"]) for key in ("ours", "published", "difference"))
         lines.append(_line(row["training"], row["figure"] + mark, *values))
     for number, note in enumerate(notes, start=1):
         lines += textwrap.wrap(f"[{number}] not comparable: {note}", _LONGEST_LINE, subsequent_indent="    ")

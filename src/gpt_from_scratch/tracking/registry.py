@@ -178,7 +178,7 @@ def promote(tracking: Tracking, version: ModelVersion) -> None:
 def _against(candidate: Candidate, number: str, tags: Mapping[str, str]) -> str | None:
     """Return why a version is no better than the champion, version `number` with these tags; None if it is."""
     metric, higher = candidate.model.metric, candidate.model.higher_is_better
-    then = {"metric": tags.get("metric"), **json.loads(tags.get(CIRCUMSTANCES, "{}"))}
+    then = {"metric": tags.get("metric"), **_circumstances(tags)}
     others = [
         f"{name.replace('_', ' ')} {then.get(name)}, here {value}"
         for name, value in {"metric": metric, **candidate.circumstances}.items()
@@ -191,6 +191,15 @@ def _against(candidate: Candidate, number: str, tags: Mapping[str, str]) -> str 
         return None
     wanted = "higher" if higher else "lower"
     return f"not made champion: {metric} {candidate.value:.4f} is not {wanted} than version {number}'s {held:.4f}"
+
+
+def _circumstances(tags: Mapping[str, str]) -> dict[str, Any]:
+    """Return how a version's figure was measured; nothing where the tag was set by hand or by older code."""
+    try:
+        found = json.loads(tags.get(CIRCUMSTANCES, ""))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _build(candidate: Candidate, logged: Any, target: Path, run_id: str | None) -> Counter[str]:
