@@ -26,6 +26,8 @@ EXPERIMENT_NOTE = """GPT-2 from scratch: every run of the pipeline's stages, and
 - **Look at trainings**: search for `tags.stage = "pretrain"` (or `finetune_classify`, `finetune_instruct`). Curves are
   under *Model metrics*, the machine's load under *System metrics*, what the model wrote after each epoch in the table
   `samples.json`.
+- **Losses**: the curves `train_loss` and `validation_loss` are means over `eval_batches` batches; the figures of a
+  summary, such as `language_model/validation_loss`, over the whole set.
 - A name says what was changed: `pretrain (quick, pretrain.optimizer.lr=0.0003)` is the profile quick but for this.
 - **Models**: their versions are under *Models*; `champion` is the best of each.
 """
