@@ -71,7 +71,7 @@ class Chart:
             axes.spines[["top", "right"]].set_visible(False)
             self.draw(axes)
             if axes.get_legend_handles_labels()[0]:
-                figure.legend(loc="outside lower center", ncols=2, frameon=False)  # where it hides no line
+                figure.legend(loc="outside lower center", frameon=False)  # where it hides no line
             buffer = io.BytesIO()
             if kind == "png":
                 axes.set_title(_literal(self.title))

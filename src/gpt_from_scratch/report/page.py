@@ -119,7 +119,7 @@ def _changes(figures: Iterable[Change], settings: Iterable[Change], params: Para
     shown = [[row.name, *("-" if v is None else as_param(v, 200) for v in (row.before, row.now))] for row in settings]
     return [
         Table("Figures that changed", ("stage", *heads), rows),
-        Table("Parameters that changed", ("parameter", "before", "now"), shown),
+        Table("Parameters that changed", ("parameter", "~before", "~now"), shown),
     ]
 
 
@@ -161,7 +161,7 @@ def _confusions(path: Path) -> Table:
         for predicted, count in figures["predicted"].items()
         if predicted != actual
     ]
-    heads = ("actual", "predicted", "#messages", "#of")
+    heads = ("~actual", "~predicted", "#messages", "#of")
     return Table("The largest confusions, test set", heads, sorted(rows, key=lambda row: -row[2])[:10])
 
 
@@ -190,7 +190,7 @@ def _environments(found: Mapping[str, Mapping[str, str]]) -> Table:
         [name, *(facts.get(name, "-" if facts else "not known: no run here") for facts in found.values())]
         for name in names
     ]
-    return Table("Environment", ("fact", *found), rows)
+    return Table("Environment", ("fact", *(f"~{title}" for title in found)), rows)
 
 
 def _optional(path: Path) -> Any:
