@@ -18,6 +18,7 @@ from gpt_from_scratch.evaluation.figures import figure_text, figures, headline
 from gpt_from_scratch.experiments.published import published_rows
 from gpt_from_scratch.files.writing import write_json
 from gpt_from_scratch.report.changes import Change, Changes, changes
+from gpt_from_scratch.report.charts import TRAININGS
 from gpt_from_scratch.report.page import write_report
 
 HOSTILE = "</td></table><script>alert(1)</script><img src=x onerror=alert(1)>"
@@ -185,6 +186,22 @@ def test_changes_are_those_against_the_last_commit_that_had_other_figures_or_par
     assert "pretrain.optimizer.lr 0.002 0.003" in text
     git(project, "commit", "-qm", "third", "--allow-empty")
     assert changes(project) == Changes(git_subject(project))
+
+
+def test_a_changed_figure_says_on_how_many_batches_it_was_measured(project) -> None:
+    git(project, "init", "-q")
+    git(project, "add", ".")
+    git(project, "commit", "-qm", "first")
+    for name in TRAININGS:
+        path = project / f"metrics/{name}.json"
+        content = json.loads(path.read_text())
+        for part in ("initial", "final"):
+            content[part]["train_loss"] += 1
+        write_json(path, content)
+    text = Page(rendered(project)).text
+    for title, said in (("Pretraining", ""), ("Classifier", " (10 batches)"), ("Instruction tuning", " (5 batches)")):
+        assert re.search(rf"{title} initial training loss{re.escape(said)} \d", text)
+        assert re.search(rf"{title} final training loss \(5 batches\) \d", text)
 
 
 def test_a_metrics_file_that_the_commit_lacks_is_not_compared(project) -> None:

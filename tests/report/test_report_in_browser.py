@@ -109,7 +109,7 @@ def test_paper_has_everything(browser: Browser, report: Path, root: Path) -> Non
     notes = page.evaluate("[...document.querySelectorAll('li[id]')].map(note => note.firstChild.textContent)")
     params = (root / "params.yaml").read_text(encoding="utf-8").splitlines()
     assert len(notes) > 3
-    for expected in [*titles, *answers, *notes, *params]:
+    for expected in [*titles, *answers, *notes, *params, "loss, nats per message", "perfectly calibrated"]:
         assert plain(expected) in text, expected
     page.emulate_media(media="print")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"

@@ -19,7 +19,7 @@ from gpt_from_scratch.files.curves import Curve, read_curve, read_rows
 from gpt_from_scratch.params.sections import Params
 
 TRAININGS = {"pretrain": "Pretraining", "finetune_classify": "Classifier", "finetune_instruct": "Instruction tuning"}
-SIZE = (4.6, 3.1)
+SIZE = (4.6, 3.4)
 """Width and height of a chart in inches."""
 FEW_CLASSES = 4
 """A confusion matrix of more grows with their number."""

@@ -106,8 +106,11 @@ def _changes(figures: Iterable[Change], settings: Iterable[Change], params: Para
     """Return the tables of the figures and of the parameters that changed."""
 
     def name(change: Change) -> str:
-        few = change.file in TRAININGS and change.name.startswith(("final/", "last_epoch/"))
-        return label(change.name, eval_batches(params, change.file) if few and "/step" not in change.name else None)
+        if change.file not in TRAININGS or change.name.endswith("/step"):
+            return label(change.name)
+        few = eval_batches(params, change.file)
+        before = {"finetune_classify": 10, "finetune_instruct": few}.get(change.file)  # as the recipes measure it
+        return label(change.name, {"initial": before, "final": few, "last_epoch": few}.get(change.name.split("/")[0]))
 
     heads = ("figure", "#before", "#now", "#difference")
     rows = []
