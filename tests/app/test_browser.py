@@ -7,21 +7,15 @@ pictures; those in docs/images were made so, over the profile quick.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+from tests.chromium import CONTRAST, NEEDS_CHROMIUM, chromium
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome on this machine's path"
-    ),
-]
+pytestmark = NEEDS_CHROMIUM
 
 EVIL = "<script>document.title='evil'</script><img src=x onerror=\"document.title='evil'\">${document.title='evil'}"
 TABS = {
@@ -45,12 +39,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        # Chromium's sandbox refuses to start for root, whom containers run as.
-        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -263,27 +253,6 @@ def test_a_screen_reader_finds_a_name_for_everything(page: Page) -> None:
         assert levels[:2] == ["H1", "H2"], tab
         assert levels.count("H1") == 1
     assert page.locator("main img:not([alt])").count() == 0
-
-
-CONTRAST = """() => {
-    const channels = c => c.match(/[\\d.]+/g).map(Number);
-    const light = c => { const [r, g, b] = channels(c).map(v => v / 255)
-        .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126*r + 0.7152*g + 0.0722*b; };
-    const ground = e => { for (; e; e = e.parentElement) {
-        const c = getComputedStyle(e).backgroundColor, n = channels(c); if (n.length < 4 || n[3] > 0.5) return c; }
-        return 'rgb(255, 255, 255)'; };
-    const bad = [];
-    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-    while (walker.nextNode()) {
-        const e = walker.currentNode.parentElement, style = getComputedStyle(e);
-        if (!walker.currentNode.textContent.trim() || !e.checkVisibility() || e.closest('svg, script, style, :disabled')
-            || e.getBoundingClientRect().width < 2 || !style.color.startsWith('rgb')) continue;
-        const pair = [light(style.color), light(ground(e))].sort((a, b) => a - b);
-        const ratio = (pair[1] + 0.05) / (pair[0] + 0.05);
-        if (ratio < 4.5) bad.push(`${e.outerHTML.slice(0, 80)}: ${style.color} on ${ground(e)}: ${ratio.toFixed(2)}`);
-    }
-    return bad;
-}"""
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -87,19 +87,19 @@ def test_under_the_books_settings_all_that_is_measured_is_comparable(compared):
         ("pretraining", "parameters, there with 1,024 positions", 163_009_536, 163_009_536),
         ("pretraining", "untrained training loss", 10.988, 0.5),
         ("pretraining", "untrained validation loss", 10.981, 6.0),
-        ("pretraining", "training loss, last evaluation", 0.569, 0.5),
-        ("pretraining", "validation loss, last evaluation", 6.373, 6.0),
-        ("pretraining", "training loss, earlier edition", 0.391, 0.5),
-        ("pretraining", "validation loss, earlier edition", 6.452, 6.0),
+        ("pretraining", "training loss (5 batches), last", 0.569, 0.5),
+        ("pretraining", "validation loss (5 batches), last", 6.373, 6.0),
+        ("pretraining", "training loss (5 batches), older edition", 0.391, 0.5),
+        ("pretraining", "validation loss (5 batches), older edition", 6.452, 6.0),
         ("classification", "training accuracy, %", 97.21, 95),
         ("classification", "validation accuracy, %", 97.32, 95),
         ("classification", "test accuracy, %", 95.67, 95),
         ("classification", "training accuracy before, %, 10 batches", 46.25, 45),
         ("classification", "validation accuracy before, %, 10 batches", 45.0, 50),
-        ("instructions", "training loss before", 3.826, 0.5),
-        ("instructions", "validation loss before", 3.762, 6.0),
-        ("instructions", "training loss, last evaluation", 0.299, 0.5),
-        ("instructions", "validation loss, last evaluation", 0.657, 6.0),
+        ("instructions", "training loss (5 batches), before", 3.826, 0.5),
+        ("instructions", "validation loss (5 batches), before", 3.762, 6.0),
+        ("instructions", "training loss (5 batches), last", 0.299, 0.5),
+        ("instructions", "validation loss (5 batches), last", 0.657, 6.0),
     ],
 )
 def test_the_figure_stands_beside_ours_with_the_difference(compared, training, figure, published, ours):
@@ -170,7 +170,7 @@ def test_lora_on_instructions_is_held_against_its_own_figures(compared):
     lora = {"instruct.trainable": "lora", "instruct.lora.rank": 16}
     for alpha, note in ((16.0, "other settings: instruct.lora.alpha 16.0"), (256.0, "")):
         rows = compared({**lora, "instruct.lora.alpha": alpha})
-        found = row(rows, "instructions", "validation loss, last evaluation")
+        found = row(rows, "instructions", "validation loss (5 batches), last")
         assert (found["published"], found["note"]) == (0.652, note)
 
 
@@ -231,7 +231,7 @@ def test_other_data_make_every_figure_incomparable(compared, metrics):
 
 def test_a_figure_that_is_missing_is_shown_without_ours(compared, metrics):
     del metrics["pretrain"]["final"]
-    found = row(compared(), "pretraining", "validation loss, last evaluation")
+    found = row(compared(), "pretraining", "validation loss (5 batches), last")
     assert (found["ours"], found["difference"], found["note"]) == (None, None, "not measured here")
 
 
@@ -255,7 +255,7 @@ def test_each_published_way_to_learn_instructions_is_held_against_its_own_row(me
     params = merged(base, expected_settings(INSTRUCTIONS, variant), variant.name)
     rows = of(compared_rows(STUDIES, Run(params, metrics), BOOK), "instructions")
     assert all(found["source"] == variant.origin and not found["note"] for found in rows if found["ours"] is not None)
-    last = row(rows, "instructions", "training loss, last evaluation")
+    last = row(rows, "instructions", "training loss (5 batches), last")
     assert (last["published"], last["ours"]) == (variant.published["train"], 0.5)
     if variant.name == "preferences":
         assert not any("score by" in found["figure"] for found in rows)

@@ -14,10 +14,11 @@ from typer.testing import CliRunner
 
 from gpt_from_scratch.cli import app
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.evaluation.figures import figure_text, figures
+from gpt_from_scratch.evaluation.figures import figure_text, figures, headline
 from gpt_from_scratch.experiments.published import published_rows
 from gpt_from_scratch.files.writing import write_json
-from gpt_from_scratch.report.changes import metric_changes
+from gpt_from_scratch.report.changes import Change, Changes, changes
+from gpt_from_scratch.report.charts import TRAININGS
 from gpt_from_scratch.report.page import write_report
 
 HOSTILE = "</td></table><script>alert(1)</script><img src=x onerror=alert(1)>"
@@ -60,6 +61,11 @@ def rendered(project: Path) -> str:
 def git(folder: Path, *arguments: str) -> None:
     identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
     subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def git_subject(folder: Path) -> str:
+    command = ["git", "log", "-1", "--format=%h %s", "HEAD~1"]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def test_it_shows_every_figure_answer_and_sample(project) -> None:
@@ -113,25 +119,98 @@ def test_what_a_model_writes_stays_text(project) -> None:
     assert not any(tag == "script" or "onerror" in attrs for tag, attrs in page.elements)
 
 
-def test_changes_are_those_against_the_last_commit_that_had_other_figures(project) -> None:
-    path = project / "metrics/pretrain.json"
-    assert metric_changes(project).against == ""
+def test_figures_and_curves_stand_first_and_the_rest_is_folded(project) -> None:
+    page = Page(rendered(project))
+    places = [attrs["id"] for _, attrs in page.elements if not attrs.get("id", "note-").startswith("note-")]
+    assert places[:3] == ["headline", "curves", "changes"]
+    assert [attrs["href"] for tag, attrs in page.elements if tag == "a"][: len(places)] == [f"#{id}" for id in places]
+    tags = [tag for tag, _ in page.elements]
+    first = tags.index("details")
+    assert tags[:first].count("dd") == 6
+    assert tags[:first].count("img") == 5
+    assert "table" not in tags[:first]
+    assert tags.count("details") == len(places) - 3
+    assert not any("open" in attrs for tag, attrs in page.elements if tag == "details")
+    for name, text in headline(json.loads((project / "metrics/evaluation.json").read_text())):
+        assert f"{name} {text}" in page.text
+
+
+def test_every_image_has_its_size(project) -> None:
+    images = [attrs for tag, attrs in Page(rendered(project)).elements if tag == "img"]
+    assert len(images) == 11
+    for attrs in images:
+        picture = ET.fromstring(base64.b64decode(attrs["src"].split(",")[1]))
+        size = [float(picture.get(side).removesuffix("pt")) * 96 / 72 for side in ("width", "height")]
+        assert [int(attrs[side]) for side in ("width", "height")] == pytest.approx(size, abs=1)
+
+
+def test_every_footnote_has_a_referrer_and_leads_back(project) -> None:
+    page = Page(rendered(project))
+    links = [attrs["href"] for tag, attrs in page.elements if tag == "a"]
+    notes = [attrs["id"] for tag, attrs in page.elements if tag == "li" and "id" in attrs]
+    assert notes == [f"note-{number}" for number in range(1, len(notes) + 1)]
+    assert len(notes) == len({row["note"] for row in published_rows(project) if row["note"]})
+    for note in notes:
+        assert f"#{note}" in links
+        assert links.count(f"#{note}-from") == 1
+    ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
+    assert len(ids) == len(set(ids))
+
+
+def test_changes_are_those_against_the_last_commit_that_had_other_figures_or_parameters(project) -> None:
+    path, params = project / "metrics/pretrain.json", project / "params.yaml"
+    nothing = "There is no earlier commit with metrics to compare with."
     git(project, "init", "-q")
+    assert nothing in Page(rendered(project)).text
+    git(project, "add", "params.yaml")
+    git(project, "commit", "-qm", "no metrics yet")
+    assert changes(project) == Changes()
+    assert nothing in Page(rendered(project)).text
     git(project, "add", ".")
     git(project, "commit", "-qm", "first")
-    assert not metric_changes(project).rows
+    assert not changes(project).figures
+    assert re.search(r"All figures and parameters are those of the commit \w+ first", Page(rendered(project)).text)
     content = json.loads(path.read_text())
     before = content["final"]["validation_loss"]
     content["final"]["validation_loss"] = before + 0.25
     write_json(path, content)
-    (change,) = metric_changes(project).rows
-    assert (change.file, change.figure) == ("pretrain.json", "final.validation_loss")
-    assert change.difference == pytest.approx(0.25)
+    params.write_text(params.read_text().replace("lr: 0.002", "lr: 0.003", 1))
+    (figure,), (param,) = changes(project).figures, changes(project).params
+    assert (figure.file, figure.name, figure.before) == ("pretrain", "final/validation_loss", before)
+    assert param == Change("params", "pretrain.optimizer.lr", 0.002, 0.003)
     git(project, "commit", "-qam", "second")
-    changes = metric_changes(project)
-    assert changes.against.endswith("first")
-    assert [row.before for row in changes.rows] == [before]
-    assert figure_text(before) in Page(rendered(project)).text
+    assert changes(project).against.endswith("first")
+    text = Page(rendered(project)).text
+    values = " ".join(map(figure_text, (before, before + 0.25, 0.25)))
+    assert f"Pretraining final validation loss (5 batches) {values}" in text
+    assert "pretrain.optimizer.lr 0.002 0.003" in text
+    git(project, "commit", "-qm", "third", "--allow-empty")
+    assert changes(project) == Changes(git_subject(project))
+
+
+def test_a_changed_figure_says_on_how_many_batches_it_was_measured(project) -> None:
+    git(project, "init", "-q")
+    git(project, "add", ".")
+    git(project, "commit", "-qm", "first")
+    for name in TRAININGS:
+        path = project / f"metrics/{name}.json"
+        content = json.loads(path.read_text())
+        for part in ("initial", "final"):
+            content[part]["train_loss"] += 1
+        write_json(path, content)
+    text = Page(rendered(project)).text
+    for title, said in (("Pretraining", ""), ("Classifier", " (10 batches)"), ("Instruction tuning", " (5 batches)")):
+        assert re.search(rf"{title} initial training loss{re.escape(said)} \d", text)
+        assert re.search(rf"{title} final training loss \(5 batches\) \d", text)
+
+
+def test_a_metrics_file_that_the_commit_lacks_is_not_compared(project) -> None:
+    git(project, "init", "-q")
+    git(project, "add", ".")
+    git(project, "rm", "-q", "--cached", "metrics/pretrain.json")
+    git(project, "commit", "-qm", "first")
+    assert changes(project).against.endswith("first")
+    assert changes(project).figures == []
 
 
 def test_without_results_it_says_what_to_do(project, monkeypatch) -> None:

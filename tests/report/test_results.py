@@ -133,7 +133,7 @@ def test_every_published_figure_stands_in_the_table_with_its_reason(project):
         )
         number = line.split("[")[1].split("]")[0]
         assert f"[{number}] not comparable: {row['note']}" in " ".join(below.split())
-    assert "training loss, last evaluation [1] 4.152 0.569 - " in " ".join(below.split())
+    assert "training loss (5 batches), last [1] 4.152 0.569 - " in " ".join(below.split())
     assert "163,009,536" in below
 
 
@@ -141,7 +141,7 @@ def test_comparable_figures_have_no_mark(project, monkeypatch):
     rows = [{**row, "note": ""} for row in published_rows(project)]
     monkeypatch.setattr("gpt_from_scratch.report.results.published_rows", lambda root: rows)
     assert "[" not in book_table(project)
-    assert "training loss, last evaluation 4.152 0.569 3.583" in " ".join(book_table(project).split())
+    assert "training loss (5 batches), last 4.152 0.569 3.583" in " ".join(book_table(project).split())
 
 
 def test_the_table_fits_a_hundred_columns(project):

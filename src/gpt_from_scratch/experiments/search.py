@@ -13,6 +13,7 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.evaluation.figures import figure_text
 from gpt_from_scratch.experiments.recorded import recorded
 from gpt_from_scratch.experiments.runner import forget, is_present, log_file, run_one
 from gpt_from_scratch.experiments.settings import Planned, changes_of, override, plan, raw_params
@@ -95,7 +96,9 @@ def search(
             found.tell(trial, state=TrialState.FAIL)
         else:
             found.tell(trial, value)
-            say(f"[{number + 1}/{trials}] {planned.name}: {study.columns[study.space.column].title} {value:.4f}")
+            column = study.columns[study.space.column]
+            text = figure_text(value, decimals=column.decimals)
+            say(f"[{number + 1}/{trials}] {planned.name}: {column.title} {text}")
     return best(found)
 
 

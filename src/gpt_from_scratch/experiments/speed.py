@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import nn
 
+from gpt_from_scratch.evaluation.figures import figure_text
 from gpt_from_scratch.experiments.timing import Say, Timing, in_turn, wait
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.model.attention import MultiHeadAttention
@@ -81,7 +82,7 @@ def measure(names: list[str], sizes: Mapping[str, int], device: torch.device, sa
     for group in [list(rungs)] if together else [[name] for name in rungs]:
         for name, (rate, loss) in train_some({name: rungs[name] for name in group}, sizes, device).items():
             found[name] = Timing({"tokens": rate, "loss": loss})
-            say(f"{name}: {rate:,.0f} tokens/s, loss {loss:.4f}")
+            say(f"{name}: {rate:,.0f} tokens/s, loss {figure_text(loss, 'loss')}")
             if rungs[name].computes_the_same:
                 losses[name] = loss
         gc.collect()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.evaluation.figures import figure_text
 from gpt_from_scratch.experiments.measure import measure, result_file
 from gpt_from_scratch.experiments.recorded import recorded
 from gpt_from_scratch.experiments.runner import Outcome, run_study
@@ -105,9 +106,10 @@ def search(root: Path, name: str, trials: int, reduced: bool | None, say: Say) -
     found = searching.search(root, name, study, trials, reduced=reduced_setting(root, reduced), say=say)
     if found.value is None or found.params is None or study.space is None:
         return [f"{name}: no trial gave a figure; {found.failed} failed, see .cache/experiments"]
+    column = study.columns[study.space.column]
     return [
         f"{name}: {found.trials} trials, {found.failed} failed",
-        f"best {study.columns[study.space.column].title}: {found.value:.4f} ({found.experiment})",
+        f"best {column.title}: {figure_text(found.value, decimals=column.decimals)} ({found.experiment})",
         *(f"  {key}: {value}" for key, value in found.params.items()),
         f"adopt them, results included: {found.command}",
         f"run them over the present parameters: {searching.adopted(found.params)}",

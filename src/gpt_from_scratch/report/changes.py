@@ -1,72 +1,87 @@
-"""Changes of the metrics since the commit before."""
+"""Changes of metrics and parameters since the commit before."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from gpt_from_scratch.files.nested import flatten
-from gpt_from_scratch.files.writing import read_json
 from gpt_from_scratch.pipeline.git import git_output
 
 
 @dataclass(frozen=True)
 class Change:
-    """A figure that changed; None where it was not there before, or is not there now."""
+    """A figure or parameter that changed; None where it was not there before, or is not there now."""
 
     file: str
-    figure: str
-    before: float | None
-    now: float | None
-
-    @property
-    def difference(self) -> float | None:
-        """The change, positive where it is larger now."""
-        return None if self.before is None or self.now is None else self.now - self.before
+    name: str
+    before: Any
+    now: Any
 
 
 @dataclass(frozen=True)
 class Changes:
-    """The figures that changed since a commit, which `git log` names `against`; that is empty where there is none."""
+    """The figures and parameters that changed since a commit, which `git log` names `against`.
 
-    against: str
-    rows: list[Change]
+    `against` is empty where there is no commit with metrics.
+    """
+
+    against: str = ""
+    figures: list[Change] = field(default_factory=list)
+    params: list[Change] = field(default_factory=list)
 
 
-def metric_changes(root: Path) -> Changes:
-    """Compare `metrics/*.json` with the last commit; with the one before, where they still are the last one's."""
-    files = sorted((root / "metrics").glob("*.json"))
-    now = {path.name: _figures(read_json(path)) for path in files}
+def changes(root: Path) -> Changes:
+    """Compare `metrics/*.json` and params.yaml with the last commit; with the one before, where they are the last's.
+
+    A metrics file that the commit lacks is left out: there is nothing to compare it with.
+    """
+    metrics = [f"metrics/{path.name}" for path in sorted((root / "metrics").glob("*.json"))]
+    found = Changes()
     for revision in ("HEAD", "HEAD~1"):
-        commit = git_output(root, "log", "-1", "--format=%h %s", revision)
-        if commit is None:
+        before = {name: git_output(root, "show", f"{revision}:./{name}") for name in [*metrics, "params.yaml"]}
+        present = [name for name in metrics if before[name] is not None]
+        if not present:
             break
-        before = {name: _committed(root, revision, name) for name in now}
-        rows = [
-            Change(name, figure, before[name].get(figure), now[name].get(figure))
-            for name in now
-            for figure in sorted(before[name].keys() | now[name].keys())
-            if before[name].get(figure) != now[name].get(figure)
-        ]
-        if rows or revision == "HEAD~1":
-            return Changes(commit, rows)
-    return Changes("", [])
+        found = Changes(
+            git_output(root, "log", "-1", "--format=%h %s", revision) or "",
+            [change for name in present for change in _between(root, name, before[name], _numbers)],
+            _between(root, "params.yaml", before["params.yaml"], _leaves),
+        )
+        if found.figures or found.params:
+            break
+    return found
 
 
-def _committed(root: Path, revision: str, name: str) -> dict[str, float]:
-    text = git_output(root, "show", f"{revision}:./metrics/{name}")
+def _between(root: Path, name: str, text: str | None, read: Callable[[str], dict[str, Any]]) -> list[Change]:
+    before, now = read(text or ""), read((root / name).read_text(encoding="utf-8"))
+    return [
+        Change(Path(name).stem, key, before.get(key), now.get(key))
+        for key in dict.fromkeys([*before, *now])
+        if before.get(key) != now.get(key)
+    ]
+
+
+def _leaves(text: str) -> dict[str, Any]:
     try:
-        return _figures(json.loads(text or "{}"))
+        content = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return {}
+    return flatten(content) if isinstance(content, Mapping) else {}
+
+
+def _numbers(text: str) -> dict[str, float]:
+    """Return the numbers of nested objects by their path; lists hold texts and tables, not figures."""
+    try:
+        content = json.loads(text)
     except ValueError:
         return {}
-
-
-def _figures(content: Any) -> dict[str, float]:
-    """Return the numbers of nested objects by their path; lists hold texts and tables, not figures."""
-    leaves = flatten(content) if isinstance(content, Mapping) else {}
+    leaves = flatten(content, "/") if isinstance(content, Mapping) else {}
     return {
         name: value for name, value in leaves.items() if isinstance(value, int | float) and not isinstance(value, bool)
     }

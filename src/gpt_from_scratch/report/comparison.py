@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.evaluation.figures import label
+from gpt_from_scratch.experiments.published import params_of_results
 from gpt_from_scratch.files.curves import parse_curve, read_curve
 from gpt_from_scratch.pipeline.dvc import dvc_output
 from gpt_from_scratch.pipeline.git import git_output
+from gpt_from_scratch.report.charts import TRAININGS, eval_batches
 
 MOST_POINTS = 40
 """Points of a curve: more are thinned, since a comment has little room."""
@@ -16,11 +19,12 @@ MOST_POINTS = 40
 COLOURS = {"blue": "#1f5fa8", "orange": "#d1641c"}
 
 CURVES = (
-    ("Pretraining, validation loss", "pretrain.csv", "step", "validation_loss"),
-    ("Classifier, validation loss", "finetune_classify.csv", "step", "validation_loss"),
-    ("Classifier, validation accuracy", "finetune_classify_accuracy.csv", "epoch", "validation_accuracy"),
-    ("Instruction tuning, validation loss", "finetune_instruct.csv", "step", "validation_loss"),
+    ("pretrain", "", "step", "validation_loss"),
+    ("finetune_classify", "", "step", "validation_loss"),
+    ("finetune_classify", "_accuracy", "epoch", "validation_accuracy"),
+    ("finetune_instruct", "", "step", "validation_loss"),
 )
+"""Training, ending of the file's name, and columns."""
 
 
 def comparison(root: Path, revision: str) -> str:
@@ -50,20 +54,22 @@ def _table(root: Path, what: str, revision: str) -> str:
     return text if len(text.splitlines()) > 2 else ""
 
 
-def _charts(root: Path, revision: str, title: str, name: str, x: str, y: str) -> list[str]:
+def _charts(root: Path, revision: str, training: str, ending: str, x: str, y: str) -> list[str]:
     """Return the charts of one curve in both states: one where they have the same steps, else one for each.
 
     Nothing is returned where the states are the same, or the present one is missing.
     """
+    name = f"{training}{ending}.csv"
     path = root / "metrics" / "plots" / name
     committed = git_output(root, "show", f"{revision}:./metrics/plots/{name}") or ""
     curves = read_curve(path, optional=True), parse_curve(committed, f"{revision}: {name}")
     now, before = ([(row[x], row[y]) for row in curve if row.get(y) is not None] for curve in curves)
     if now == before or not now:
         return []
+    title = f"{TRAININGS[training]}: {label(y, eval_batches(params_of_results(root), training))}"
     values = [value for _, value in before + now]
     margin = 0.05 * (max(values) - min(values)) or 0.05
-    y_axis = f'"{y.replace("_", " ")}" {min(values) - margin:.4g} --> {max(values) + margin:.4g}'
+    y_axis = f'"{label(y)}" {min(values) - margin:.4g} --> {max(values) + margin:.4g}'
     old, new = ("blue", f"`{revision}`", before), ("orange", "now", now)
     together = [step for step, _ in before] == [step for step, _ in now]
     return [

@@ -25,6 +25,8 @@ EXPERIMENT_NOTE = """GPT-2 from scratch: every run of the pipeline's stages, and
   *Show diff only*.
 - **Look at trainings**: the views *Curves*. The losses come first, then scores, speed and the machine's load; what the
   model wrote after each epoch is in the table `samples.json`.
+- **Losses**: the curves `loss/train_loss` and `loss/validation_loss` are means over `eval_batches` batches; the figures
+  of a state, such as `language_model/validation_loss`, over the whole set.
 - A name says first what was changed: `lr=0.0003 · pretrain · quick` is the profile quick but for this.
 - **Models**: their versions are under *Models*; `champion` is the best of each.
 """
