@@ -11,7 +11,30 @@ from typing import Any
 
 import gradio as gr
 
+from gpt_from_scratch.app.choosing import QUIET
 from gpt_from_scratch.errors import InputError
+
+
+def run(
+    event: Callable[..., Any],
+    function: Callable[..., Any],
+    inputs: list[gr.components.Component],
+    outputs: list[gr.components.Component],
+    **settings: Any,
+) -> Any:
+    """Let an event run a `refusing` function; an error clears what an earlier run has shown.
+
+    Args:
+        outputs: at least two.
+        settings: further ones of the event.
+    """
+    blank = [
+        gr.DownloadButton(value=None, interactive=False) if isinstance(output, gr.DownloadButton) else output.value
+        for output in outputs
+    ]
+    running = event(refusing(function), inputs, outputs, **settings)
+    running.failure(lambda: blank, None, outputs, **QUIET)
+    return running
 
 
 def refusing(function: Callable[..., Any]) -> Callable[..., Any]:
