@@ -29,7 +29,7 @@ def run(
         settings: further ones of the event.
     """
     blank = [
-        gr.DownloadButton(value=None, interactive=False) if isinstance(output, gr.DownloadButton) else output.value
+        gr.update(value=None, interactive=False) if isinstance(output, gr.DownloadButton) else output.value
         for output in outputs
     ]
     running = event(refusing(function), inputs, outputs, **settings)

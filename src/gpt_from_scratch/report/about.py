@@ -51,8 +51,8 @@ def about(folder: Path) -> About:
         name, kind, purpose = "Instruction model", "instructions", "follow instructions"
     else:
         name, kind, purpose = "Pretrained model", "texts", "continue texts"
-    if "data" in facts:
-        text = f"begun from {_begun(facts)}, trained to {purpose} on {_data(kind, facts['data'])}"
+    if labels is not None or facts.keys() & {"base", "data"}:
+        text = f"begun from {_begun(facts)}, trained to {purpose} on {_data(kind, facts.get('data'))}"
         return About(name, f"{size}; {text}{'' if labels else ': it knows the form and few facts'}.")
     if openai:
         return About(
@@ -86,4 +86,6 @@ def _begun(facts: Mapping[str, Any]) -> str:
 
 
 def _data(kind: str, data: Any) -> str:
+    if data is None:
+        return f"{kind} that its folder does not name"
     return _DATA[kind].get(str(data)) or f"{kind} of your own ({data})"
