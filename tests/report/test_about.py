@@ -40,9 +40,9 @@ BOOK = GPTConfig(context_length=256)
             "Tiny model, 0.5 million parameters, context of 256 tokens; begun from a model that was pretrained on the "
             "sample text, trained to follow instructions on some hundred sample instructions: it knows the form and "
             "few facts."),
-        (TINY, {"base": "124M"}, "Instruction model", "Tiny model, 0.5 million parameters, context of 256 tokens; begun "
-            "from weights of unknown origin, trained to follow instructions on instructions that its folder does not "
-            "name: it knows the form and few facts."),
+        (TINY, {"base": "124M"}, "Instruction model", "Tiny model, 0.5 million parameters, context of 256 tokens; "
+            "begun from weights of unknown origin, trained to follow instructions on instructions that its folder does "
+            "not name: it knows the form and few facts."),
         (GPT2, {}, "folder", "Model in the shape of GPT-2 124M, 124.4 million parameters, context of 1,024 tokens; "
             "its folder does not say what it was trained on."),
     ],

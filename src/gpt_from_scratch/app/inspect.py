@@ -11,7 +11,7 @@ import torch
 
 from gpt_from_scratch.app import limits, marking
 from gpt_from_scratch.app.choosing import QUIET, choose
-from gpt_from_scratch.app.refusing import refusing, run
+from gpt_from_scratch.app.refusing import run
 from gpt_from_scratch.app.shelf import Shelf
 from gpt_from_scratch.evaluation.inside import attention_maps, surprises
 from gpt_from_scratch.model import GPTConfig
@@ -42,7 +42,7 @@ def build(shelf: Shelf, opened: list[Callable[..., Any]]) -> None:
         again = {"trigger_mode": "always_last", "api_visibility": "private"}
         run(slider.input, look, inputs, outputs, concurrency_id="model", **again)
 
-    model.change(refusing(partial(_sliders, shelf)), [model], [layer, head], **QUIET)
+    run(model.change, partial(_sliders, shelf), [model], [layer, head], **{**QUIET, "queue": True})
 
 
 def _sliders(shelf: Shelf, model: str | None) -> tuple[gr.Slider, gr.Slider]:
