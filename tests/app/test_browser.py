@@ -278,7 +278,7 @@ def test_an_error_clears_what_stood_there(page: Page, tmp_path: Path) -> None:
     file = tmp_path / "messages.txt"
     file.write_text("You won a prize\n", encoding="utf-8")
     fields = {"Write": "Prompt", "Classify": "Message", "Instruct": "Instruction", "Look inside": "Text to look into"}
-    left = "#written label, #chosen tr, #verdict p, #mattered li, #results tr, #by-id li, #attention svg, #looks tr"
+    left = "#written label, #chosen tr, #verdict p, #mattered li, #results tr, #by-id li, #attention .heat, #looks tr"
     for tab, label in fields.items():
         use(page, tab)
         if tab == "Classify":
