@@ -116,7 +116,7 @@ def picture(page: Page, path: Path, height: int) -> None:
 def test_all_four_tabs_work(page: Page, images: Path) -> None:
     use(page, "Write")
     expect(page.locator("#chosen tr")).to_have_count(10)
-    picture(page, images / "app-write.png", 820)
+    picture(page, images / "app-write.png", 1010)
     use(page, "Classify")
     assert page.locator("#verdict .verdict").inner_text().split(", ")[0] in ("ham", "spam")
     picture(page, images / "app-classify.png", 620)
@@ -126,7 +126,7 @@ def test_all_four_tabs_work(page: Page, images: Path) -> None:
     picture(page, images / "app-instruct.png", 740)
     use(page, "Look inside")
     expect(page.locator("#attention svg rect")).not_to_have_count(0)
-    picture(page, images / "app-look.png", 1250)
+    picture(page, images / "app-look.png", 1420)
     assert page.evaluate("document.querySelector('.overview').naturalWidth") > 0
 
 
@@ -253,7 +253,7 @@ def test_models_have_names_and_are_said_to_be_what_they_are(page: Page) -> None:
     options.filter(has_text="Instruction model").click()
     expect(about).to_contain_text("trained to follow instructions")
     page.get_by_role("tab", name="Classify").click()
-    expect(about).to_contain_text("trained to tell ham from spam")
+    expect(about).to_contain_text("trained to tell ham and spam apart")
 
 
 def test_a_tab_comes_alive_with_its_model(browser: Browser, serve, models: Path, tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ def test_a_tab_comes_alive_with_its_model(browser: Browser, serve, models: Path,
         expect(page.get_by_role("slider", name="Head")).to_have_attribute("max", "4")
         shutil.copytree(models / "classifier", tmp_path / "classifier")
         use(page, "Classify")
-        expect(page.get_by_text("trained to tell ham from spam")).to_be_visible()
+        expect(page.get_by_text("trained to tell ham and spam apart")).to_be_visible()
         page.get_by_role("tab", name="Write").click()
         page.get_by_role("listbox", name="Model").or_(page.get_by_role("combobox", name="Model")).first.click()
         page.get_by_role("option", name="Untrained model").click()
@@ -344,7 +344,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(browser: Browser, served: s
             assert too_wide == [], tab
         if not dark:
             use(page, "Write")
-            picture(page, images / "app-phone.png", 1500)
+            picture(page, images / "app-phone.png", 1800)
 
 
 CONTROLS = {

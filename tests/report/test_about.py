@@ -62,6 +62,6 @@ def test_a_classifier_names_its_labels(tmp_path: Path) -> None:
     write_json(tmp_path / "classifier.json", {**labels, "causal": True})
     assert about(tmp_path) == (
         "Classifier",
-        "Tiny model, 0.5 million parameters, context of 256 tokens; begun from a model of your own, trained to tell "
-        "ham, spam from news on the SMS Spam Collection.",
+        "Tiny model, 0.5 million parameters, reads 60 tokens; begun from a model of your own, trained to tell "
+        "ham, spam and news apart on the SMS Spam Collection.",
     )

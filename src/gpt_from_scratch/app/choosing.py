@@ -35,7 +35,7 @@ def choose(shelf: Shelf, label: str, renewing: Sequence[Callable[..., Any]]) -> 
     names = shelf.language_models()
     first = next(iter(names), None)
     model = gr.Dropdown(_choices(shelf, names), value=first, label=label, filterable=False)
-    text = gr.HTML(_text(shelf, first), elem_classes="about")
+    text = gr.HTML(_text(shelf, first))
     gr.on(renewing, renewed, model, [model, text], **QUIET)
     model.change(partial(_text, shelf), model, text, **QUIET)
     return model

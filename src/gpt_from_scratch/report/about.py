@@ -40,20 +40,21 @@ def about(folder: Path) -> About:
         InputError: when they are missing or damaged.
     """
     cfg, facts = load_config(folder), load_facts(folder)
-    labels = load_info(folder, cfg).labels if (folder / "classifier.json").is_file() else None
+    info = load_info(folder, cfg) if (folder / "classifier.json").is_file() else None
     openai = facts.get("pretrained") in _OPENAI
-    parameters = parameter_count(cfg, None if labels is None else len(labels))
+    parameters = parameter_count(cfg, info and len(info.labels))
     size = f"{_size(cfg, parameters, openai)}, {parameters / 1e6:,.1f} million parameters, "
-    size += f"context of {cfg.context_length:,} tokens"
-    if labels is not None:
-        name, kind, purpose = "Classifier", "messages", f"tell {', '.join(labels[:-1])} from {labels[-1]}"
+    size += f"reads {info.max_length:,} tokens" if info else f"context of {cfg.context_length:,} tokens"
+    if info:
+        purpose = f"tell {', '.join(info.labels[:-1])} and {info.labels[-1]} apart"
+        name, kind = "Classifier", "messages"
     elif "base" in facts:
         name, kind, purpose = "Instruction model", "instructions", "follow instructions"
     else:
         name, kind, purpose = "Pretrained model", "texts", "continue texts"
-    if labels is not None or facts.keys() & {"base", "data"}:
+    if info or facts.keys() & {"base", "data"}:
         text = f"begun from {_begun(facts)}, trained to {purpose} on {_data(kind, facts.get('data'))}"
-        return About(name, f"{size}; {text}{'' if labels else ': it knows the form and few facts'}.")
+        return About(name, f"{size}; {text}{'' if info else ': it knows the form and few facts'}.")
     if openai:
         return About(
             f"OpenAI's {_shape(cfg) or 'GPT-2'}",
