@@ -7,6 +7,8 @@ pictures; those in docs/images were made so, over the profile quick.
 from __future__ import annotations
 
 import os
+import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +24,7 @@ TABS = {
     "Write": ("Write", "#written [role=status]:has-text('written')"),
     "Classify": ("Classify", "#mattered li"),
     "Instruct": ("Answer", "#answer [role=status]:has-text('ended')"),
-    "Look inside": ("Look inside", "#attention table"),
+    "Look inside": ("Look inside", "#looks table"),
 }
 
 
@@ -71,7 +73,8 @@ class opened:
         # Gradio puts the tabs and what is in them in place only after the heading.
         page.get_by_role("tab", name="Look inside").wait_for()
         page.get_by_role("button", name="Write", exact=True).wait_for()
-        page.wait_for_load_state("networkidle")
+        page.get_by_text("million parameters").or_(page.get_by_text("found none")).first.wait_for()
+        page.wait_for_timeout(500)  # until what a visit renews has come
         return page
 
     def __exit__(self, kind: type | None, *error: object) -> None:
@@ -104,7 +107,7 @@ def picture(page: Page, path: Path, height: int) -> None:
 def test_all_four_tabs_work(page: Page, images: Path) -> None:
     use(page, "Write")
     expect(page.locator("#chosen tr")).to_have_count(10)
-    picture(page, images / "app-write.png", 820)
+    picture(page, images / "app-write.png", 1010)
     use(page, "Classify")
     assert page.locator("#verdict .verdict").inner_text().split(", ")[0] in ("ham", "spam")
     picture(page, images / "app-classify.png", 620)
@@ -114,7 +117,7 @@ def test_all_four_tabs_work(page: Page, images: Path) -> None:
     picture(page, images / "app-instruct.png", 740)
     use(page, "Look inside")
     expect(page.locator("#attention svg rect")).not_to_have_count(0)
-    picture(page, images / "app-look.png", 1250)
+    picture(page, images / "app-look.png", 1420)
     assert page.evaluate("document.querySelector('.overview').naturalWidth") > 0
 
 
@@ -141,9 +144,10 @@ def test_the_text_is_seen_growing(page: Page) -> None:
 
 SLOW = """
 import time
-from gpt_from_scratch.app import write
-steps = write.stream_steps
-write.stream_steps = lambda *arguments: (time.sleep(0.1) or step for step in steps(*arguments))
+from gpt_from_scratch.app import instruct, write
+def slow(steps):
+    return lambda *arguments, **words: (time.sleep(0.1) or step for step in steps(*arguments, **words))
+write.stream_steps, instruct.stream_answer = slow(write.stream_steps), slow(instruct.stream_answer)
 """
 
 
@@ -152,16 +156,28 @@ def test_stop_stops(browser: Browser, serve, models: Path) -> None:
         page.get_by_role("spinbutton", name="Tokens").first.fill("200")
         page.get_by_role("button", name="Write", exact=True).click()
         page.locator("#chosen table").wait_for()
-        page.get_by_role("button", name="Stop").click()
-        page.wait_for_timeout(1000)
-        stopped = page.locator("#written .pane").inner_text()
-        page.wait_for_timeout(1500)
-        assert page.locator("#written .pane").inner_text() == stopped
-        assert page.locator("#written [role=status]").inner_text() == ""
+        stops(page, "#written")
+        page.locator("#written label").first.click()  # what was written until then shows its alternatives
+        expect(page.locator("#chosen caption")).to_have_text("What new token 1 was chosen from")
+        page.get_by_role("tab", name="Instruct").click()
+        page.get_by_role("spinbutton", name="Tokens").fill("60")
+        page.get_by_role("button", name="Answer", exact=True).click()
+        expect(page.locator("#base .pane")).not_to_be_empty(timeout=30_000)
+        stops(page, "#base")
+
+
+def stops(page: Page, output: str) -> None:
+    page.get_by_role("button", name="Stop").click()
+    page.wait_for_timeout(1000)
+    stopped = page.locator(f"{output} .pane").inner_text()
+    assert stopped.strip()
+    page.wait_for_timeout(1500)
+    assert page.locator(f"{output} .pane").inner_text() == stopped
+    assert page.locator(f"{output} [role=status]").inner_text() == ""
 
 
 def test_a_script_in_a_text_is_inert(page: Page, tmp_path: Path) -> None:
-    page.get_by_label("Prompt").fill(EVIL)
+    page.get_by_label("Prompt", exact=True).fill(EVIL)
     use(page, "Write")
     assert page.locator("#written .pane").inner_text().startswith(EVIL)
     page.get_by_role("tab", name="Classify").click()
@@ -171,7 +187,7 @@ def test_a_script_in_a_text_is_inert(page: Page, tmp_path: Path) -> None:
     file.write_text(f"{EVIL.replace(',', '')}\nx\n", encoding="utf-8")  # its columns are quoted in the refusal
     page.locator("input[type=file]").set_input_files(file)
     page.get_by_role("button", name="Classify the file").click()
-    expect(page.get_by_text("expected a column Text and rows")).to_be_visible()
+    expect(page.get_by_text("expected a column 'text'")).to_be_visible()
     page.get_by_role("tab", name="Look inside").click()
     page.get_by_label("Text to look into").fill(EVIL)
     use(page, "Look inside")
@@ -197,9 +213,111 @@ def test_a_file_comes_back_as_a_table_and_as_csv(page: Page, tmp_path: Path) -> 
 
 
 def test_a_refusal_is_read_out(page: Page) -> None:
-    page.get_by_label("Prompt").fill(" ")
+    page.get_by_label("Prompt", exact=True).fill(" ")
     page.get_by_role("button", name="Write", exact=True).click()
     expect(page.get_by_role("status").filter(has_text="Prompt: expected a text, found none")).to_be_visible()
+
+
+def test_prompt_and_continuation_differ_and_any_token_shows_its_alternatives(page: Page) -> None:
+    use(page, "Write")
+    assert page.locator("#written b").inner_text() == "Every effort moves you"
+    weights = [
+        page.locator(f"#written {tag}").first.evaluate("e => getComputedStyle(e).fontWeight") for tag in ("b", "label")
+    ]
+    assert int(weights[0]) > int(weights[1])
+    caption, tokens = page.locator("#chosen caption"), page.locator("#written label")
+    for number in (3, 17):
+        tokens.nth(number - 1).click()
+        expect(caption).to_have_text(f"What new token {number} was chosen from")
+    page.keyboard.press("ArrowRight")
+    expect(caption).to_have_text("What new token 18 was chosen from")
+    marked = page.locator("#chosen .chosen code").inner_text().replace("·", " ").strip()
+    assert marked == tokens.nth(17).inner_text().strip().replace("\n", "⏎")
+
+
+def test_models_have_names_and_are_said_to_be_what_they_are(page: Page) -> None:
+    about = page.get_by_text("million parameters").locator("visible=true")
+    model = page.get_by_role("listbox", name="Model").or_(page.get_by_role("combobox", name="Model")).first
+    model.click()
+    options = page.get_by_role("option")
+    assert "Instruction model" in options.all_inner_texts()[-1]
+    options.filter(has_text="Instruction model").click()
+    expect(about).to_contain_text("trained to follow instructions")
+    page.get_by_role("tab", name="Classify").click()
+    expect(about).to_contain_text("trained to tell ham and spam apart")
+
+
+def test_a_tab_comes_alive_with_its_model(browser: Browser, serve, models: Path, tmp_path: Path) -> None:
+    with serve(tmp_path) as address, opened(browser, address, width=1200) as page:
+        expect(page.get_by_text("expected a trained model, found none").locator("visible=true")).to_be_visible()
+        for name in ("gpt2/tiny", "pretrain"):
+            shutil.copytree(models / name, tmp_path / name)
+        use(page, "Write")
+        expect(page.get_by_text("never trained").or_(page.get_by_text("trained to continue")).first).to_be_visible()
+        use(page, "Look inside")
+        expect(page.get_by_role("slider", name="Head")).to_have_attribute("max", "4")
+        shutil.copytree(models / "classifier", tmp_path / "classifier")
+        use(page, "Classify")
+        expect(page.get_by_text("trained to tell ham and spam apart")).to_be_visible()
+        page.get_by_role("tab", name="Write").click()
+        page.get_by_role("listbox", name="Model").or_(page.get_by_role("combobox", name="Model")).first.click()
+        page.get_by_role("option", name="Untrained model").click()
+        use(page, "Write")
+
+
+def test_an_error_clears_what_stood_there(page: Page, tmp_path: Path) -> None:
+    file = tmp_path / "messages.txt"
+    file.write_text("You won a prize\n", encoding="utf-8")
+    fields = {"Write": "Prompt", "Classify": "Message", "Instruct": "Instruction", "Look inside": "Text to look into"}
+    left = "#written label, #chosen tr, #verdict p, #mattered li, #results tr, #by-id li, #attention .heat, #looks tr"
+    for tab, label in fields.items():
+        use(page, tab)
+        if tab == "Classify":
+            page.locator("input[type=file]").set_input_files(file)
+            page.get_by_role("button", name="Classify the file").click()
+            page.locator("#results tbody tr").wait_for()
+            file.write_text("", encoding="utf-8")
+            page.get_by_role("button", name="Clear").or_(page.get_by_label("Remove")).first.click()
+            page.get_by_role("button", name="Classify the file").click()
+            expect(page.get_by_role("button", name="Download the results as CSV")).to_be_disabled()
+        page.get_by_label(label, exact=True).fill(" ")
+        page.get_by_role("button", name=TABS[tab][0], exact=True).click()
+        expect(page.get_by_role("status").filter(has_text=f"{label}: expected a text, found none")).to_be_visible()
+        expect(page.locator(left).locator("visible=true")).to_have_count(0)
+        for pane in page.locator(".pane").locator("visible=true").all():
+            expect(pane).to_have_text("")
+
+
+def test_a_text_over_the_limit_is_refused_and_not_cut(page: Page) -> None:
+    fields = {"Write": "Prompt", "Classify": "Message", "Instruct": "Instruction", "Look inside": "Text to look into"}
+    for tab, label in fields.items():
+        page.get_by_role("tab", name=tab).click()
+        page.get_by_label(label, exact=True).fill("x" * 2001)
+        page.get_by_role("button", name=TABS[tab][0], exact=True).click()
+        said = f"{label}: expected at most 2,000 characters, found 2,001"
+        expect(page.get_by_role("status").filter(has_text=said)).to_be_visible()
+        assert len(page.get_by_label(label, exact=True).input_value()) == 2001
+
+
+def test_a_prompt_over_the_context_is_cut_on_demand_with_a_note(page: Page) -> None:
+    page.get_by_label("Prompt", exact=True).fill("the key " * 200)
+    page.get_by_role("button", name="Write", exact=True).click()
+    expect(page.get_by_role("status").filter(has_text="keep its end with Cut longer texts")).to_be_visible()
+    page.get_by_role("checkbox", name="Cut longer texts").check()
+    use(page, "Write")
+    assert re.match(
+        r"Prompt has \d+ tokens: cut to the last \d+; ", page.locator("#written [role=status]").inner_text()
+    )
+
+
+def test_on_a_phone_the_output_stands_above_the_sliders(browser: Browser, served: str) -> None:
+    with opened(browser, served, width=390) as page:
+        for tab, output in {"Write": "#chosen", "Instruct": "#base", "Look inside": "#attention"}.items():
+            use(page, tab)
+            box, sliders = page.locator(output).bounding_box(), page.get_by_role("slider").locator("visible=true").all()
+            assert sliders
+            assert min(slider.bounding_box()["y"] for slider in sliders) >= box["y"] + box["height"]
+            assert box["width"] > 300
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -217,7 +335,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(browser: Browser, served: s
             assert too_wide == [], tab
         if not dark:
             use(page, "Write")
-            picture(page, images / "app-phone.png", 1500)
+            picture(page, images / "app-phone.png", 1800)
 
 
 CONTROLS = {
@@ -280,6 +398,11 @@ def test_a_keyboard_is_enough(page: Page) -> None:
         assert style == "solid", order  # one sees where one is
         if order[-1] == "Look inside":
             break
-    assert len(order) >= 6
+    assert len(order) == 3
     page.keyboard.press("Enter")
-    page.locator("#attention table").wait_for()
+    page.locator("#looks table").wait_for()
+    for _ in range(6):
+        page.keyboard.press("Tab")
+        order.append(page.evaluate("document.activeElement.ariaLabel || document.activeElement.textContent.trim()"))
+    assert any("Layer" in name for name in order[3:])
+    assert any("Head" in name for name in order[3:])

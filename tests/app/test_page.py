@@ -31,7 +31,7 @@ def ask(address: str, name: str, data: list) -> tuple[str, list]:
 
 def request(user: int) -> tuple[str, list]:
     return [
-        ("write", [f"The keeper {user}", "pretrain", 1.0, 40, 20, user]),
+        ("write", [f"The keeper {user}", "pretrain", 1.0, 40, 20, user, False]),
         ("classify", [f"You won prize {user}"]),
         ("instruct", ["Do it", "", 10]),
         ("look", [f"The keys {user}", "gpt2/tiny", 1, 2]),
@@ -48,7 +48,7 @@ def test_twenty_users_at_once_lose_no_request(address: str) -> None:
 
 
 def test_a_refusal_is_one_line_and_shows_no_trace(address: str) -> None:
-    event, content = ask(address, "write", ["", "pretrain", 1.0, 40, 20, 1])
+    event, content = ask(address, "write", ["", "pretrain", 1.0, 40, 20, 1, False])
     assert (event, content["error"]) == ("error", "Prompt: expected a text, found none")
 
 
@@ -80,14 +80,24 @@ def texts(folder: Path) -> str:
     return json.dumps(build(folder).get_config_file()["components"], ensure_ascii=False, default=str)
 
 
-def test_a_missing_model_is_said_in_its_tab_and_the_others_work(models: Path, tmp_path: Path) -> None:
+def test_a_missing_model_is_said_in_its_tab(models: Path, tmp_path: Path) -> None:
     shutil.copytree(models / "classifier", tmp_path / "classifier")
     page = texts(tmp_path)
     for name in ("pretrain", "instruct"):
         assert f"{tmp_path / name / 'model.safetensors'}: expected a trained model, found none" in page
-    assert '"Classify the file"' in page
-    assert '"Answer"' not in page
     assert "expected a trained model" not in texts(models)
+
+
+def test_a_model_that_comes_while_the_page_is_open_works(serve, models: Path, tmp_path: Path) -> None:
+    requests_of = {"classifier": request(1), "pretrain": ("write", ["a", None, 1.0, 40, 2, 1, False])}
+    requests_of["instruct"] = request(2)
+    with serve(tmp_path) as address:
+        for name, asked in requests_of.items():
+            event, content = ask(address, *asked)
+            assert event == "error"
+            assert "expected a trained model, found none; train it with: make repro" in content["error"]
+            shutil.copytree(models / name, tmp_path / name)
+            assert ask(address, *asked)[0] == "complete"
 
 
 def test_a_folder_or_a_port_that_cannot_be_is_one_line(models: Path, tmp_path: Path) -> None:

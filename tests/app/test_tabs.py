@@ -11,10 +11,11 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import gradio as gr
 import pytest
 import torch
 
-from gpt_from_scratch.app import classify, inspect, instruct, limits, write
+from gpt_from_scratch.app import classify, inspect, instruct, limits, marking, write
 from gpt_from_scratch.app.page import build
 from gpt_from_scratch.app.shelf import Shelf
 from gpt_from_scratch.errors import InputError
@@ -33,24 +34,48 @@ def shelf(models: Path) -> Shelf:
 
 
 def text_of(pane: str) -> str:
-    return re.search(r'aria-label="[^"]*">(.*?)</div>', pane, re.S)[1]
+    """The pane's text as HTML; of a continuation without the marks of its tokens."""
+    return re.sub("<.*?>", "", re.search(r'class="pane"[^>]*>(.*?)</div>', pane, re.S)[1])
 
 
 def test_writing_is_token_by_token_and_the_engines(shelf: Shelf) -> None:
-    steps = list(write.continuations(shelf, "The keeper", "pretrain", 1.0, 40, 12, 7))
+    steps = list(write.continuations(shelf, "The keeper", "pretrain", 1.0, 40, 12, 7, False))
     loaded = shelf.language_model("pretrain")
     ids = loaded.tokenizer.encode("The keeper")
     (new,) = generate(loaded.model, [ids], 12, Sampling(temperature=1.0, top_k=40, seed=7))
     assert len(steps) == 12
-    assert [text_of(pane).startswith("The keeper") for pane, _ in steps] == [True] * 12
+    assert [text_of(pane).startswith("The keeper") for pane, *_ in steps] == [True] * 12
     expected = "The keeper" + loaded.tokenizer.decode(new)
-    assert text_of(steps[-1][0]) == write.marking.inert(expected)
+    assert text_of(steps[-1][0]) == marking.inert(expected)
     assert "12 tokens written" in steps[-1][0]
-    assert all(bars.count("class=chosen") == 1 for _, bars in steps)
+    assert all(bars.count("class=chosen") == 1 for _, bars, _ in steps)
+
+
+def test_every_token_of_a_continuation_can_be_chosen_and_has_its_own_bars(shelf: Shelf) -> None:
+    steps = list(write.continuations(shelf, "The keeper", None, 1.0, 40, 12, 7, False))
+    pane, _, every = steps[-1]
+    assert "<b>The keeper</b><label>" in pane
+    assert re.findall(r'value="(\d+)"', pane) == [str(number) for number in range(12)]
+    assert every == [bars for _, bars, _ in steps]
+    assert [f"What new token {number} was" in bars for number, bars in enumerate(every, start=1)] == [True] * 12
+    parts = marking.continuation("", ["", "é"], ["\ufffd", "\ufffd"])  # a character of two tokens
+    assert re.findall(r'aria-label="(token.*?)">(.*?)</label>', parts) == [("token 1: �", ""), ("token 2: �", "é")]
+
+
+def test_a_longer_prompt_is_cut_where_that_is_asked_for_alone(shelf: Shelf) -> None:
+    with pytest.raises(InputError, match="keep its end with Cut longer texts"):
+        next(write.continuations(shelf, "key " * 400, "pretrain", 0, 0, 5, 0, False))
+    *_, (pane, *_) = write.continuations(shelf, "key " * 400, "pretrain", 0, 0, 5, 0, True)
+    loaded = shelf.language_model("pretrain")
+    ids = loaded.tokenizer.encode("key " * 400)
+    (new,) = generate(loaded.model, [ids[-256:]], 5)
+    assert text_of(pane) == marking.inert("key " * 400 + loaded.tokenizer.decode(new))
+    assert f"Prompt has {len(ids)} tokens: cut to the last 256; 5 tokens written" in pane
+    assert "cut" not in next(write.continuations(shelf, "key", "pretrain", 0, 0, 5, 0, True))[0]
 
 
 def test_the_bars_are_what_was_drawn_from(shelf: Shelf) -> None:
-    ((_, bars),) = write.continuations(shelf, "The keeper", "pretrain", 0.5, 3, 1, 7)
+    ((_, bars, _),) = write.continuations(shelf, "The keeper", "pretrain", 0.5, 3, 1, 7, False)
     loaded = shelf.language_model("pretrain")
     with torch.no_grad():
         logits = loaded.model(torch.tensor([loaded.tokenizer.encode("The keeper")]))[0, -1]
@@ -76,7 +101,16 @@ def test_the_bars_are_what_was_drawn_from(shelf: Shelf) -> None:
     ],
 )
 def test_what_is_out_of_bounds_is_refused_in_one_line(shelf: Shelf, changes: dict, message: str) -> None:
-    arguments = {"prompt": "a", "model": "pretrain", "temperature": 1.0, "top_k": 0, "count": 1, "seed": 0, **changes}
+    arguments = {
+        "prompt": "a",
+        "model": "pretrain",
+        "temperature": 1.0,
+        "top_k": 0,
+        "count": 1,
+        "seed": 0,
+        "cut": False,
+    }
+    arguments |= changes
     with pytest.raises(InputError, match=re.escape(message)) as refused:
         next(write.continuations(shelf, **arguments))
     assert "\n" not in str(refused.value)
@@ -84,7 +118,8 @@ def test_what_is_out_of_bounds_is_refused_in_one_line(shelf: Shelf, changes: dic
 
 def test_what_is_written_in_a_text_is_never_markup(shelf: Shelf) -> None:
     parts = [
-        *next(write.continuations(shelf, EVIL, "pretrain", 1.0, 0, 1, 0)),
+        *next(write.continuations(shelf, EVIL, "pretrain", 1.0, 0, 1, 0, False))[:2],
+        marking.continuation("", [EVIL], [EVIL]),
         *classify.explained(shelf, EVIL),
         classify.classified(shelf, [EVIL])[0],
         *inspect.views(shelf, EVIL, "pretrain", 1, 1),
@@ -164,11 +199,12 @@ def test_without_its_base_the_instruction_model_still_answers(models: Path, tmp_
 
 
 def test_looking_inside_names_layers_and_heads_there_are(shelf: Shelf) -> None:
-    by_id, by_surprise, attention = inspect.views(shelf, "The keeper kept", "pretrain", 2, 4)
+    by_id, by_surprise, attention, looks = inspect.views(shelf, "The keeper kept", "pretrain", 2, 4)
     ids = shelf.language_model("pretrain").tokenizer.encode("The keeper kept")
     assert re.findall(r"<small>(\d+)</small>", by_id) == [str(token) for token in ids]
     assert by_surprise.count("<small>") == len(ids)
     assert "layer 2 of 2, head 4 of 4" in attention
+    assert looks.count("<tr>") == len(ids) + 1
     assert attention.count("<rect ") == len(ids) * (len(ids) + 1) // 2
     with pytest.raises(InputError, match="Layer: expected a whole number from 1 to 2, found 3"):
         inspect.views(shelf, "The keeper", "pretrain", 3, 1)
@@ -214,3 +250,27 @@ def test_a_model_of_one_layer_and_one_head_can_be_looked_into(models: Path, tmp_
     save_model(GPTModel(shape), tmp_path / "pretrain", models / "pretrain", {})
     build(tmp_path)
     assert all(inspect.views(Shelf(tmp_path), "The keeper", "pretrain", 1, 1))
+
+
+def test_models_have_names_and_one_that_cannot_be_used_says_why(models: Path, tmp_path: Path) -> None:
+    shutil.copytree(models, tmp_path / "models")
+    shelf = Shelf(tmp_path / "models")
+    names = {name: shelf.about(name).name for name in [*shelf.language_models(), "classifier"]}
+    assert names == {
+        "pretrain": "Pretrained model",
+        "gpt2/tiny": "Untrained model",
+        "instruct": "Instruction model",
+        "classifier": "Classifier",
+    }
+    shutil.copytree(models / "pretrain", tmp_path / "models/second")
+    (tmp_path / "models/instruct/config.json").write_text("{")
+    shutil.rmtree(tmp_path / "models/classifier")
+    titles = dict(next(c for c in build(shelf.folder).blocks.values() if isinstance(c, gr.Dropdown)).choices)
+    assert titles == {
+        "Pretrained model (pretrain)": "pretrain",
+        "Pretrained model (second)": "second",
+        "Untrained model": "gpt2/tiny",
+        "instruct": "instruct",
+    }
+    assert "instruct/config.json" in shelf.about("instruct").text
+    assert "expected a trained model, found none" in shelf.about("classifier").text

@@ -5,15 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import torch
 
 from gpt_from_scratch.app import limits, marking
-from gpt_from_scratch.app.refusing import refusing
+from gpt_from_scratch.app.choosing import introduce
+from gpt_from_scratch.app.refusing import run
 from gpt_from_scratch.app.shelf import CLASSIFIER, Loaded, Shelf
 from gpt_from_scratch.data.messages.tables import parse_texts
 from gpt_from_scratch.errors import InputError
@@ -29,11 +31,10 @@ SHOWN_ROWS = 200
 """Rows of a file's table on the page; the CSV file has all."""
 
 
-def build(shelf: Shelf) -> None:
-    """Put the tab's controls into the page that is being built."""
-    if message := shelf.missing(CLASSIFIER):
-        gr.Markdown(f"No classifier here yet. {message}")
-        return
+def build(shelf: Shelf, opened: list[Callable[..., Any]]) -> None:
+    """Put the tab's controls into the page that is being built; `opened` are the events at which it comes to view."""
+    go, go_file = gr.Button("Classify", variant="primary", render=False), gr.Button("Classify the file", render=False)
+    introduce(shelf, CLASSIFIER, [*opened, go.click, go_file.click])
     made = tempfile.TemporaryDirectory(prefix="gpt-app-")  # lives as long as the page
     with gr.Row():
         with gr.Column():
@@ -41,9 +42,8 @@ def build(shelf: Shelf) -> None:
                 "Congratulations! You won a free prize. Call now to claim it.",
                 label="Message",
                 lines=3,
-                max_length=limits.CHARACTERS,
             )
-            go = gr.Button("Classify", variant="primary")
+            go.render()
         with gr.Column():
             verdict = gr.HTML(elem_id="verdict")
             mattered = gr.HTML(elem_id="mattered")
@@ -51,12 +51,11 @@ def build(shelf: Shelf) -> None:
     with gr.Row():
         with gr.Column():
             file = gr.File(label="File", file_types=[".txt", ".csv", ".tsv", ".json", ".jsonl"], height=140)
-            go_file = gr.Button("Classify the file")
+            go_file.render()
         with gr.Column():
             results = gr.HTML(elem_id="results")
             download = gr.DownloadButton("Download the results as CSV", interactive=False)
 
-    @refusing
     def classify_file(path: str | None) -> tuple[str, gr.DownloadButton]:
         if not path:
             raise InputError("File: expected a file of messages, found none")
@@ -66,9 +65,9 @@ def build(shelf: Shelf) -> None:
         out.write_text(content, encoding="utf-8", newline="")
         return shown_rows, gr.DownloadButton(value=out, interactive=True)
 
-    classify_message = refusing(partial(explained, shelf))
-    go.click(classify_message, [message], [verdict, mattered], api_name="classify", concurrency_id="model")
-    go_file.click(classify_file, [file], [results, download], api_name="classify_file", concurrency_id="file")
+    ask = partial(explained, shelf)
+    run(go.click, ask, [message], [verdict, mattered], api_name="classify", concurrency_id="model")
+    run(go_file.click, classify_file, [file], [results, download], api_name="classify_file", concurrency_id="file")
 
 
 def explained(shelf: Shelf, message: str) -> tuple[str, str]:

@@ -2,54 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import gradio as gr
 import torch
 
 from gpt_from_scratch.app import limits, marking
-from gpt_from_scratch.app.refusing import refusing
+from gpt_from_scratch.app.choosing import QUIET, choose
+from gpt_from_scratch.app.refusing import run
 from gpt_from_scratch.app.shelf import Shelf
 from gpt_from_scratch.evaluation.inside import attention_maps, surprises
+from gpt_from_scratch.model import GPTConfig
 
 MOST_SURPRISE = 10.0
 """Nats from which on the colour is the deepest: a probability of 1 in 22,000."""
 
 
-def build(shelf: Shelf) -> None:
-    """Put the tab's controls into the page that is being built."""
-    names = shelf.language_models()
-    if not names:
-        gr.Markdown(f"No language model here yet. {shelf.missing('pretrain')}")
-        return
+def build(shelf: Shelf, opened: list[Callable[..., Any]]) -> None:
+    """Put the tab's controls into the page that is being built; `opened` are the events at which it comes to view."""
+    go = gr.Button("Look inside", variant="primary", render=False)
     text = gr.Textbox(
-        "The keeper of the light kept the keys, and the keeper kept the light.",
-        label="Text to look into",
-        lines=3,
-        max_length=limits.CHARACTERS,
+        "The keeper of the light kept the keys, and the keeper kept the light.", label="Text to look into", lines=3
     )
-    with gr.Row():
-        model = gr.Dropdown(names, value=names[0], label="Model to look into", filterable=False)
-        layer, head = _sliders(shelf, names[0])
-    go = gr.Button("Look inside", variant="primary")
+    model = choose(shelf, "Model to look into", [*opened, go.click])
+    go.render()
     by_id = gr.HTML(elem_id="by-id")
     by_surprise = gr.HTML(elem_id="by-surprise")
     attention = gr.HTML(elem_id="attention")
+    with gr.Row():
+        layer, head = _sliders(shelf, model.value)
+    looks = gr.HTML(elem_id="looks")
 
-    look = refusing(partial(views, shelf))
-    inputs, outputs = [text, model, layer, head], [by_id, by_surprise, attention]
-    go.click(look, inputs, outputs, api_name="look", concurrency_id="model")
+    look = partial(views, shelf)
+    inputs, outputs = [text, model, layer, head], [by_id, by_surprise, attention, looks]
+    run(go.click, look, inputs, outputs, api_name="look", concurrency_id="model")
     for slider in (layer, head):
-        slider.input(
-            look, inputs, outputs, concurrency_id="model", trigger_mode="always_last", api_visibility="private"
-        )
+        again = {"trigger_mode": "always_last", "api_visibility": "private"}
+        run(slider.input, look, inputs, outputs, concurrency_id="model", **again)
 
-    model.change(refusing(partial(_sliders, shelf)), [model], [layer, head], queue=False, api_visibility="private")
+    run(model.change, partial(_sliders, shelf), [model], [layer, head], **{**QUIET, "queue": True})
 
 
-def _sliders(shelf: Shelf, model: str) -> tuple[gr.Slider, gr.Slider]:
-    """Return the choice of a layer and of a head for a model."""
-    config = shelf.config(model)
+def _sliders(shelf: Shelf, model: str | None) -> tuple[gr.Slider, gr.Slider]:
+    """Return the choice of a layer and of a head for a model; None where there is no model yet."""
+    config = GPTConfig(n_layers=1, n_heads=1) if model is None else shelf.config(model)
 
     def choice(most: int, label: str, info: str) -> gr.Slider:
         # Gradio wants two values at least; of one there is no choice.
@@ -61,8 +59,8 @@ def _sliders(shelf: Shelf, model: str) -> tuple[gr.Slider, gr.Slider]:
     )
 
 
-def views(shelf: Shelf, text: str, model: str, layer: float, head: float) -> tuple[str, str, str]:
-    """Return tokens coloured by id, tokens coloured by surprise, and one head's attention map.
+def views(shelf: Shelf, text: str, model: str | None, layer: float, head: float) -> tuple[str, str, str, str]:
+    """Return tokens coloured by id, tokens coloured by surprise, and one head's attention as a map and as a table.
 
     Raises:
         InputError: when an argument is out of its bounds, or the model is not there.
@@ -90,12 +88,9 @@ def views(shelf: Shelf, text: str, model: str, layer: float, head: float) -> tup
     title = f"Attention of layer {layer} of {config.n_layers}, head {head} of {config.n_heads}"
     chosen = weights[layer - 1, head - 1]
     rows = [(f"{n + 1} {texts[n]}", ", ".join(_looks_at(texts, line[: n + 1]))) for n, line in enumerate(chosen)]
-    attention = (
-        f'<div class="maps">{marking.overview(weights)}'
-        f"{marking.heat_map(f'{title}: rows look at columns', texts, chosen)}</div>"
-        + marking.table(f"{title}: where each token looks most", ("Token", "looks at"), rows)
-    )
-    return by_id, by_surprise, attention
+    map_of_head = marking.heat_map(f"{title}: rows look at columns", texts, chosen)
+    looks = marking.table(f"{title}: where each token looks most", ("Token", "looks at"), rows)
+    return by_id, by_surprise, f'<div class="maps">{marking.overview(weights)}{map_of_head}</div>', looks
 
 
 def _looks_at(texts: list[str], line: torch.Tensor) -> list[str]:

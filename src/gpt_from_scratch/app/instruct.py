@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import accumulate, zip_longest
+from typing import Any
 
 import gradio as gr
 
 from gpt_from_scratch.app import limits, marking
-from gpt_from_scratch.app.refusing import refusing
+from gpt_from_scratch.app.choosing import introduce
+from gpt_from_scratch.app.refusing import run
 from gpt_from_scratch.app.shelf import INSTRUCT, Loaded, Shelf
 from gpt_from_scratch.data.instructions.prompts import PromptStyle, Question, style_of
 from gpt_from_scratch.errors import InputError
@@ -17,26 +19,23 @@ from gpt_from_scratch.generation.answering import stream_answer
 OURS, THEIRS = "The fine-tuned model's answer", "The base model's, to the same prompt"
 
 
-def build(shelf: Shelf) -> None:
-    """Put the tab's controls into the page that is being built."""
-    if message := shelf.missing(INSTRUCT):
-        gr.Markdown(f"No model for instructions here yet. {message}")
-        return
-    instruction = gr.Textbox(
-        "Rewrite the sentence in the passive voice.", label="Instruction", lines=2, max_length=limits.CHARACTERS
-    )
-    entry_input = gr.Textbox(
-        "The keeper lights the lamp.", label="Input (may stay empty)", lines=2, max_length=limits.CHARACTERS
-    )
-    count = gr.Slider(1, limits.NEW_TOKENS, 40, step=1, label="Tokens", info="most in each answer", buttons=[])
-    go = gr.Button("Answer", variant="primary")
-    with gr.Row():
-        with gr.Column():
+def build(shelf: Shelf, opened: list[Callable[..., Any]]) -> None:
+    """Put the tab's controls into the page that is being built; `opened` are the events at which it comes to view."""
+    go = gr.Button("Answer", variant="primary", render=False)
+    introduce(shelf, INSTRUCT, [*opened, go.click])
+    with gr.Row(elem_classes="work"):
+        with gr.Column(elem_classes="asked"):
+            instruction = gr.Textbox("Rewrite the sentence in the passive voice.", label="Instruction", lines=2)
+            entry_input = gr.Textbox("The keeper lights the lamp.", label="Input (may stay empty)", lines=2)
+            with gr.Row():
+                go.render()
+                stop = gr.Button("Stop")
+        with gr.Column(elem_classes="result"):
             answer = gr.HTML(marking.pane(OURS, ""), elem_id="answer")
-        with gr.Column():
             base = gr.HTML(marking.pane(THEIRS, ""), elem_id="base")
+        with gr.Column(elem_classes="settings"):
+            count = gr.Slider(1, limits.NEW_TOKENS, 40, step=1, label="Tokens", info="most in each answer", buttons=[])
 
-    @refusing
     def instruct(instruction: str, entry_input: str, count: float) -> Iterator[tuple[str, str]]:
         answer = base = ""
         for answer, base in answer_pairs(shelf, instruction, entry_input, count):
@@ -44,7 +43,8 @@ def build(shelf: Shelf) -> None:
         yield marking.pane(OURS, answer, "Both have ended"), marking.pane(THEIRS, base)
 
     inputs = [instruction, entry_input, count]
-    go.click(instruct, inputs, [answer, base], api_name="instruct", concurrency_id="model")
+    running = run(go.click, instruct, inputs, [answer, base], api_name="instruct", concurrency_id="model")
+    stop.click(None, cancels=[running], api_visibility="private")
 
 
 def answer_pairs(shelf: Shelf, instruction: str, entry_input: str | None, count: float) -> Iterator[tuple[str, str]]:

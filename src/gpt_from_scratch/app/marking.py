@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from gpt_from_scratch.generation.stream import token_bytes
 
+CONTINUATION = "Your prompt in bold, then the continuation; choose a token to see what it was chosen from"
 INK = "#1a1a1a"
 """Text on coloured grounds, which are light; their contrast is at least 7:1 by the tests."""
 
@@ -39,9 +40,29 @@ def pane(title: str, text: str, note: str = "") -> str:
     Args:
         note: what is said about it once it is whole; a screen reader reads it out.
     """
+    return _pane(title, inert(text), note)
+
+
+def continuation(prompt: str, texts: Sequence[str], names: Sequence[str], note: str = "") -> str:
+    """Return a prompt and its continuation, each of whose tokens can be chosen by mouse, finger or arrow keys.
+
+    Args:
+        texts: what each new token adds to the text; nothing while a character is unfinished.
+        names: what each new token is called.
+        note: as in `pane`.
+    """
+    choices = "".join(
+        f'<label><input type="radio" name="token" value="{number}" '
+        f'aria-label="token {number + 1}: {escaped(name)}">{inert(text)}</label>'
+        for number, (text, name) in enumerate(zip(texts, names, strict=True))
+    )
+    return _pane(CONTINUATION, f"<b>{inert(prompt)}</b>{choices}", note)
+
+
+def _pane(title: str, content: str, note: str) -> str:
     return (
         f'<p class="title">{escaped(title)}</p><div class="pane" tabindex="0" role="region" '
-        f'aria-label="{escaped(title)}">{inert(text)}</div><p class="note" role="status">{escaped(note)}</p>'
+        f'aria-label="{escaped(title)}">{content}</div><p class="note" role="status">{escaped(note)}</p>'
     )
 
 

@@ -45,7 +45,7 @@ _HEADERS = [
 
 
 def build(models: Path) -> gr.Blocks:
-    """Return the page over the models in a folder; a tab whose model is not there says so.
+    """Return the page over the models in a folder; a tab whose model is not there says so, and works once it is.
 
     Raises:
         InputError: when the folder is not there.
@@ -57,9 +57,9 @@ def build(models: Path) -> gr.Blocks:
     with gr.Blocks(title="GPT From Scratch", analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.Markdown("# GPT From Scratch")
         for name, (tab, title) in TABS.items():
-            with gr.Tab(name):
+            with gr.Tab(name) as opened:
                 gr.Markdown(f"## {title}")
-                tab.build(shelf)
+                tab.build(shelf, [page.load, opened.select])
     page.queue(max_size=limits.WAITING, default_concurrency_limit=limits.AT_ONCE)
     return page
 

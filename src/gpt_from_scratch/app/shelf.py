@@ -13,6 +13,7 @@ from tiktoken import Encoding
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.pipeline.dvc import being_written
+from gpt_from_scratch.report.about import About, about
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.weights.classifier import ClassifierInfo, load_classifier
 from gpt_from_scratch.weights.huggingface import load_config, load_facts, load_model
@@ -56,18 +57,18 @@ class Shelf:
         names = [path.relative_to(self.folder).as_posix() for path in found if not (path / "classifier.json").exists()]
         return sorted(names, key=lambda name: (name != "pretrain", name))
 
-    def language_model(self, name: str) -> Loaded:
+    def language_model(self, name: str | None) -> Loaded:
         """Return a language model.
 
         Args:
-            name: its folder, one of those that `language_models` returns: nothing else is opened.
+            name: its folder, one of those that `language_models` returns, and no other; None: the first of them.
 
         Raises:
             InputError: when there is none of this name, or its files are damaged.
         """
         return self._get(self._known(name), _load_language_model)
 
-    def config(self, name: str) -> GPTConfig:
+    def config(self, name: str | None) -> GPTConfig:
         """Return a language model's shape; arguments and errors as in `language_model`."""
         return load_config(self.folder / self._known(name))
 
@@ -93,16 +94,19 @@ class Shelf:
         """Return the classifier; errors as in `language_model`."""
         return self._get(CLASSIFIER, _load_classifier)
 
-    def missing(self, name: str) -> str | None:
-        """Return the message for a missing model, None for one that is there."""
+    def about(self, name: str) -> About:
+        """Return what a model is; of one that cannot be used, why not."""
         try:
             self._expect(name)
+            return about(self.folder / name)
         except InputError as error:
-            return str(error)
-        return None
+            return About(name, str(error))
 
-    def _known(self, name: str) -> str:
+    def _known(self, name: str | None) -> str:
         names = self.language_models()
+        if name is None:  # the page was opened before there was a model to choose
+            name = next(iter(names), "pretrain")
+            self._expect(name)
         if name not in names:
             if being_written(self.folder / name):
                 self._expect(name)

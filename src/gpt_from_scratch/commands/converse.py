@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gpt_from_scratch.data.instructions.prompts import Question
-    from gpt_from_scratch.model import GPTModel
 
 app = typer.Typer()
 
@@ -96,7 +95,7 @@ def chat(
     context = writer.config.context_length
     tokens = tokens or min(128, context // 2)
     sampling = Sampling(temperature, top_k, seed).started(writer.device)
-    typer.echo(introduction(folder, writer, facts))
+    typer.echo(introduction(folder))
     history: list[list[int]] = []
     for line in _lines():
         if line == "/quit":
@@ -135,15 +134,12 @@ def fitting(history: list[list[int]], turn: list[int], room: int) -> list[list[i
     return kept
 
 
-def introduction(folder: Path, model: GPTModel, facts: dict[str, Any]) -> str:
-    """Return the lines that a chat begins with: the model's size, its origin and its limits."""
-    weights = sum(parameter.numel() for parameter in model.parameters())
-    origin = {"synthetic": "random weights", "none": "random weights", "path": "a model of your own"}
-    begun = origin.get(str(facts.get("pretrained")), "OpenAI's GPT-2")
-    data = {"sample": "some hundred sample instructions", "upstream": "the book's 1,100 instructions"}
+def introduction(folder: Path) -> str:
+    """Return the lines that a chat begins with: what the model is, and its limits."""
+    from gpt_from_scratch.report.about import about
+
     return (
-        f"{folder}: {weights / 1e6:.1f} million parameters, begun from {begun}, trained on "
-        f"{data.get(str(facts.get('data')), 'instructions')}.\n"
+        f"{folder}: {about(folder).text}\n"
         "It was trained to answer single instructions, and never trained to converse: earlier turns are given to it as "
         "context, as far as they fit.\nIt knows little and does not know what it does not know. "
         "/reset forgets, /quit leaves."

@@ -77,6 +77,7 @@ def info(
     """Say what a model folder holds: shape, size, where its weights come from, figures, hashes of its files."""
     from gpt_from_scratch.evaluation.measured import model_figures, role
     from gpt_from_scratch.files.writing import sha256
+    from gpt_from_scratch.report.about import about
     from gpt_from_scratch.weights.classifier import load_info
     from gpt_from_scratch.weights.config_file import load_config, load_facts
     from gpt_from_scratch.weights.layout import parameter_count
@@ -85,6 +86,7 @@ def info(
     cfg, facts = load_config(folder), load_facts(folder)
     rows: list[tuple[str, object]] = [
         ("folder", folder),
+        ("model", about(folder).text),
         ("layers", f"{cfg.n_layers}, {cfg.n_heads} heads, width {cfg.emb_dim}"),
         ("vocabulary", f"{cfg.vocab_size:,} tokens"),
         ("context", f"{cfg.context_length:,} tokens"),

@@ -99,17 +99,36 @@ def encode_prompts(
     Raises:
         InputError: for a prompt that is longer than the context, unless `cut`.
     """
-    from gpt_from_scratch.generation.text import check_room, encode
-
-    context, encoded = model.config.context_length, []
+    encoded = []
     for number, prompt in enumerate(prompts, start=1):
-        ids, name = encode(tokenizer, prompt), f"prompt {number} of {len(prompts)}" if len(prompts) > 1 else "prompt"
-        if cut and len(ids) > context:
-            typer.echo(f"note: {name} has {len(ids)} tokens: cut to the last {context}", err=True)
-            ids = ids[-context:]
-        check_room(ids, tokens, context, name=name, cure="shorten it, or keep its end with --cut")
+        name = f"prompt {number} of {len(prompts)}" if len(prompts) > 1 else "prompt"
+        cure = "shorten it, or keep its end with --cut"
+        ids, note = fit_prompt(prompt, model, tokenizer, tokens, cut=cut, name=name, cure=cure)
+        if note:
+            typer.echo(f"note: {note}", err=True)
         encoded.append(ids)
     return encoded
+
+
+def fit_prompt(
+    prompt: str, model: GPTModel, tokenizer: Encoding, tokens: int, *, cut: bool, name: str, cure: str
+) -> tuple[list[int], str]:
+    """Return a prompt's token ids, with `cut` the last that fit the model's context, and a note on what was cut.
+
+    Args:
+        tokens: most tokens that are to follow.
+        name, cure: what an error calls the prompt, and what to do.
+
+    Raises:
+        InputError: for a prompt that is longer than the context, unless `cut`.
+    """
+    from gpt_from_scratch.generation.text import check_room, encode
+
+    ids, context = encode(tokenizer, prompt), model.config.context_length
+    if cut and len(ids) > context:
+        return ids[-context:], f"{name} has {len(ids)} tokens: cut to the last {context}"
+    check_room(ids, tokens, context, name=name, cure=cure)
+    return ids, ""
 
 
 def read_prompts(name: str) -> list[str]:
