@@ -1,107 +1,21 @@
-"""The page in a real Chromium: what it shows, whom it asks, on a phone, with a keyboard, to a screen reader.
-
-`APP_MODELS` names a folder of trained models to use in place of tiny random ones, and `APP_IMAGES` a folder for the
-pictures; those in docs/images were made so, over the profile quick.
-"""
+"""The page in a real Chromium: what it shows, and whom it asks."""
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.chromium import CONTRAST, NEEDS_CHROMIUM, chromium
+from tests.app.browsing import TABS, browser, images, opened, page, picture, served, use
+from tests.chromium import NEEDS_CHROMIUM
+
+__all__ = ["browser", "images", "page", "served"]  # fixtures
 
 pytestmark = NEEDS_CHROMIUM
 
 EVIL = "<script>document.title='evil'</script><img src=x onerror=\"document.title='evil'\">${document.title='evil'}"
-TABS = {
-    "Write": ("Write", "#written [role=status]:has-text('written')"),
-    "Classify": ("Classify", "#mattered li"),
-    "Instruct": ("Answer", "#answer [role=status]:has-text('ended')"),
-    "Look inside": ("Look inside", "#looks table"),
-}
-
-
-@pytest.fixture(scope="module")
-def served(serve, models: Path) -> Iterator[str]:
-    with serve(Path(os.environ.get("APP_MODELS") or models)) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return Path(os.environ.get("APP_IMAGES") or tmp_path_factory.mktemp("images"))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def page(browser: Browser, served: str) -> Iterator[Page]:
-    with opened(browser, served, width=1200) as page:
-        yield page
-
-
-class opened:
-    """The page in a window of its own; in the end nothing was asked of another host, and no script has failed."""
-
-    def __init__(self, browser: Browser, address: str, width: int, dark: bool = False) -> None:
-        self.address = address
-        self.context = browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
-        )
-        self.asked: list[str] = []
-        self.failed: list[str] = []
-        self.context.on("request", lambda request: self.asked.append(request.url))
-
-    def __enter__(self) -> Page:
-        page = self.context.new_page()
-        page.set_default_timeout(60_000)
-        page.on("pageerror", lambda error: self.failed.append(str(error)))
-        page.on("console", lambda message: self.failed.append(message.text) if message.type == "error" else None)
-        page.goto(self.address)
-        expect(page.get_by_role("heading", name="GPT From Scratch")).to_be_visible(timeout=60_000)
-        # Gradio puts the tabs and what is in them in place only after the heading.
-        page.get_by_role("tab", name="Look inside").wait_for()
-        page.get_by_role("button", name="Write", exact=True).wait_for()
-        page.get_by_text("million parameters").or_(page.get_by_text("found none")).first.wait_for()
-        page.wait_for_timeout(500)  # until what a visit renews has come
-        return page
-
-    def __exit__(self, kind: type | None, *error: object) -> None:
-        self.context.close()
-        if kind is None:
-            assert len(self.asked) > 10
-            own = (self.address, "data:", f"blob:{self.address}")
-            assert [url for url in self.asked if not url.startswith(own)] == []
-            assert self.failed == []
-
-
-def use(page: Page, tab: str) -> None:
-    """Open a tab, press its button and wait for its result."""
-    button, result = TABS[tab]
-    page.get_by_role("tab", name=tab).click()
-    page.get_by_role("button", name=button, exact=True).click()
-    page.locator(result).first.wait_for()
-
-
-def picture(page: Page, path: Path, height: int) -> None:
-    page.mouse.move(0, 0)
-    page.wait_for_timeout(1000)  # until the frames that show progress have faded
-    size = page.viewport_size
-    page.set_viewport_size({"width": size["width"], "height": height})
-    page.screenshot(path=path)
-    page.set_viewport_size(size)
-    assert path.stat().st_size < 150_000
 
 
 def test_all_four_tabs_work(page: Page, images: Path) -> None:
@@ -308,101 +222,3 @@ def test_a_prompt_over_the_context_is_cut_on_demand_with_a_note(page: Page) -> N
     assert re.match(
         r"Prompt has \d+ tokens: cut to the last \d+; ", page.locator("#written [role=status]").inner_text()
     )
-
-
-def test_on_a_phone_the_output_stands_above_the_sliders(browser: Browser, served: str) -> None:
-    with opened(browser, served, width=390) as page:
-        for tab, output in {"Write": "#chosen", "Instruct": "#base", "Look inside": "#attention"}.items():
-            use(page, tab)
-            box, sliders = page.locator(output).bounding_box(), page.get_by_role("slider").locator("visible=true").all()
-            assert sliders
-            assert min(slider.bounding_box()["y"] for slider in sliders) >= box["y"] + box["height"]
-            assert box["width"] > 300
-
-
-@pytest.mark.parametrize("dark", [False, True])
-def test_on_a_phone_nothing_is_wider_than_the_screen(browser: Browser, served: str, images: Path, dark: bool) -> None:
-    with opened(browser, served, width=390, dark=dark) as page:
-        for tab in TABS:
-            use(page, tab)
-            assert page.evaluate("document.documentElement.scrollWidth") <= 390, tab
-            too_wide = page.evaluate(
-                """() => [...document.querySelectorAll('main *')].filter(e => e.checkVisibility()
-                    && !e.parentElement.closest('.scrolling, svg, .visually-hidden')
-                    && e.getBoundingClientRect().right > 391)
-                    .map(e => e.outerHTML.slice(0, 80))"""
-            )
-            assert too_wide == [], tab
-        if not dark:
-            use(page, "Write")
-            picture(page, images / "app-phone.png", 1800)
-
-
-CONTROLS = {
-    "button",
-    "checkbox",
-    "combobox",
-    "image",
-    "list",
-    "region",
-    "slider",
-    "spinbutton",
-    "tab",
-    "table",
-    "textbox",
-}
-
-
-def test_a_screen_reader_finds_a_name_for_everything(page: Page) -> None:
-    assert page.evaluate("document.documentElement.lang") == "en"
-    browser = page.context.new_cdp_session(page)
-    for tab in TABS:
-        use(page, tab)
-        nodes = [node for node in browser.send("Accessibility.getFullAXTree")["nodes"] if not node["ignored"]]
-        found = [(node["role"]["value"].lower(), node.get("name", {}).get("value", "")) for node in nodes]
-        controls = [(role, name) for role, name in found if role in CONTROLS]
-        assert len(controls) >= 8
-        # Icons beside a label's own words are decoration.
-        nameless = [role for role, name in controls if not name.strip() and role != "image"]
-        assert nameless == [], tab
-        levels = page.evaluate(
-            "[...document.querySelectorAll('h1,h2,h3')].filter(e => e.checkVisibility()).map(e => e.tagName)"
-        )
-        assert levels[:2] == ["H1", "H2"], tab
-        assert levels.count("H1") == 1
-    assert page.locator("main img:not([alt])").count() == 0
-
-
-@pytest.mark.parametrize("dark", [False, True])
-def test_every_text_has_contrast(browser: Browser, served: str, dark: bool) -> None:
-    with opened(browser, served, width=1200, dark=dark) as page:
-        for tab in TABS:
-            use(page, tab)
-            page.wait_for_timeout(800)
-            assert page.evaluate(CONTRAST) == [], tab
-
-
-def test_a_keyboard_is_enough(page: Page) -> None:
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.getAttribute('role')") == "tab"
-    for tab in ("Classify", "Instruct", "Look inside"):
-        page.keyboard.press("Tab")
-        assert page.evaluate("document.activeElement.textContent.trim()") == tab
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("tab", name="Look inside")).to_have_attribute("aria-selected", "true")
-    order = []
-    for _ in range(12):
-        page.keyboard.press("Tab")
-        order.append(page.evaluate("document.activeElement.ariaLabel || document.activeElement.textContent.trim()"))
-        style = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
-        assert style == "solid", order  # one sees where one is
-        if order[-1] == "Look inside":
-            break
-    assert len(order) == 3
-    page.keyboard.press("Enter")
-    page.locator("#looks table").wait_for()
-    for _ in range(6):
-        page.keyboard.press("Tab")
-        order.append(page.evaluate("document.activeElement.ariaLabel || document.activeElement.textContent.trim()"))
-    assert any("Layer" in name for name in order[3:])
-    assert any("Head" in name for name in order[3:])
