@@ -92,7 +92,7 @@ def test_odd_files_of_prompts(gpt, tmp_path):
 
 
 def test_8_bit_weights(gpt, project) -> None:
-    result = gpt("generate", "Every effort moves you", "--int8", "--tokens", 3)
+    result = gpt("generate", "Every effort moves you", "--precision", "int8", "--tokens", 3)
     assert (result.exit_code, result.stdout[:22]) == (0, "Every effort moves you")
 
 

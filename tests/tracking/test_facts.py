@@ -58,6 +58,12 @@ def test_charts_stand_in_the_order_of_interest() -> None:
     assert facts.chart("system/memory") == "system/memory"
 
 
+def test_a_row_of_a_table_is_seen_at_a_glance() -> None:
+    row = {"prompt": "Every\n\neffort", "text": "Every\n\neffort moves\n\n \n\nyou\n\n", "step": 3}
+    assert facts.compact(row) == {"prompt": "Every\neffort", "text": "moves\nyou", "step": 3}
+    assert facts.compact({"text": "a\n\nb", "model_response": "c"}) == {"text": "a\nb", "model_response": "c"}
+
+
 def test_names_and_values_become_legal() -> None:
     assert facts.legal("accuracy@k, %/test.set-a") == "accuracy_k_ _/test.set-a"
     assert facts.as_param([1, None]) == "[1, null]"

@@ -139,7 +139,7 @@ def test_only_a_better_figure_measured_alike_moves_the_alias(pipeline, versions,
     register_models(pipeline)
     write_evaluation(pipeline, accuracy=0.8)
     (line,) = register_models(pipeline)
-    assert line.endswith("not made champion: classifier/test/accuracy 0.8000 is not higher than version 1's 0.9000")
+    assert line.endswith("not made champion: classification test accuracy 80.0 % is not higher than version 1's 90.0 %")
     assert champion(pipeline) == "1"
     write_evaluation(pipeline, accuracy=0.95)
     assert register_models(pipeline)[0].endswith("made champion")
@@ -189,7 +189,7 @@ def test_lower_is_better_for_a_loss(pipeline, monkeypatch) -> None:
     write_evaluation(pipeline, response_loss=1.9, loss=5.1)
     answers, text = register_models(pipeline)
     assert answers.endswith("made champion")
-    assert text.endswith("language_model/validation_loss 5.1000 is not lower than version 1's 5.0000")
+    assert text.endswith("pretraining validation loss 5.100 is not lower than version 1's 5.000")
 
 
 def test_another_model_is_another_version(pipeline, versions, one, root) -> None:

@@ -55,7 +55,7 @@ class SmallTraining:
         change(model)
         if saver is None and every_seconds is not None:
             saver = Saver(Checkpoints(self.folder), every_seconds)
-        samples = Samples(lambda: str(generate(model, [[1, 2]], 4)))
+        samples = Samples("", lambda: str(generate(model, [[1, 2]], 4)))
         task = task or LanguageModelling()
         journal = fit(model, task, loaders, self.params, [*callbacks, samples], saver=saver, group=group)
         return model, journal, samples

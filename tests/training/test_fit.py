@@ -56,7 +56,7 @@ class Listener(Callback):
 def run(params, loaders, listener):
     torch.manual_seed(1)
     model = GPTModel(CFG)
-    samples = Samples(lambda: "text" if not model.training else "sampled while training", listener.told.append)
+    samples = Samples("te", lambda: "text" if not model.training else "sampled while training", listener.told.append)
     journal = fit(model, LanguageModelling(), loaders, params, [listener, samples])
     assert samples.rows == listener.told
     return model, journal
@@ -72,7 +72,8 @@ def test_reports_what_happened(params, loaders):
     assert metrics["seen"] == 12 * 32
     assert [row["step"] for row in journal.rows] == [0, 3, 6, 9]
     assert metrics["final"]["validation_loss"] < metrics["initial"]["validation_loss"]
-    assert listener.told == [{"epoch": 1, "step": 5, "text": "text"}, {"epoch": 2, "step": 11, "text": "text"}]
+    rows = [{"epoch": 1, "step": 5}, {"epoch": 2, "step": 11}]
+    assert listener.told == [{**row, "prompt": "te", "text": "text"} for row in rows]
     assert sum(record.name == "loss" for record in listener.records) == 12
     learning_rates = [record.value for record in listener.records if record.name == "lr"]
     assert max(learning_rates) <= params.optimizer.lr

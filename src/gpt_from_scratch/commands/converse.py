@@ -40,7 +40,7 @@ def instruct(
     temperature: models.TemperatureOption = 0.0,
     top_k: models.TopKOption = None,
     seed: models.SeedOption = 123,
-    int8: models.Int8Option = False,
+    precision: models.PrecisionOption = "fp32",
     device: models.DeviceOption = "auto",
     threads: models.ThreadsOption = 0,
 ) -> None:
@@ -57,7 +57,7 @@ def instruct(
     facts = load_facts(folder)
     _note_untaught(folder, facts)
     style, question = style_of(facts), _question(text, input_text)
-    writer, tokenizer = models.load_writer(folder, models.use_device(device, threads), int8=int8)
+    writer, tokenizer = models.load_writer(folder, models.use_device(device, threads), precision)
     room = writer.config.context_length - len(prompt_ids(tokenizer, question, style))
     sampling = Sampling(temperature, top_k, seed)
     most = tokens or max(1, min(256, room))
@@ -74,7 +74,7 @@ def chat(
     temperature: models.TemperatureOption = 0.0,
     top_k: models.TopKOption = None,
     seed: models.SeedOption = 123,
-    int8: models.Int8Option = False,
+    precision: models.PrecisionOption = "fp32",
     device: models.DeviceOption = "auto",
     threads: models.ThreadsOption = 0,
 ) -> None:
@@ -91,7 +91,7 @@ def chat(
     facts = load_facts(folder)
     _note_untaught(folder, facts)
     style = style_of(facts)
-    writer, tokenizer = models.load_writer(folder, models.use_device(device, threads), int8=int8)
+    writer, tokenizer = models.load_writer(folder, models.use_device(device, threads), precision)
     context = writer.config.context_length
     tokens = tokens or min(128, context // 2)
     sampling = Sampling(temperature, top_k, seed).started(writer.device)

@@ -43,7 +43,8 @@ def complete_model(incomplete: str) -> list[str]:
 Device = Literal["auto", "cpu", "cuda", "mps"]
 DeviceOption = Annotated[Device, typer.Option(help="auto: CUDA, else MPS, else the CPU.")]
 ThreadsOption = Annotated[int, typer.Option(min=0, max=1024, help="CPU threads; 0: PyTorch's default.")]
-Int8Option = Annotated[bool, typer.Option("--int8", help="8-bit weights: faster on an x86-64 CPU, less exact.")]
+Precision = Literal["fp32", "int8"]
+PrecisionOption = Annotated[Precision, typer.Option(help="int8: 8-bit weights, faster on an x86-64 CPU, less exact.")]
 TokensOption = Annotated[int, typer.Option(min=1, max=100_000, help="Most tokens to generate.")]
 TemperatureOption = Annotated[
     float, typer.Option(min=0.0, help="0: greedy; 1: the model's own probabilities; higher: more random.")
@@ -96,7 +97,7 @@ def use_device(name: Device, threads: int = 0) -> torch.device:
         return choose_device(name)
 
 
-def load_writer(folder: Path, device: torch.device, *, int8: bool = False) -> tuple[GPTModel, Encoding]:
+def load_writer(folder: Path, device: torch.device, precision: Precision = "fp32") -> tuple[GPTModel, Encoding]:
     """Read a language model and its tokenizer.
 
     Raises:
@@ -110,8 +111,8 @@ def load_writer(folder: Path, device: torch.device, *, int8: bool = False) -> tu
         raise InputError(f"{folder}: expected a language model, found a classifier; try gpt classify")
     tokenizer = load_tokenizer(folder)
     model = load_model(folder, device=device)
-    with own_words({"evaluate.weights: int8": "--int8", "runtime.device": "--device"}):
-        return (to_int8(model) if int8 else model), tokenizer
+    with own_words({"evaluate.weights: int8": "--precision int8", "runtime.device": "--device"}):
+        return (to_int8(model) if precision == "int8" else model), tokenizer
 
 
 def read_input(name: str, encoding: str = "utf-8") -> str:

@@ -46,7 +46,7 @@ def generate(
     cut: Annotated[
         bool, typer.Option("--cut", help="Keep the last tokens of a prompt that is longer than the model's context.")
     ] = False,
-    int8: models.Int8Option = False,
+    precision: models.PrecisionOption = "fp32",
     device: models.DeviceOption = "auto",
     threads: models.ThreadsOption = 0,
 ) -> None:
@@ -71,7 +71,7 @@ def generate(
     from gpt_from_scratch.generation.stream import stream_text, text_of
 
     folder = models.find_model(model)
-    writer, tokenizer = models.load_writer(folder, models.use_device(device, threads), int8=int8)
+    writer, tokenizer = models.load_writer(folder, models.use_device(device, threads), precision)
     ids = encode_prompts(texts, writer, tokenizer, tokens, cut=cut)
     sampling = Sampling(temperature, top_k, seed)
     if prompts is None and num == 1:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from gpt_from_scratch.evaluation.figures import figure_text, label
 from gpt_from_scratch.training.callback import Callback
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class TrainingProgress(Callback):
     def log(self, record: Record) -> None:
         """Show one record."""
         if record.name == "loss":
-            self._shown |= {"epoch": str(record.epoch), "loss": f"{record.value:.3f}"}
+            self._shown |= {"epoch": str(record.epoch), "loss": figure_text(record.value)}
             now = time.monotonic()
             if self._began is None:  # a resumed training begins at a later step
                 self._began = now, record.seen
@@ -55,4 +56,4 @@ class TrainingProgress(Callback):
             self._bar.set_postfix(self._shown, refresh=False)
             self._bar.update(record.step + 1 - self._bar.n)
         elif record.name in ("validation_loss", "validation_accuracy"):
-            self._shown[record.name] = f"{record.value:.3f}"
+            self._shown[label(record.name)] = figure_text(record.value, record.name)

@@ -70,6 +70,7 @@ def instruct(work: Workspace) -> None:
 
     torch.manual_seed(params.seed)
     samples = Samples(
+        prompt,
         lambda: continue_text(model, tokenizer, prompt, params.sample_tokens),
         tell=lambda row: work.tracker.table([row], SAMPLES),
     )

@@ -67,6 +67,7 @@ def pretrain(work: Workspace) -> None:
     torch.manual_seed(params.seed)
     model = new_model(params.model, tokenizer.n_vocab).to(device)
     samples = Samples(
+        sample.prompt,
         lambda: continue_text(model, tokenizer, sample.prompt, sample.tokens),
         tell=lambda row: work.tracker.table([row], SAMPLES),
     )

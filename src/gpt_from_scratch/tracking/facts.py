@@ -98,6 +98,14 @@ def as_param(value: Any, longest: int = 500) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
+def compact(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a table's row with its `text` without the `prompt` at its beginning, and no blank lines in any text."""
+    texts = {key: value for key, value in row.items() if isinstance(value, str)}
+    if "prompt" in texts and "text" in texts:
+        texts["text"] = texts["text"].removeprefix(texts["prompt"])
+    return {**row, **{key: re.sub(r"\n\s*\n+", "\n", value).strip() for key, value in texts.items()}}
+
+
 def as_params(values: Mapping[str, Any]) -> dict[str, str]:
     """Return nested values as MLflow params, keys joined by dots."""
     return {legal(key): as_param(value) for key, value in flatten(values).items()}

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.evaluation.figures import figure_text, label
 from gpt_from_scratch.files.writing import write_json
 from gpt_from_scratch.params.sections import Params, load_params
 from gpt_from_scratch.pipeline.dvc import cache_folder, cached_file, file_hash
@@ -190,7 +191,8 @@ def _against(candidate: Candidate, number: str, tags: Mapping[str, str]) -> str 
     if candidate.value > held if higher else candidate.value < held:
         return None
     wanted = "higher" if higher else "lower"
-    return f"not made champion: {metric} {candidate.value:.4f} is not {wanted} than version {number}'s {held:.4f}"
+    ours, theirs = (figure_text(value, metric) for value in (candidate.value, held))
+    return f"not made champion: {label(metric)} {ours} is not {wanted} than version {number}'s {theirs}"
 
 
 def _circumstances(tags: Mapping[str, str]) -> dict[str, Any]:

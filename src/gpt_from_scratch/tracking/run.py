@@ -23,6 +23,7 @@ from gpt_from_scratch.tracking.facts import (
     as_param,
     as_params,
     chart,
+    compact,
     legal,
     machine_facts,
     memory_metrics,
@@ -207,8 +208,11 @@ class StageRun(Tracker):
         self._append("text", text=text, file=artifact_file)
 
     def table(self, rows: Sequence[Mapping[str, Any]], artifact_file: str) -> None:
-        """Log rows as a table (`*.json`) of the run; later ones under the same name are added, equal ones once."""
-        self._file.add_rows(artifact_file, rows)
+        """Log rows as a table (`*.json`) of the run; later ones under the same name are added, equal ones once.
+
+        A generated text stands there without its prompt and without blank lines, so that a row is seen at a glance.
+        """
+        self._file.add_rows(artifact_file, [compact(row) for row in rows])
         self._flush_in_time()
 
     def artifact(self, path: Path, folder: str | None = None) -> None:

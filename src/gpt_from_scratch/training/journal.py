@@ -72,16 +72,19 @@ class Samples(Callback):
     """Texts that the model generates, one after every epoch.
 
     Args:
+        prompt: what the texts begin with.
         generate: returns the text of the model as it is now, in evaluation mode. It draws no random numbers.
         tell: is handed every row at once.
 
     Attributes:
-        rows: one per epoch: `epoch`, `step`, `text`.
+        rows: one per epoch: `epoch`, `step`, `prompt`, `text` with its prompt.
     """
 
-    def __init__(self, generate: Callable[[], str], tell: Callable[[dict[str, Any]], None] = lambda row: None) -> None:
+    def __init__(
+        self, prompt: str, generate: Callable[[], str], tell: Callable[[dict[str, Any]], None] = lambda row: None
+    ) -> None:
         self.rows: list[dict[str, Any]] = []
-        self._generate, self._tell = generate, tell
+        self._prompt, self._generate, self._tell = prompt, generate, tell
         self._step = 0
 
     def after_update(self, position: Position) -> None:
@@ -91,7 +94,8 @@ class Samples(Callback):
     def log(self, record: Record) -> None:
         """Generate a text at the end of an epoch."""
         if record.name == "epoch":
-            self.rows.append({"epoch": record.epoch, "step": record.step, "text": self._generate()})
+            row = {"epoch": record.epoch, "step": record.step, "prompt": self._prompt, "text": self._generate()}
+            self.rows.append(row)
             self._tell(self.rows[-1])
 
     def state_dict(self) -> dict[str, Any]:
