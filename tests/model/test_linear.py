@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
 
-from gpt_from_scratch.model.linear import ROWS_ON_INTEL, Linear, suits_onednn
+from gpt_from_scratch.model.linear import ROWS_ON_INTEL, Linear, mkl_is_pinned, suits_onednn
 from gpt_from_scratch.model.lora import LinearWithLoRA
+from gpt_from_scratch.params.pins import PINS, has_effect, lacks_avx2
 
 here = pytest.mark.skipif(
     torch.backends.cpu.get_cpu_capability() != "AVX512", reason="oneDNN is not the faster one without AVX-512"
@@ -150,3 +155,47 @@ def test_the_same_values_without_gradients(layers, shape):
     with torch.no_grad():
         plain, ours = (layer(x) for layer in layers)
     torch.testing.assert_close(ours, plain, rtol=1e-5, atol=1e-5)
+
+
+CHAINS = """
+import numpy as np, torch
+from gpt_from_scratch.model.linear import Linear, mkl_is_pinned
+assert mkl_is_pinned()
+def chain(a, b):  # a sum in fp32 of fused steps: fp64 holds their products exactly
+    total = 0
+    for first in range(0, a.shape[1], 1024):
+        found = np.zeros((len(a), len(b)), np.float32)
+        for k in range(first, min(first + 1024, a.shape[1])):
+            found = (found + a[:, k : k + 1].astype(np.float64) * b[:, k].astype(np.float64)).astype(np.float32)
+        total = total + found
+    return total
+torch.manual_seed(1)
+for threads in (1, 2):
+    torch.set_num_threads(threads)
+    shapes = (2, 96, 288), (7, 128, 1530), (1488, 96, 384), (512, 128, 512), (600, 1536, 96), (9, 96, 2)
+    for rows, fan_in, fan_out in shapes:
+        layer = Linear(fan_in, fan_out, bias=False)
+        x, gradient = torch.randn(rows, fan_in, requires_grad=True), torch.randn(rows, fan_out)
+        y = layer(x)
+        y.backward(gradient)
+        products = ((y, x, layer.weight), (x.grad, gradient, layer.weight.T), (layer.weight.grad, gradient.T, x.T))
+        for found, a, b in products:
+            a, b, found = (part.detach().numpy() for part in (a, b, found))
+            assert (chain(a[:20], b[:20]) == found[:20, :20]).all(), (threads, rows, fan_in, fan_out)
+"""
+
+
+@pytest.mark.skipif(not has_effect() or lacks_avx2(), reason="the pins are for x86-64 with AVX2")
+def test_pinned_products_are_the_same_sums_on_every_processor(root):
+    """Their order follows from the shapes alone, so no processor's caches, maker or cores can change a bit."""
+    environment = {**os.environ, **PINS, "PYTHONPATH": str(root / "src")}
+    subprocess.run([sys.executable, "-c", CHAINS], env=environment, check=True)
+
+
+def test_a_single_row_and_other_settings_stay_with_pytorch(monkeypatch):
+    for name, value in PINS.items():
+        monkeypatch.setenv(name, value)
+    weight = torch.zeros(4, 8)
+    assert [suits_onednn(torch.zeros(rows, 8), weight) for rows in (1, 2, 600)] == [False, True, True]
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE")
+    assert not mkl_is_pinned()

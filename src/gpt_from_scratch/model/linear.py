@@ -1,14 +1,20 @@
-"""The linear layer: PyTorch's, or with `kernels="fused"` oneDNN's where that is faster.
+"""The linear layer: PyTorch's, or oneDNN's where that is faster.
 
 On x86-64, PyTorch multiplies fp32 matrices by MKL, which on AMD's processors uses AVX2 even where they have AVX-512.
 oneDNN, which PyTorch ships as well, uses the widest instruction set there is, and on AMD's processors also reads the
 weights with all cores for a single row, as in decoding. On Intel's processors MKL uses AVX-512 too; there oneDNN is
 faster only without gradients and for a limited number of rows, as in decoding several texts at once
 (docs/performance.md).
+
+With `runtime.portable` MKL is held to SSE2, the only instructions that give the same bits on Intel's and AMD's
+processors, and oneDNN to AVX2: there it is three to five times as fast, and gives the same bits as well. For more than
+one row its products with AVX2 are sums over at most 1,024 fused steps, one after the other, which depend on the shapes
+alone (oneDNN 3.12, `brgemm_matmul_utils.cpp`; tests/model/test_linear.py holds it).
 """
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from typing import Any
 
@@ -28,7 +34,7 @@ class Linear(nn.Linear):
     kernels: Kernels = "explicit"
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.kernels == "fused" and suits_onednn(x, self.weight):
+        if (self.kernels == "fused" or mkl_is_pinned()) and suits_onednn(x, self.weight):
             if torch.is_grad_enabled():
                 return _Product.apply(x, self.weight, self.bias)
             return _times_transposed(x, self.weight, self.bias)
@@ -45,11 +51,23 @@ def suits_onednn(x: Tensor, weight: Tensor) -> bool:
         and x.dtype == weight.dtype == torch.float32
         and x.dim() > 1
         and x.numel() > 0
-        # Not so with AVX2: there MKL is at least as fast.
-        and torch.backends.cpu.get_cpu_capability() == "AVX512"
         and torch.backends.mkldnn.is_available()
-        and (not mkl_uses_avx512() or (not torch.is_grad_enabled() and x.numel() // x.shape[-1] in ROWS_ON_INTEL))
+        and _is_faster(x.numel() // x.shape[-1])
     )
+
+
+def _is_faster(rows: int) -> bool:
+    if mkl_is_pinned():
+        return rows > 1
+    # Not so with AVX2: there MKL is at least as fast.
+    if torch.backends.cpu.get_cpu_capability() != "AVX512":
+        return False
+    return not mkl_uses_avx512() or (not torch.is_grad_enabled() and rows in ROWS_ON_INTEL)
+
+
+def mkl_is_pinned() -> bool:
+    """Return whether MKL and oneDNN are held to the instructions of every processor (`params/pins.py`)."""
+    return os.environ.get("MKL_CBWR") == "COMPATIBLE" and os.environ.get("ONEDNN_MAX_CPU_ISA") == "AVX2"
 
 
 @cache
