@@ -4,7 +4,7 @@ On x86-64, PyTorch multiplies fp32 matrices by MKL, which on AMD's processors us
 oneDNN, which PyTorch ships as well, uses the widest instruction set there is, and on AMD's processors also reads the
 weights with all cores for a single row, as in decoding. On Intel's processors MKL uses AVX-512 too; there oneDNN is
 faster only without gradients and for a limited number of rows, as in decoding several texts at once
-(docs/performance.md).
+(docs/performance.md#what-pays-on-a-cpu).
 """
 
 from __future__ import annotations
