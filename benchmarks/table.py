@@ -61,10 +61,17 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def print_results(path: Path) -> None:
-    """Print a results file as it stands in the documentation: the machine, the date, the table."""
+    """Print a results file: the machine, the date, the table, the notes; of a file taken from notes its ratios."""
     results = json.loads(path.read_text(encoding="utf-8"))
-    print(f"{results['date']}, {in_words(results['machine'])}.\n")
-    print(table(from_json(row) for row in results["rows"]))
+    if results.get("from_notes"):
+        print(f"{results['date']}, {results['machine']['processor']}; from notes, rounded there.\n")
+        print("\n".join(f"- {row['work']}: {row['ratio']:g} ×" for row in results["rows"]))
+        print(f"\nMissing: {'; '.join(results['missing'])}.")
+    else:
+        print(f"{results['date']}, {in_words(results['machine'])}.\n")
+        print(table(from_json(row) for row in results["rows"]))
+    for note in results.get("notes", []):
+        print(f"- {note}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Tokenising 100 MB of text into the memory map, beside tiktoken in one thread.
+"""Tokenising 100 MB of text into files of ids, beside tiktoken in one thread.
 
 The text is drawn from a seed: sentences of the sample text in random order, some with a number. The tokenizer is the
 sample's, which lies in the repository. `python -m benchmarks.tokenising` measures the memory for growing texts.
@@ -79,7 +79,7 @@ def rows() -> Iterator[Row]:
         seconds = in_turn(works, repeats=3)
         assert np.array_equal(np.fromfile(target, np.uint16), found[0].tokens[:]), "tokens differ from tiktoken's"
         yield Row(
-            work=f"tokenising {MEGABYTES} MB of text into the memory map, {os.cpu_count()} cores",
+            work=f"tokenising {MEGABYTES} MB of text into files of ids, {os.cpu_count()} cores",
             ours=seconds.pop("ours"),
             peers=seconds,
             agreement=f"all {len(found[0].tokens):,} tokens equal",

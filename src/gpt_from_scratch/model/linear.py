@@ -4,7 +4,7 @@ On x86-64, PyTorch multiplies fp32 matrices by MKL, which on AMD's processors us
 oneDNN, which PyTorch ships as well, uses the widest instruction set there is, and on AMD's processors also reads the
 weights with all cores for a single row, as in decoding. On Intel's processors MKL uses AVX-512 too; there oneDNN is
 faster only without gradients and for a limited number of rows, as in decoding several texts at once
-(docs/performance.md).
+(docs/performance.md#what-pays-on-a-cpu).
 
 With `runtime.portable` MKL is held to SSE2, the only instructions that give the same bits on Intel's and AMD's
 processors, and oneDNN to AVX2: there it is three to five times as fast, and gives the same bits as well. For more than
