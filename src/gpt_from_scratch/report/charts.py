@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -60,6 +61,7 @@ class Chart:
         path.write_bytes(self._drawn("png"))
 
     def _drawn(self, kind: str) -> bytes:
+        logging.getLogger("matplotlib.font_manager").setLevel(logging.WARNING)  # tells of every new cache of fonts
         import matplotlib as mpl
         from matplotlib.figure import Figure
 
