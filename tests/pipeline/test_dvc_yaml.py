@@ -63,7 +63,7 @@ def test_the_init_files_that_no_dep_holds_are_docstrings(root):
 @pytest.mark.parametrize("name", STAGES)
 def test_params_exist(pipeline, root, name):
     values = load_params(root / "profiles/quick.yaml").model_dump()
-    for key in pipeline["stages"][name]["params"]:
+    for key in pipeline["stages"][name].get("params", []):
         part = values
         for step in key.split("."):
             part = part[step]
