@@ -67,6 +67,25 @@ def test_a_difference_is_an_error(root, monkeypatch, capsys):
     assert "1 of 3 hashes differ" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("metric", "code"), [("{}", 0), ("{ }", 1)])
+def test_the_project_itself_can_be_one_of_the_two(root, tmp_path, monkeypatch, capsys, metric, code):
+    ran = []
+
+    def copied(_, folder):
+        (folder / "params.yaml").write_bytes((root / "profiles/quick.yaml").read_bytes())
+
+    monkeypatch.setattr(reproduce_check, "copy_project", copied)
+    monkeypatch.setattr(reproduce_check, "repro_here", lambda folder, _: ran.append(folder) or bool(fake(folder)))
+    monkeypatch.setattr(
+        reproduce_check, "repro", lambda folder, _: ran.append(folder) or bool(fake(folder, "b", metric))
+    )
+    assert reproduce_check.main(tmp_path, here=True) == code
+    assert len(set(ran)) == 2
+    assert tmp_path in ran
+    said = capsys.readouterr()
+    assert "1 of 4 hashes differ" in said.err if code else "4 hashes are the same in both folders" in said.out
+
+
 def test_the_copy_has_no_results(root, tmp_path):
     if not (root / ".git").exists():
         pytest.skip("copying the project needs a git checkout")
