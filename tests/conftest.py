@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+
+# Several tests at once share the cores: a thread that waits for another lets others compute. Read when PyTorch is
+# loaded, by the processes that tests start too.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
