@@ -1,18 +1,16 @@
 """Check that the profile quick gives the same bytes in two fresh folders, at different paths and times.
 
 Run `python -m gpt_from_scratch.tools.reproduce_check` in the project's folder and environment; with `--here` that
-folder itself is the first of the two, and `make repro` runs in it.
+folder itself is the first of the two.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -40,30 +38,16 @@ def copy_project(root: Path, folder: Path) -> None:
         raise InputError(f"{folder}: git init failed; is git installed?")
 
 
-def repro(folder: Path, delay: float) -> float:
-    """Run the pipeline in a copy of the project; return the seconds it took.
+def repro(folder: Path, log: Path, delay: float) -> float:
+    """Run the pipeline in a folder; return the seconds it took.
 
     Raises:
-        InputError: when it fails; its output is in `repro.log`.
+        InputError: when it fails; its output is in `log`.
     """
     time.sleep(delay)
     began = time.monotonic()
-    log = folder / "repro.log"
     if run_dvc(folder, ["repro"], log, without=["MLFLOW_TRACKING_URI"], own_session=False):
         raise InputError(f"{folder}: dvc repro failed: {complaint(log)}; see {log}")
-    return time.monotonic() - began
-
-
-def repro_here(root: Path, delay: float) -> float:
-    """Run `make repro` in the project itself, where the user sees it; return the seconds it took.
-
-    Raises:
-        InputError: when it fails.
-    """
-    time.sleep(delay)
-    began = time.monotonic()
-    if subprocess.run(["make", "repro"], cwd=root, check=False).returncode:
-        raise InputError(f"{root}: make repro failed")
     return time.monotonic() - began
 
 
@@ -96,27 +80,21 @@ def main(root: Path, *, here: bool = False) -> int:
         InputError: when a run fails.
     """
     home = Path(tempfile.mkdtemp(prefix="reproduce-check-"))
-    folders = [home / name for name in FOLDERS[here:]]
-    for folder in folders:
+    folders = [root if here and not number else home / name for number, name in enumerate(FOLDERS)]
+    for folder in folders[here:]:
         folder.mkdir(parents=True)
         copy_project(root, folder)
-    threads = yaml.safe_load((folders[0] / "params.yaml").read_text(encoding="utf-8"))["runtime"]["threads"]
-    runs: list[tuple[Callable[[Path, float], float], Path]] = [(repro, folder) for folder in folders]
-    if here:
-        runs.insert(0, (repro_here, root))
-    (first, other) = (folder for _, folder in runs)
+    threads = yaml.safe_load((folders[1] / "params.yaml").read_text(encoding="utf-8"))["runtime"]["threads"]
     # Side by side only where each has a core of its own.
     workers = 2 if 0 < threads * 2 <= (os.cpu_count() or 1) else 1
-    print(f"The pipeline in {first} and in {other}: some minutes", flush=True)
+    print(f"dvc repro in {folders[0]} and in {folders[1]}: some minutes", flush=True)
+    logs = home / "first.log", home / "second.log"
     with ThreadPoolExecutor(workers) as pool:
-        begun = [
-            pool.submit(run, folder, delay) for (run, folder), delay in zip(runs, (0.0, APART_SECONDS), strict=True)
-        ]
-        for (_, folder), ended in zip(runs, begun, strict=True):
-            print(f"  {folder}: {ended.result():.0f} s", flush=True)
-    expected = results(first)
-    if different := differences(expected, results(other)):
-        print(f"{len(different)} of {len(expected)} hashes differ in {first} and {other}:", file=sys.stderr)
+        for folder, seconds in zip(folders, pool.map(repro, folders, logs, (0.0, APART_SECONDS)), strict=True):
+            print(f"  {folder}: {seconds:.0f} s", flush=True)
+    expected, found = map(results, folders)
+    if different := differences(expected, found):
+        print(f"{len(different)} of {len(expected)} hashes differ in {folders[0]} and {folders[1]}:", file=sys.stderr)
         print("\n".join(f"  {name}" for name in different), file=sys.stderr)
         return 1
     shutil.rmtree(home)
