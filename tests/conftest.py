@@ -6,9 +6,29 @@ import os
 from pathlib import Path
 
 import pytest
+
+# Several tests at once share the cores: a thread that waits for another lets others compute. Read when PyTorch is
+# loaded, by the processes that tests start too.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
+
+LONGEST = (
+    *("faults/test_stage_processes.py", "faults/test_kills.py", "pipeline/test_errors.py", "tracking/test_registry.py"),
+    *("training/test_reference.py", "training/test_process_group.py", "report/test_page.py", "tracking/test_server.py"),
+    *("tracking/test_summary.py", "app/test_page.py", "test_house.py", "test_cli.py", "tracking/test_serving.py"),
+    *("data/test_large_corpus.py", "pipeline/test_golden_losses.py", "book/test_reference.py"),
+)
+"""The files whose tests take half of the time."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files where several run at once, so that none is left alone at the end."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        places = {ROOT / "tests" / name: place for place, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(autouse=True)

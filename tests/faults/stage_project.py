@@ -27,6 +27,9 @@ OUTS = {
 }
 SECTIONS = {"pretrain": "pretrain", "finetune_classify": "classify", "finetune_instruct": "instruct"}
 
+SMALL = {"emb_dim": 64, "n_layers": 2}
+"""A model that trains for seconds: less than a stage takes to start, and long enough to be killed several times."""
+
 
 @dataclass
 class Report:
@@ -57,7 +60,8 @@ class StageProject:
             shutil.copy(ROOT / name, folder)
         params = yaml.safe_load((ROOT / "profiles/quick.yaml").read_text(encoding="utf-8"))
         for section, values in settings.items():
-            params[section] |= values
+            for name, value in values.items():
+                params[section][name] = params[section][name] | value if isinstance(value, dict) else value
         (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
 
     @contextmanager

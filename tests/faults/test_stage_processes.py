@@ -12,7 +12,7 @@ import time
 
 import psutil
 import pytest
-from stage_project import StageProject
+from stage_project import SMALL, StageProject
 
 SETTINGS = {"checkpoint_seconds": 0.1, "threads": 1}
 
@@ -20,9 +20,8 @@ SETTINGS = {"checkpoint_seconds": 0.1, "threads": 1}
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """A project whose pretraining, without dropout, ran once in one process; and its figures."""
-    project = StageProject(tmp_path_factory.mktemp("processes"), runtime=SETTINGS, pretrain={"epochs": 1})
-    path = project.folder / "params.yaml"
-    path.write_text(path.read_text().replace("drop_rate: 0.1", "drop_rate: 0.0"))
+    training = {"epochs": 2, "model": SMALL | {"drop_rate": 0.0}}
+    project = StageProject(tmp_path_factory.mktemp("processes"), runtime=SETTINGS, pretrain=training)
     project.run("fetch_data")
     project.run("pretrain")
     return project, figures(project)
@@ -120,9 +119,9 @@ def test_started_by_torchrun(project):
 def test_more_processes_than_a_batch_has_sequences(project):
     project, _ = project
     project.delete_outs("pretrain")
-    with project.edited("processes: 1", "processes: 3"), project.edited("batch_size: 8", "batch_size: 2"):
+    with project.edited("processes: 1", "processes: 2"), project.edited("batch_size: 8", "batch_size: 1"):
         process = project.start("pretrain")
         assert process.wait(60) == 1
     said = project.said("pretrain")
-    assert "batch_size: expected a sequence for each of 3 processes, found 2" in said
+    assert "batch_size: expected a sequence for each of 2 processes, found 1" in said
     assert "Traceback" not in said

@@ -21,15 +21,39 @@ def runs(tmp_path_factory):
     return f"sqlite:///{tmp_path_factory.mktemp('runs')}/runs.db"
 
 
+def copied(root, folder):
+    """Return a folder with the project's code, sample and parameters."""
+    for name in ("stages", "src", "data/sample"):
+        shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(root / "dvc.yaml", folder)
+    shutil.copy(root / "profiles/quick.yaml", folder / "params.yaml")
+    return folder
+
+
 @pytest.fixture
 def project(root, tmp_path, runs, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", runs)
-    for name in ("stages", "src"):
-        shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(root / "data/sample", tmp_path / "data/sample")
-    shutil.copy(root / "dvc.yaml", tmp_path)
-    shutil.copy(root / "profiles/quick.yaml", tmp_path / "params.yaml")
-    return tmp_path
+    return copied(root, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def made(root, tmp_path_factory, runs):
+    """What the three stages before the trainings write."""
+    folder = copied(root, tmp_path_factory.mktemp("made"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", runs)
+        for stage in ("fetch_data", "split_spam", "download_gpt2"):
+            answer = run(folder, stage)
+            assert answer.returncode == 0, answer.stderr
+    return folder
+
+
+@pytest.fixture
+def prepared(made, project):
+    """A project in which the trainings can begin."""
+    for name in ("data/raw", "data/spam", "models", "metrics"):
+        shutil.copytree(made / name, project / name)
+    return project
 
 
 def run(project, stage):
@@ -87,12 +111,12 @@ def test_a_column_that_is_not_there(project):
     assert not (project / "data/spam").exists()
 
 
-def test_a_file_that_was_changed_after_it_was_fetched(project):
-    assert run(project, "fetch_data").returncode == 0
+def test_a_file_that_was_changed_after_it_was_fetched(prepared):
+    project = prepared
     path = project / "data/raw/text.txt"
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     refused(run(project, "pretrain"), "data/raw/text.txt", "expected sha256", "dvc repro -f fetch_data")
-    assert not (project / "models").exists()
+    assert not (project / "models/pretrain").exists()
 
 
 def test_a_text_shorter_than_one_context(project):
@@ -104,19 +128,16 @@ def test_a_text_shorter_than_one_context(project):
     assert not (project / "models").exists()
 
 
-def test_sequences_longer_than_the_models_context(project):
-    assert run(project, "fetch_data").returncode == 0
-    assert run(project, "download_gpt2").returncode == 0
+def test_sequences_longer_than_the_models_context(prepared):
+    project = prepared
     path = project / "params.yaml"
     path.write_text(path.read_text().replace("max_length: 256", "max_length: 300"))
     refused(run(project, "finetune_instruct"), "instruct.max_length", "gpt2/tiny, 256 tokens, found 300")
     assert not (project / "models/instruct").exists()
 
 
-def test_a_base_model_with_a_missing_tensor(project):
-    assert run(project, "fetch_data").returncode == 0
-    assert run(project, "split_spam").returncode == 0
-    assert run(project, "download_gpt2").returncode == 0
+def test_a_base_model_with_a_missing_tensor(prepared):
+    project = prepared
     path = project / "models/gpt2/tiny/model.safetensors"
     tensors = load_file(path)
     del tensors["transformer.h.1.mlp.c_fc.weight"]

@@ -53,8 +53,7 @@ def test_what_only_one_has_differs(tmp_path):
 
 
 def test_a_difference_is_an_error(root, monkeypatch, capsys):
-    def repro(folder, delay):
-        del delay
+    def repro(folder, *_):
         (folder / "dvc.lock").write_text(yaml.safe_dump(LOCK))
         (folder / "metrics").mkdir(exist_ok=True)
         (folder / "metrics/pretrain.json").write_text(str(folder))
@@ -65,6 +64,27 @@ def test_a_difference_is_an_error(root, monkeypatch, capsys):
     monkeypatch.setattr(reproduce_check, "repro", repro)
     assert reproduce_check.main(root) == 1
     assert "1 of 3 hashes differ" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("metric", "code"), [("{}", 0), ("{ }", 1)])
+def test_the_project_itself_can_be_one_of_the_two(root, tmp_path, monkeypatch, capsys, metric, code):
+    ran = []
+
+    def copied(_, folder):
+        (folder / "params.yaml").write_bytes((root / "profiles/quick.yaml").read_bytes())
+
+    def repro(folder, *_):
+        ran.append(folder)
+        fake(folder, metric="{}" if folder == tmp_path else metric)
+        return 1.0
+
+    monkeypatch.setattr(reproduce_check, "copy_project", copied)
+    monkeypatch.setattr(reproduce_check, "repro", repro)
+    assert reproduce_check.main(tmp_path, here=True) == code
+    assert len(set(ran)) == 2
+    assert tmp_path in ran
+    said = capsys.readouterr()
+    assert "1 of 4 hashes differ" in said.err if code else "4 hashes are the same in both folders" in said.out
 
 
 def test_the_copy_has_no_results(root, tmp_path):

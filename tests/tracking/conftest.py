@@ -96,7 +96,7 @@ def mlflow_server(copied, tmp_path) -> Iterator[Callable[[], Callable[[], None]]
             start_new_session=True,
             stdout=(tmp_path / "server.log").open("ab"),
             stderr=subprocess.STDOUT,
-            env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"},
+            env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
         )
 
         def stop() -> None:

@@ -209,6 +209,8 @@ def _quieten() -> None:
         # By default the client tries for minutes, and the training waits.
         _TIMEOUT: REQUEST_SECONDS,
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        # Of `gpt ui`: half a dozen further processes, for jobs on traces, which nobody here starts.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }.items():
         os.environ.setdefault(name, value)
     logging.getLogger("alembic").setLevel(logging.WARNING)
