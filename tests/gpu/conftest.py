@@ -31,6 +31,7 @@ def _as_before() -> Iterator[None]:
     tf32 = torch.backends.cuda.matmul.allow_tf32
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.backends.cuda.matmul.allow_tf32 = False
+    torch.set_num_threads(1)  # for matrices this small, several only wait for each other
     yield
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.set_num_threads(threads)

@@ -34,8 +34,14 @@ Those of https://docs.pytorch.org/docs/stable/generated/torch.use_deterministic_
 """
 
 
+MOVING = {"_to_copy", "copy_"}
+
+
 class Names(TorchDispatchMode):
-    """Notes the names of all operations, those of the backward pass too."""
+    """Notes the names of all operations, those of the backward pass too, and refuses tensors on two devices.
+
+    A fake tensor mode does that itself for most operations, but not for embeddings on `meta`.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +49,10 @@ class Names(TorchDispatchMode):
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: D105
         name = operation.overloadpacket.__name__
-        floats = any(isinstance(part, Tensor) and part.is_floating_point() for part in args)
+        tensors = [part for part in args if isinstance(part, Tensor)]
+        if len(kinds := {part.device.type for part in tensors if part.dim()}) > 1 and name not in MOVING:
+            raise RuntimeError(f"{name}: expected tensors on the same device, found them on {' and '.join(kinds)}")
+        floats = any(part.is_floating_point() for part in tensors)
         self.found.add("cumsum of floats" if name == "cumsum" and floats else name)
         return operation(*args, **(kwargs or {}))
 
@@ -51,7 +60,8 @@ class Names(TorchDispatchMode):
 @contextmanager
 def faked(device: torch.device) -> Iterator[tuple[FakeTensorMode, Names]]:
     """Make every tensor of the block a fake one."""
-    with FakeTensorMode() as mode, Names() as names:
+    # What `torch.tensor` makes on `meta` is no fake tensor.
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode, Names() as names:
         yield mode, names
 
 

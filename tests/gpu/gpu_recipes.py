@@ -83,6 +83,6 @@ def check_recipe(name: str, device: torch.device, folder: Path) -> None:
     finally:
         torch.use_deterministic_algorithms(before)
     (model, updates), (again, _) = found
-    assert updates and all(updates)
+    assert updates and all(updates), "an update without deterministic algorithms"
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] in (":4096:8", ":16:8")
     assert again == model, "the same training gave other weights"

@@ -29,13 +29,16 @@ def test_a_misplaced_mask_is_found(monkeypatch):
         return torch.ones(n_queries, n_keys, dtype=torch.bool).tril(n_keys - n_queries)
 
     monkeypatch.setattr("gpt_from_scratch.model.attention.causal_mask", misplaced)
-    with pytest.raises(RuntimeError, match="same device, but found at least two devices"):
+    with pytest.raises(RuntimeError, match="on the same device"):
         fake.check_training("language", META, "explicit", backward=False)
 
 
-def test_a_misplaced_target_is_found(monkeypatch):
-    monkeypatch.setattr(torch.Tensor, "to", lambda self, *args: self)
-    with pytest.raises(RuntimeError, match="same device, but found at least two devices"):
+def test_misplaced_positions_are_found(monkeypatch):
+    def misplaced(in_idx, cache, lengths, limit):
+        return torch.arange(in_idx.shape[1])
+
+    monkeypatch.setattr("gpt_from_scratch.model.gpt.token_positions", misplaced)
+    with pytest.raises(RuntimeError, match="embedding: expected tensors on the same device"):
         fake.check_training("language", META, "fused", backward=False)
 
 

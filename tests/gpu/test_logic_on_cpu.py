@@ -47,7 +47,7 @@ def test_the_gpus_tests_run_every_recipe(root):
 
 def test_a_training_without_deterministic_algorithms_is_found(tmp_path, monkeypatch):
     monkeypatch.setattr("gpt_from_scratch.recipes.instruct.prepare", lambda *_: CPU)
-    with pytest.raises(AssertionError, match="all"):
+    with pytest.raises(AssertionError, match="an update without deterministic algorithms"):
         recipes.check_recipe("preferences", CPU, tmp_path)
 
 
