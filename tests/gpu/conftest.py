@@ -44,21 +44,34 @@ def pytest_pyfunc_call() -> Iterator[None]:
     try:
         return (yield)
     except ModuleNotFoundError as error:
-        if str(error.name).partition(".")[0] in ("benchmarks", "gpt_from_scratch") or str(error.name).startswith("gpu_"):
+        if str(error.name).partition(".")[0] in ("benchmarks", "gpt_from_scratch") or str(error.name).startswith(
+            "gpu_"
+        ):
             raise
         pytest.skip(f"the package {error.name} is not installed")
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Write an outcome: that of the test itself, or of a fixture before it that failed or skipped."""
-    if OUTCOMES is None or (report.when != "call" and report.outcome == "passed"):
+    """Write the outcome of a test itself, or of a fixture before it that failed or skipped."""
+    if report.when == "call" or report.outcome != "passed":
+        _write(report, report.duration)
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    """Write that a whole file failed or was skipped."""
+    if report.outcome != "passed":
+        _write(report, 0.0)
+
+
+def _write(report: pytest.TestReport | pytest.CollectReport, seconds: float) -> None:
+    if OUTCOMES is None:
         return
     about = ""
     if report.outcome == "skipped":
         about = str(report.longrepr[2]).removeprefix("Skipped: ")
     elif report.outcome == "failed":
         about = str(getattr(report.longrepr, "reprcrash", report.longrepr))[:2000]
-    name = report.nodeid.rpartition("::")[2]
-    row = {"test": name, "outcome": report.outcome, "seconds": round(report.duration, 2), "about": about}
+    name = report.nodeid.rpartition("/")[2]
+    row = {"test": name, "outcome": report.outcome, "seconds": round(seconds, 2), "about": about}
     with Path(OUTCOMES).open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
