@@ -33,9 +33,7 @@ NOTHING_COLLECTED = 5
 """Pytest's exit code where all files were skipped, for want of a package."""
 
 COSTS = {
-    **dict.fromkeys(
-        ("torch", "numpy", "pydantic", "safetensors", "tiktoken", "yaml"), "nothing can be tested or measured"
-    ),
+    **dict.fromkeys(("torch", "numpy", "pydantic", "safetensors", "tiktoken", "yaml"), "nothing is tested or measured"),
     "pytest": "the tests are left out",
     **dict.fromkeys(("pandas", "regex", "tqdm"), "the recipes' tests and the benchmark are left out"),
     "triton": "nothing is compiled, which makes trainings slower",

@@ -44,9 +44,7 @@ def pytest_pyfunc_call() -> Iterator[None]:
     try:
         return (yield)
     except ModuleNotFoundError as error:
-        if str(error.name).partition(".")[0] in ("benchmarks", "gpt_from_scratch") or str(error.name).startswith(
-            "gpu_"
-        ):
+        if str(error.name).startswith(("benchmarks", "gpt_from_scratch", "gpu_")):
             raise
         pytest.skip(f"the package {error.name} is not installed")
 

@@ -1,4 +1,4 @@
-"""Forward passes without a GPU that find misplaced tensors: PyTorch knows each tensor's shape and device, and no values.
+"""Forward passes without a GPU that find misplaced tensors: of each tensor its shape and device, and no values.
 
 A fake tensor may be on a device that is not there. `meta` works with every build of PyTorch and takes the project's
 code the GPU's way wherever that differs from the CPU's; `cuda` needs a build with CUDA.
@@ -47,7 +47,7 @@ class Names(TorchDispatchMode):
         super().__init__()
         self.found: set[str] = set()
 
-    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: D105
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = operation.overloadpacket.__name__
         tensors = [part for part in args if isinstance(part, Tensor)]
         if len(kinds := {part.device.type for part in tensors if part.dim()}) > 1 and name not in MOVING:

@@ -1,8 +1,9 @@
-"""What is checked of several processes, each with a GPU of its own; see `gpu_checks`. It needs the base install alone."""
+"""What is checked of several processes, each with its own GPU; see `gpu_checks`. It needs the base install alone."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -21,7 +22,7 @@ SHARDINGS = ("none", "full")
 SECONDS = 120
 
 
-def one_of(size: int, rank: int, kind: str, folder: Path) -> None:
+def one_of(rank: int, size: int, kind: str, folder: Path, names: Sequence[str]) -> None:
     """Do the trainings as one of several processes, on a device of its own; rank 0 writes the losses."""
     found = {}
     for sharding in SHARDINGS:
@@ -32,16 +33,17 @@ def one_of(size: int, rank: int, kind: str, folder: Path) -> None:
             if kind == "cuda":
                 assert distributed.get_backend_config() == "cpu:gloo,cuda:nccl"
                 assert torch.cuda.current_device() == rank
-            for name in NAMES:
+            for name in names:
                 found[f"{sharding} {name}"] = train(Small.of(name, device), group=group).found
     if rank == 0:
         (folder / "found.json").write_text(json.dumps(found))
 
 
-def check_processes(size: int, device: torch.device, folder: Path) -> None:
+def check_processes(size: int, device: torch.device, folder: Path, names: Sequence[str] = NAMES) -> None:
     """Check the losses of several processes, with and without sharded weights, against those of one."""
     context = get_context("spawn")
-    processes = [context.Process(target=one_of, args=(size, rank, device.type, folder)) for rank in range(size)]
+    shared = (size, device.type, folder, names)
+    processes = [context.Process(target=one_of, args=(rank, *shared), daemon=True) for rank in range(size)]
     for process in processes:
         process.start()
     try:
@@ -52,7 +54,7 @@ def check_processes(size: int, device: torch.device, folder: Path) -> None:
         for process in processes:
             process.kill()
     found = json.loads((folder / "found.json").read_text())
-    for name in NAMES:
+    for name in names:
         expected = train(Small.of(name, device)).losses()
         for sharding in SHARDINGS:
             figures = found[f"{sharding} {name}"]

@@ -102,4 +102,4 @@ def test_the_shortage_is_taken_back(monkeypatch):
 
 
 def test_two_processes(tmp_path):
-    processes.check_processes(2, CPU, tmp_path)
+    processes.check_processes(2, CPU, tmp_path, ["language"])
