@@ -26,7 +26,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help checkout install repro reproduce-check test test-slow test-faults test-browser test-network test-notebooks test-all notebooks bench bench-gpu ui clean distclean lock
+.PHONY: help checkout install repro reproduce-check test test-slow test-faults test-browser test-gpu test-network test-notebooks test-all notebooks bench bench-gpu ui clean distclean lock
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -61,13 +61,18 @@ test-faults: $(STAMP) ## kill every training stage at random times (KILLS=50 eac
 test-browser: $(STAMP) ## the tests that open pages in a real Chromium
 	@$(BIN)/python -m pytest -m browser
 
+# A machine with a GPU may have neither a network nor .venv: then the Python on the path, with PyTorch and pytest.
+test-gpu: ## test and time a CUDA GPU within 8 minutes, without a network, and write benchmarks/results/gpu.json
+	@[ -x $(BIN)/python ] || { $(call check_python); }
+	@PYTHONPATH=src "$$([ -x $(BIN)/python ] && echo $(BIN)/python || echo $(PYTHON))" -m benchmarks.gpu_check
+
 test-network: $(STAMP) ## the tests that need the upstream hosts
 	@$(BIN)/python -m pytest -m network
 
 test-notebooks: $(STAMP) ## run the four notebooks (3 minutes) and compare their outputs with the committed ones
 	@$(BIN)/python -m notebooks
 
-test-all: test test-notebooks test-browser test-slow test-faults ## every suite but test-network, which needs the hosts; an hour
+test-all: test test-notebooks test-browser test-slow test-faults ## every suite but test-network and test-gpu, which need hosts and a GPU; an hour
 
 notebooks: $(STAMP) ## run the four notebooks and write them, with their outputs, as .ipynb beside the .py
 	@$(BIN)/python -m notebooks --write

@@ -71,12 +71,22 @@ def main(arguments: Sequence[str] | None = None, package: str = "benchmarks") ->
     return 1 if results["failed"] else 0
 
 
-def run_apart(module: str) -> tuple[int, list[dict[str, Any]]]:
-    """Run one benchmark in its own process; return its exit code and its rows, those before a failure too."""
-    print(f"\n== {module}", flush=True)
+def run_apart(module: str, *parts: str, seconds: float | None = None) -> tuple[int | None, list[dict[str, Any]]]:
+    """Run one benchmark in its own process; return its exit code and its rows, those before a failure too.
+
+    Args:
+        module: the benchmark's name.
+        parts: of the benchmark; all if none is given.
+        seconds: time limit, at which it is ended: then the exit code is None.
+    """
+    print(f"\n== {' '.join((module, *parts))}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "rows.jsonl"
-        code = subprocess.run([sys.executable, "-m", "benchmarks.one", module, str(out)]).returncode
+        command = [sys.executable, "-m", "benchmarks.one", module, str(out), *parts]
+        try:
+            code = subprocess.run(command, timeout=seconds).returncode
+        except subprocess.TimeoutExpired:
+            code = None
         lines = out.read_text(encoding="utf-8").splitlines() if out.exists() else []
     return code, [json.loads(line) for line in lines]
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import gc
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping
+import os
+import shutil
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -27,6 +29,12 @@ from gpt_from_scratch.model.config import GPT2_SIZES
 TRANSFORMERS = "transformers"
 BF16_TOLERANCE = 0.01
 """Largest relative difference between losses of which one at least is in bf16, which keeps 8 bits."""
+
+PARTS = {"124M": 90.0, "decoding": 40.0, "book": 150.0, "355M": 80.0, "1558M": 110.0}
+"""Names of the parts that can be run alone, the most telling first: training of a size, decoding, the book's trainings.
+
+Each with the seconds that it is reckoned to take, its start and compiling included; not measured.
+"""
 
 
 @dataclass(frozen=True)
@@ -68,27 +76,45 @@ FULL = Scale(
 )
 
 
-def rows() -> Iterator[Row]:
-    """Yield the rows; the aims are those for an H200 and stand only where one is found."""
+def rows(*parts: str) -> Iterator[Row]:
+    """Yield the rows; the aims are those for an H200 and stand only where one is found.
+
+    Args:
+        parts: some of `PARTS`; all if none is given.
+    """
     if not torch.cuda.is_available():
         raise LeftOut("no CUDA device")
-    yield from rows_at(FULL, torch.device("cuda"), aims="H200" in torch.cuda.get_device_name())
+    scale = replace(FULL, compiled=FULL.compiled and why_not_compiled() is None)
+    if not scale.compiled:
+        print(f"  the losses are not compiled, which makes them slower: {why_not_compiled()}", flush=True)
+    yield from rows_at(scale, torch.device("cuda"), aims="H200" in torch.cuda.get_device_name(), parts=parts)
 
 
-def rows_at(scale: Scale, device: torch.device, aims: bool) -> Iterator[Row]:
+def why_not_compiled() -> str | None:
+    """Return what `torch.compile` lacks for a GPU; None where it has all."""
+    if not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++"))):
+        return "no C++ compiler (g++ or clang++)"
+    return None if importlib.util.find_spec("triton") else "no package triton"
+
+
+def rows_at(scale: Scale, device: torch.device, aims: bool, parts: Collection[str] = ()) -> Iterator[Row]:
     """Yield the rows for a device at a scale; the tests run them on the CPU with tiny models."""
     ceiling = matrix_product_flops(scale.product, device=device, dtype=torch.bfloat16)
     print(f"  bf16 matrix products: {ceiling / 1e12:.3g} TFLOP/s", flush=True)
     for number, (name, (cfg, sequences, rate)) in enumerate(scale.sizes.items()):
+        if parts and name not in parts:
+            continue
         # Those whom we compare with are timed on the first, smallest model.
         row = _training(scale, name, cfg, sequences, device, ceiling, peers=number == 0)
         yield replace(row, at_most=sequences * cfg.context_length / rate) if aims else row
         _free(device)
-    name, (cfg, _, _) = next(iter(scale.sizes.items()))
-    row = _decoding(scale, name, cfg, device)
-    yield replace(row, at_most=scale.new_tokens / scale.tokens_per_second) if aims else row
-    _free(device)
-    yield BookRun(scale.book, device).row(at_most=120.0 if aims else None)
+    if not parts or "decoding" in parts:
+        name, (cfg, _, _) = next(iter(scale.sizes.items()))
+        row = _decoding(scale, name, cfg, device)
+        yield replace(row, at_most=scale.new_tokens / scale.tokens_per_second) if aims else row
+        _free(device)
+    if not parts or "book" in parts:
+        yield BookRun(scale.book, device).row(at_most=120.0 if aims else None)
 
 
 def _training(

@@ -37,6 +37,14 @@ def machine_facts() -> dict[str, str | int]:
     return facts
 
 
+def why_no_gpu() -> str | None:
+    """Return why there is no CUDA GPU to work on; None where there is one."""
+    if torch.cuda.is_available():
+        return None
+    build = f"with CUDA {torch.version.cuda}" if torch.version.cuda else "without CUDA"
+    return f"no GPU: PyTorch {torch.__version__}, built {build}, finds none"
+
+
 def in_words(facts: dict[str, str | int]) -> str:
     """Return the machine in one line, for above a table."""
     gpu = f"one {facts['gpu']}, " if "gpu" in facts else ""

@@ -14,18 +14,19 @@ NOT_HERE = 3
 """Exit code where a library that a benchmark compares with, or the device that it is for, is missing."""
 
 
-def measure(module: str, out: Path) -> int:
+def measure(module: str, out: Path, *parts: str) -> int:
     """Append the rows of a benchmark to a file, one JSON object a line, as they arise.
 
     Args:
         module: name of a module with a function `rows`.
         out: the file.
+        parts: of the benchmark, where it has some; all if none is given.
 
     Returns:
         The exit code: 0, or `NOT_HERE`. Whatever else a benchmark raises, such as that results disagree, is raised.
     """
     try:
-        rows = importlib.import_module(module).rows()
+        rows = importlib.import_module(module).rows(*parts)
         with out.open("a", encoding="utf-8") as file:
             for row in rows:
                 file.write(json.dumps(to_json(row)) + "\n")
@@ -52,4 +53,4 @@ def from_json(content: dict[str, object]) -> Row:
 
 
 if __name__ == "__main__":
-    sys.exit(measure(sys.argv[1], Path(sys.argv[2])))
+    sys.exit(measure(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:]))

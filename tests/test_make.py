@@ -12,7 +12,7 @@ import pytest
 
 TARGETS = [
     *("help", "install", "repro", "reproduce-check", "test", "test-slow", "test-faults"),
-    *("test-browser", "test-network", "test-notebooks", "test-all", "notebooks"),
+    *("test-browser", "test-gpu", "test-network", "test-notebooks", "test-all", "notebooks"),
     *("bench", "bench-gpu", "ui", "clean", "distclean", "lock"),
 ]
 

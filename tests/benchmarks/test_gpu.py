@@ -62,6 +62,22 @@ def test_every_row_at_a_tiny_size():
     assert all(row.ours > 0 and row.reached is not None for row in rows)
 
 
+def test_parts_alone():
+    def works(*parts):
+        return [row.work.split(" in ")[0] for row in gpu.rows_at(TINY, torch.device("cpu"), aims=False, parts=parts)]
+
+    assert works("tiny too") == ["training tiny too"]
+    assert works("decoding") == ["decoding tiny"]
+
+
+def test_without_a_compiler_it_says_what_is_missing(monkeypatch):
+    monkeypatch.setattr(gpu.shutil, "which", lambda name: None)
+    assert gpu.why_not_compiled() == "no C++ compiler (g++ or clang++)"
+    monkeypatch.setattr(gpu.shutil, "which", lambda name: name)
+    monkeypatch.setattr(gpu.importlib.util, "find_spec", lambda name: None)
+    assert gpu.why_not_compiled() == "no package triton"
+
+
 def test_other_losses_are_an_error(monkeypatch):
     honest = gpu.OurUpdates.__call__
     seen = []
@@ -102,6 +118,6 @@ def test_the_made_up_tokenizer_has_gpt2s_size(tmp_path):
 
 def test_it_needs_no_more_than_the_base_install(root):
     path = {**os.environ, "PYTHONPATH": f"{root}:{root / 'src'}"}
-    command = [sys.executable, "tests/base_install.py", "benchmarks.__main__", "benchmarks.gpu"]
+    command = [sys.executable, "tests/base_install.py", "benchmarks.__main__", "benchmarks.gpu", "benchmarks.gpu_check"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=root, env=path)
     assert done.returncode == 0, done.stderr
