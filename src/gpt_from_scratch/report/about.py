@@ -54,7 +54,8 @@ def about(folder: Path) -> About:
         name, kind, purpose = "Pretrained model", "texts", "continue texts"
     if info or facts.keys() & {"base", "data"}:
         text = f"begun from {_begun(facts)}, trained to {purpose} on {_data(kind, facts.get('data'))}"
-        return About(name, f"{size}; {text}{'' if info else ': it knows the form and few facts'}.")
+        is_tiny = parameters < min(_SIZES)
+        return About(name, f"{size}; {text}{': it knows the form and few facts' if is_tiny and not info else ''}.")
     if openai:
         return About(
             f"OpenAI's {_shape(cfg) or 'GPT-2'}",
