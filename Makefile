@@ -141,8 +141,8 @@ define check_python
 endef
 
 # DVC's advice to push, where there is nowhere to push to.
-NO_PUSH := (trap '' INT TERM HUP; awk '!/^Use .dvc push. to send/ || remote {print; fflush()}' \
-	remote="$$(cat .dvc/config .dvc/config.local 2>/dev/null | grep -F "['remote")")
+NO_PUSH := (trap '' INT TERM HUP; grep --line-buffered -v \
+	"$$(grep -qsF "['remote" .dvc/config .dvc/config.local && echo 'show all' || echo '^Use .dvc push. to send')" || :)
 
 # Of pip's hundreds of lines, the downloads that take time.
 PROGRESS := awk '/^ *(Downloading|Using cached|Processing).*\.whl/ && (/[0-9] MB/ || /torch/) || /^ERROR/ \

@@ -74,6 +74,21 @@ def test_a_python_that_does_not_fit_is_named(copy: Path) -> None:
     assert not (copy / ".venv").exists()
 
 
+def test_the_advice_to_push_is_shown_only_where_there_is_a_remote(copy: Path) -> None:
+    shown = make(copy, "-n", "repro").stdout
+    kept = shown.split("dvc repro | ")[1].split(" && \\\n")[0]
+    printed = "Running stage 'x':\nUse `dvc push` to send your updates to remote storage.\n"
+
+    def filtered() -> str:
+        command = ["bash", "-o", "pipefail", "-c", kept]
+        return subprocess.run(command, cwd=copy, input=printed, capture_output=True, text=True, check=True).stdout
+
+    assert filtered() == printed.splitlines(keepends=True)[0]
+    (copy / ".dvc").mkdir()
+    (copy / ".dvc/config").write_text("[core]\n    remote = store\n['remote \"store\"']\n    url = /store\n")
+    assert filtered() == printed
+
+
 def test_repro_switches_the_profile_only_when_asked(copy: Path) -> None:
     assert "use-profile" not in make(copy, "-n", "repro").stdout
     assert 'gpt use-profile "book"' in make(copy, "-n", "repro", "PROFILE=book").stdout
