@@ -1,4 +1,4 @@
-"""One run that holds the state of the whole pipeline in one row: `python -m gpt_from_scratch.tracking.summary`.
+"""One run that holds the state of the whole pipeline in one row; `gpt summary` writes it too.
 
 DVC's run cache brings results back without running a stage, so no stage can be relied on to log them. This command
 reads the present files, and does nothing when their state was summarised before.
@@ -13,7 +13,6 @@ import logging
 import os
 import re
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -187,13 +186,3 @@ def _canonical(value: Any) -> Any:
     if isinstance(value, list):
         return [_canonical(item) for item in value]
     return float(value) if isinstance(value, str) and re.fullmatch(r"[-+]?[\d.]+[eE][-+]?\d+", value) else value
-
-
-if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        run_id = write_summary(Path.cwd())
-    except InputError as error:
-        sys.exit(f"error: {error}")
-    if run_id is not None:
-        print(f"summary run {run_id} written")
