@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from unittest import mock
 
@@ -46,7 +47,11 @@ def test_the_gpus_tests_run_every_recipe(root):
 
 
 def test_a_training_without_deterministic_algorithms_is_found(tmp_path, monkeypatch):
-    monkeypatch.setattr("gpt_from_scratch.recipes.instruct.prepare", lambda *_: CPU)
+    def without(*_):
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+        return CPU
+
+    monkeypatch.setattr("gpt_from_scratch.recipes.instruct.prepare", without)
     with pytest.raises(AssertionError, match="an update without deterministic algorithms"):
         recipes.check_recipe("preferences", CPU, tmp_path)
 
