@@ -66,10 +66,10 @@ def test_processes_are_started_in_the_pipeline_alone(root):
     assert {name for name in starting if not name.startswith("pipeline/")} == set()
 
 
-@pytest.mark.parametrize("recipe", ["pretrain", "classify", "instruct", "evaluate"])
-def test_a_recipe_needs_no_more_than_the_base_install(root, recipe):
+def test_the_recipes_need_no_more_than_the_base_install(root):
     """As in a notebook: everything else that is installed here is hidden."""
-    modules = ["gpt_from_scratch.recipes", f"gpt_from_scratch.recipes.{recipe}"]
+    recipes = ("pretrain", "classify", "instruct", "evaluate")
+    modules = ["gpt_from_scratch.recipes", *(f"gpt_from_scratch.recipes.{recipe}" for recipe in recipes)]
     command = [sys.executable, str(root / "tests/base_install.py"), *modules]
     answer = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(root / "src")})
     assert answer.returncode == 0, answer.stderr

@@ -7,12 +7,16 @@ import os
 import shutil
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import pytest
 import yaml
 from safetensors.torch import load_file, save_file
 
 from gpt_from_scratch.files.writing import sha256
+from gpt_from_scratch.params.sections import load_params
+from gpt_from_scratch.pipeline.data_stages import download_gpt2, fetch_data, split_messages
+from gpt_from_scratch.training.workspace import Workspace
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +41,12 @@ def project(root, tmp_path, runs, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def made(root, tmp_path_factory, runs):
+def made(root, tmp_path_factory):
     """What the three stages before the trainings write."""
     folder = copied(root, tmp_path_factory.mktemp("made"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", runs)
-        for stage in ("fetch_data", "split_spam", "download_gpt2"):
-            answer = run(folder, stage)
-            assert answer.returncode == 0, answer.stderr
+    work = Workspace(folder, load_params(folder / "params.yaml"), Mock())
+    for body in (fetch_data, split_messages, download_gpt2):
+        body(work)
     return folder
 
 

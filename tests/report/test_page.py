@@ -18,7 +18,7 @@ from gpt_from_scratch.evaluation.figures import figure_text, figures, headline
 from gpt_from_scratch.experiments.published import published_rows
 from gpt_from_scratch.files.writing import write_json
 from gpt_from_scratch.report.changes import Change, Changes, changes
-from gpt_from_scratch.report.charts import TRAININGS
+from gpt_from_scratch.report.charts import TRAININGS, Chart
 from gpt_from_scratch.report.page import write_report
 
 HOSTILE = "</td></table><script>alert(1)</script><img src=x onerror=alert(1)>"
@@ -44,13 +44,34 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
+def copied(root: Path, folder: Path) -> Path:
+    for name in ("dvc.yaml", "params.yaml", "requirements.lock"):
+        shutil.copy(root / name, folder)
+    for name in ("metrics", "experiments", "profiles"):
+        shutil.copytree(root / name, folder / name)
+    return folder
+
+
 @pytest.fixture
 def project(root, tmp_path) -> Path:
-    for name in ("dvc.yaml", "params.yaml", "requirements.lock"):
-        shutil.copy(root / name, tmp_path)
-    for name in ("metrics", "experiments", "profiles"):
-        shutil.copytree(root / name, tmp_path / name)
-    return tmp_path
+    return copied(root, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def committed(root, tmp_path_factory) -> Path:
+    """A project as `project`, for all tests that change nothing."""
+    return copied(root, tmp_path_factory.mktemp("committed"))
+
+
+@pytest.fixture(scope="module")
+def page(committed) -> Page:
+    return Page(rendered(committed))
+
+
+@pytest.fixture
+def no_pictures(monkeypatch) -> None:
+    """Draw no charts, where only the text counts: a report's take a second."""
+    monkeypatch.setattr(Chart, "_drawn", lambda *_: b"<svg><defs></defs></svg>")
 
 
 def rendered(project: Path) -> str:
@@ -68,19 +89,18 @@ def git_subject(folder: Path) -> str:
     return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def test_it_shows_every_figure_answer_and_sample(project) -> None:
-    page = Page(rendered(project))
-    evaluation = json.loads((project / "metrics/evaluation.json").read_text())
+def test_it_shows_every_figure_answer_and_sample(page, committed) -> None:
+    evaluation = json.loads((committed / "metrics/evaluation.json").read_text())
     for name, value in figures(evaluation).items():
         assert figure_text(value, name) in page.text, name
-    published = published_rows(project)
+    published = published_rows(committed)
     assert len(published) > 40
     for row in published:
         assert row["figure"] in page.text
         assert row["note"] in page.text
-    for entry in json.loads((project / "metrics/responses.json").read_text()):
+    for entry in json.loads((committed / "metrics/responses.json").read_text()):
         assert " ".join(entry["model_response"].split()) in page.text
-    for file in (project / "metrics/samples").glob("*.json"):
+    for file in (committed / "metrics/samples").glob("*.json"):
         for row in json.loads(file.read_text()):
             assert " ".join(row["text"].split()) in page.text
     titles = [dict(attrs)["alt"] for tag, attrs in page.elements if tag == "img"]
@@ -89,8 +109,7 @@ def test_it_shows_every_figure_answer_and_sample(project) -> None:
     assert "profile: quick" in page.text
 
 
-def test_it_needs_nothing_from_elsewhere(project) -> None:
-    page = Page(rendered(project))
+def test_it_needs_nothing_from_elsewhere(page) -> None:
     addresses = [v for _, attrs in page.elements for k, v in attrs.items() if k in ("src", "href", "srcset", "action")]
     assert addresses
     assert all(address.startswith(("data:image/svg+xml;base64,", "#")) for address in addresses)
@@ -99,8 +118,8 @@ def test_it_needs_nothing_from_elsewhere(project) -> None:
     assert not {tag for tag, _ in page.elements} & {"script", "link", "iframe", "object", "form"}
 
 
-def test_pictures_are_well_formed_and_described(project) -> None:
-    for tag, attrs in Page(rendered(project)).elements:
+def test_pictures_are_well_formed_and_described(page) -> None:
+    for tag, attrs in page.elements:
         if tag == "img":
             picture = ET.fromstring(base64.b64decode(attrs["src"].split(",")[1]))
             assert picture.tag.endswith("svg")
@@ -119,8 +138,7 @@ def test_what_a_model_writes_stays_text(project) -> None:
     assert not any(tag == "script" or "onerror" in attrs for tag, attrs in page.elements)
 
 
-def test_figures_and_curves_stand_first_and_the_rest_is_folded(project) -> None:
-    page = Page(rendered(project))
+def test_figures_and_curves_stand_first_and_the_rest_is_folded(page, committed) -> None:
     places = [attrs["id"] for _, attrs in page.elements if not attrs.get("id", "note-").startswith("note-")]
     assert places[:3] == ["headline", "curves", "changes"]
     assert [attrs["href"] for tag, attrs in page.elements if tag == "a"][: len(places)] == [f"#{id}" for id in places]
@@ -131,12 +149,12 @@ def test_figures_and_curves_stand_first_and_the_rest_is_folded(project) -> None:
     assert "table" not in tags[:first]
     assert tags.count("details") == len(places) - 3
     assert not any("open" in attrs for tag, attrs in page.elements if tag == "details")
-    for name, text in headline(json.loads((project / "metrics/evaluation.json").read_text())):
+    for name, text in headline(json.loads((committed / "metrics/evaluation.json").read_text())):
         assert f"{name} {text}" in page.text
 
 
-def test_every_image_has_its_size(project) -> None:
-    images = [attrs for tag, attrs in Page(rendered(project)).elements if tag == "img"]
+def test_every_image_has_its_size(page) -> None:
+    images = [attrs for tag, attrs in page.elements if tag == "img"]
     assert len(images) == 11
     for attrs in images:
         picture = ET.fromstring(base64.b64decode(attrs["src"].split(",")[1]))
@@ -144,12 +162,11 @@ def test_every_image_has_its_size(project) -> None:
         assert [int(attrs[side]) for side in ("width", "height")] == pytest.approx(size, abs=1)
 
 
-def test_every_footnote_has_a_referrer_and_leads_back(project) -> None:
-    page = Page(rendered(project))
+def test_every_footnote_has_a_referrer_and_leads_back(page, committed) -> None:
     links = [attrs["href"] for tag, attrs in page.elements if tag == "a"]
     notes = [attrs["id"] for tag, attrs in page.elements if tag == "li" and "id" in attrs]
     assert notes == [f"note-{number}" for number in range(1, len(notes) + 1)]
-    assert len(notes) == len({row["note"] for row in published_rows(project) if row["note"]})
+    assert len(notes) == len({row["note"] for row in published_rows(committed) if row["note"]})
     for note in notes:
         assert f"#{note}" in links
         assert links.count(f"#{note}-from") == 1
@@ -157,7 +174,7 @@ def test_every_footnote_has_a_referrer_and_leads_back(project) -> None:
     assert len(ids) == len(set(ids))
 
 
-def test_changes_are_those_against_the_last_commit_that_had_other_figures_or_parameters(project) -> None:
+def test_changes_are_those_against_the_last_commit_that_had_other_figures_or_parameters(project, no_pictures) -> None:
     path, params = project / "metrics/pretrain.json", project / "params.yaml"
     nothing = "There is no earlier commit with metrics to compare with."
     git(project, "init", "-q")
@@ -188,7 +205,7 @@ def test_changes_are_those_against_the_last_commit_that_had_other_figures_or_par
     assert changes(project) == Changes(git_subject(project))
 
 
-def test_a_changed_figure_says_on_how_many_batches_it_was_measured(project) -> None:
+def test_a_changed_figure_says_on_how_many_batches_it_was_measured(project, no_pictures) -> None:
     git(project, "init", "-q")
     git(project, "add", ".")
     git(project, "commit", "-qm", "first")
@@ -224,7 +241,7 @@ def test_without_results_it_says_what_to_do(project, monkeypatch) -> None:
     assert not (project / "report.html").exists()
 
 
-def test_the_environment_is_that_of_the_trainings(project) -> None:
+def test_the_environment_is_that_of_the_trainings(project, no_pictures) -> None:
     facts = {"fingerprint": "0123456789ab", "cpu": "another machine's processor"}
     write_report(project, project / "report.html", {"pretrain": facts})
     page = Page((project / "report.html").read_text(encoding="utf-8"))
