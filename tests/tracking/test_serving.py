@@ -200,6 +200,10 @@ def test_the_writer_continues_texts(surroundings, registered, tokenizer) -> None
         assert first == written(seed=1, **drawn) != written(seed=2, **drawn)
         assert written(rows=3, seed=1, **drawn) == first * 3
         assert written(seed=1, top_k=1, **drawn) == [expected]
+        assert written(seed=1, top_p=0.0, **drawn) == written(seed=1, min_p=1.0, **drawn) == [expected]
+        new = expected.removeprefix(ASKED)
+        assert written(max_new_tokens=12, stop=[new[4:6]]) == [ASKED + new[: new.index(new[4:6])]]
+        assert written(max_new_tokens=12, repetition_penalty=100.0) != [expected]
         assert written(max_new_tokens=150)[0].startswith(expected)  # beyond the context
 
         for params, said in (
@@ -207,6 +211,8 @@ def test_the_writer_continues_texts(surroundings, registered, tokenizer) -> None
             ({"max_new_tokens": 1025}, "max_new_tokens: expected 1 to 1024, found 1025"),
             ({"temperature": -0.5}, "temperature: expected 0 to 100.0, found -0.5"),
             ({"top_k": -1}, "top_k: expected 0 to 2147483647, found -1"),
+            ({"top_p": 1.5}, "top_p: expected 0 to 1, found 1.5"),
+            ({"stop": [""]}, "stop: expected Unicode texts of at least one character, found ''"),
         ):
             status, answer = ask(prompt | {"params": params})
             assert (status, answer["message"]) == (400, said)
