@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.generation import Ending, Sampling, engine, generate_each, stream
 from gpt_from_scratch.generation.answering import answers, stream_answer
 from gpt_from_scratch.generation.stopping import StopFilter, text_of, until_stop
@@ -104,6 +105,11 @@ def test_streams_and_batches_stop_at_the_same_place(model, tokenizer, batch_size
     rows = sorted(generate_each(model, prompts, 20, sampling, eos_id=ending, batch_size=batch_size))
     assert [ending.text_of(new) for _, new in rows] == streamed
     assert min(len(new) for _, new in rows) < 20, "a row that has stopped is computed no longer"
+
+
+def test_stop_strings_without_a_tokenizer_are_refused(model) -> None:
+    with pytest.raises(InputError, match="stop: token ids alone have no text"):
+        list(generate_each(model, [[1]], 3, Sampling(stop=("a",)), eos_id=5))
 
 
 def test_the_prompt_does_not_stop_a_text(model, tokenizer) -> None:

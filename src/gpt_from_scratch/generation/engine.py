@@ -94,6 +94,8 @@ def generate_each(
     size = batch_size or len(prompts)
     waiting = list(enumerate(prompts))[::-1]
     ending = eos_id if isinstance(eos_id, Ending) else None
+    if sampling.stop and not ending:
+        raise InputError("stop: token ids alone have no text; expected an Ending with the stop strings as eos_id")
     eos_id, reach = (ending.eos_id, ending.reach) if ending else (eos_id, 0)
     if max_new_tokens < 1:
         yield from ((number, []) for number, _ in reversed(waiting))

@@ -16,6 +16,7 @@ from gpt_from_scratch.errors import InputError, shown
 
 LOW_TEMPERATURE, LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 1e-3, 1e-30, 1e30  # as float32 can divide by them
 PENALTIES = 0.01, 100.0
+"""Lowest and highest repetition penalty."""
 
 
 @dataclass(frozen=True)
