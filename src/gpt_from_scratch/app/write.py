@@ -57,10 +57,11 @@ def build(shelf: Shelf, opened: list[Callable[..., Any]]) -> None:
                     gr.Textbox("", label="Stop at", info="text that ends the continuation", max_length=limits.STOP),
                 ]
 
-    def write(prompt: str, model: str, count: float, cut: bool, *chosen: Any) -> Iterator[tuple[str, str, list[str]]]:
-        yield from continuations(shelf, prompt, model, sampling_of(*chosen), count, cut)
+    def write(prompt: str, model: str, *chosen: Any) -> Iterator[tuple[str, str, list[str]]]:
+        temperature, top_k, count, seed, cut, *others = chosen
+        yield from continuations(shelf, prompt, model, sampling_of(temperature, top_k, seed, *others), count, cut)
 
-    inputs = [prompt, model, count, cut, temperature, top_k, seed, *seldom]
+    inputs = [prompt, model, temperature, top_k, count, seed, cut, *seldom]
     running = run(go.click, write, inputs, [text, chosen, every], api_name="write", concurrency_id="model")
     stop.click(None, cancels=[running], api_visibility="private")
     text.select(_bars_of, [every], [chosen], **QUIET)
