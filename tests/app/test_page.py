@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 from gpt_from_scratch import cli
 
 USERS = 20
+SELDOM = (0.9, 0.01, 1.1, "zzz")
+"""Top-p, min-p, repetition penalty, and where a text stops."""
 
 
 def ask(address: str, name: str, data: list) -> tuple[str, list]:
@@ -31,7 +33,7 @@ def ask(address: str, name: str, data: list) -> tuple[str, list]:
 
 def request(user: int) -> tuple[str, list]:
     return [
-        ("write", [f"The keeper {user}", "pretrain", 1.0, 40, 20, user, False]),
+        ("write", [f"The keeper {user}", "pretrain", 1.0, 40, 20, user, False, *SELDOM]),
         ("classify", [f"You won prize {user}"]),
         ("instruct", ["Do it", "", 10]),
         ("look", [f"The keys {user}", "gpt2/tiny", 1, 2]),
@@ -48,7 +50,7 @@ def test_twenty_users_at_once_lose_no_request(address: str) -> None:
 
 
 def test_a_refusal_is_one_line_and_shows_no_trace(address: str) -> None:
-    event, content = ask(address, "write", ["", "pretrain", 1.0, 40, 20, 1, False])
+    event, content = ask(address, "write", ["", "pretrain", 1.0, 40, 20, 1, False, *SELDOM])
     assert (event, content["error"]) == ("error", "Prompt: expected a text, found none")
 
 
@@ -89,7 +91,7 @@ def test_a_missing_model_is_said_in_its_tab(models: Path, tmp_path: Path) -> Non
 
 
 def test_a_model_that_comes_while_the_page_is_open_works(serve, models: Path, tmp_path: Path) -> None:
-    requests_of = {"classifier": request(1), "pretrain": ("write", ["a", None, 1.0, 40, 2, 1, False])}
+    requests_of = {"classifier": request(1), "pretrain": ("write", ["a", None, 1.0, 40, 2, 1, False, *SELDOM])}
     requests_of["instruct"] = request(2)
     with serve(tmp_path) as address:
         for name, asked in requests_of.items():

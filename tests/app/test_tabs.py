@@ -38,8 +38,14 @@ def text_of(pane: str) -> str:
     return re.sub("<.*?>", "", re.search(r'class="pane"[^>]*>(.*?)</div>', pane, re.S)[1])
 
 
+def written(shelf, prompt, model, temperature, top_k, count, seed, cut, **seldom):
+    """What the page's button does."""
+    sampling = write.sampling_of(temperature, top_k, seed, **seldom)
+    yield from write.continuations(shelf, prompt, model, sampling, count, cut)
+
+
 def test_writing_is_token_by_token_and_the_engines(shelf: Shelf) -> None:
-    steps = list(write.continuations(shelf, "The keeper", "pretrain", 1.0, 40, 12, 7, False))
+    steps = list(written(shelf, "The keeper", "pretrain", 1.0, 40, 12, 7, False))
     loaded = shelf.language_model("pretrain")
     ids = loaded.tokenizer.encode("The keeper")
     (new,) = generate(loaded.model, [ids], 12, Sampling(temperature=1.0, top_k=40, seed=7))
@@ -52,7 +58,7 @@ def test_writing_is_token_by_token_and_the_engines(shelf: Shelf) -> None:
 
 
 def test_every_token_of_a_continuation_can_be_chosen_and_has_its_own_bars(shelf: Shelf) -> None:
-    steps = list(write.continuations(shelf, "The keeper", None, 1.0, 40, 12, 7, False))
+    steps = list(written(shelf, "The keeper", None, 1.0, 40, 12, 7, False))
     pane, _, every = steps[-1]
     assert "<b>The keeper</b><label>" in pane
     assert re.findall(r'value="(\d+)"', pane) == [str(number) for number in range(12)]
@@ -64,18 +70,18 @@ def test_every_token_of_a_continuation_can_be_chosen_and_has_its_own_bars(shelf:
 
 def test_a_longer_prompt_is_cut_where_that_is_asked_for_alone(shelf: Shelf) -> None:
     with pytest.raises(InputError, match="keep its end with Cut longer texts"):
-        next(write.continuations(shelf, "key " * 400, "pretrain", 0, 0, 5, 0, False))
-    *_, (pane, *_) = write.continuations(shelf, "key " * 400, "pretrain", 0, 0, 5, 0, True)
+        next(written(shelf, "key " * 400, "pretrain", 0, 0, 5, 0, False))
+    *_, (pane, *_) = written(shelf, "key " * 400, "pretrain", 0, 0, 5, 0, True)
     loaded = shelf.language_model("pretrain")
     ids = loaded.tokenizer.encode("key " * 400)
     (new,) = generate(loaded.model, [ids[-256:]], 5)
     assert text_of(pane) == marking.inert("key " * 400 + loaded.tokenizer.decode(new))
     assert f"Prompt has {len(ids)} tokens: cut to the last 256; 5 tokens written" in pane
-    assert "cut" not in next(write.continuations(shelf, "key", "pretrain", 0, 0, 5, 0, True))[0]
+    assert "cut" not in next(written(shelf, "key", "pretrain", 0, 0, 5, 0, True))[0]
 
 
 def test_the_bars_are_what_was_drawn_from(shelf: Shelf) -> None:
-    ((_, bars, _),) = write.continuations(shelf, "The keeper", "pretrain", 0.5, 3, 1, 7, False)
+    ((_, bars, _),) = written(shelf, "The keeper", "pretrain", 0.5, 3, 1, 7, False)
     loaded = shelf.language_model("pretrain")
     with torch.no_grad():
         logits = loaded.model(torch.tensor([loaded.tokenizer.encode("The keeper")]))[0, -1]
@@ -83,6 +89,21 @@ def test_the_bars_are_what_was_drawn_from(shelf: Shelf) -> None:
     shown = [float(share) / 100 for share in re.findall(r'class="number">([\d.]+)%', bars)]
     assert shown[:3] == pytest.approx((three / three.sum()).tolist(), abs=6e-4)
     assert set(shown[3:]) == {0.0}
+
+
+def test_the_settings_under_more(shelf: Shelf) -> None:
+    seldom = {"top_p": 0.8, "min_p": 0.02, "penalty": 1.5}
+    loaded = shelf.language_model("pretrain")
+    ids = loaded.tokenizer.encode("The keeper")
+    sampling = Sampling(1.0, 40, 7, top_p=0.8, min_p=0.02, repetition_penalty=1.5)
+    (new,) = generate(loaded.model, [ids], 12, sampling)
+    *_, (pane, *_) = written(shelf, "The keeper", "pretrain", 1.0, 40, 12, 7, False, **seldom)
+    text = loaded.tokenizer.decode(new)
+    assert text_of(pane) == marking.inert("The keeper" + text)
+    stop = text[8:10]
+    steps = list(written(shelf, "The keeper", "pretrain", 1.0, 40, 12, 7, False, **seldom, stop=stop))
+    assert text_of(steps[-1][0]) == marking.inert("The keeper" + text[: text.index(stop)])
+    assert f"{len(steps)} tokens written" in steps[-1][0]
 
 
 @pytest.mark.parametrize(
@@ -97,6 +118,10 @@ def test_the_bars_are_what_was_drawn_from(shelf: Shelf) -> None:
         ({"count": 10**9}, "Tokens: expected a whole number from 1 to 200"),
         ({"prompt": "key " * 400, "count": 5}, "Prompt: expected at most 256 tokens, the model's context, found "),
         ({"seed": None}, "Seed: expected a whole number from 0 to 4294967295, found none"),
+        ({"top_p": 1.1}, "Top-p: expected a number from 0 to 1, found 1.1"),
+        ({"min_p": None}, "Min-p: expected a number from 0 to 1, found none"),
+        ({"penalty": 0.5}, "Repetition penalty: expected a number from 1 to 2, found 0.5"),
+        ({"stop": "x" * 101}, "Stop at: expected at most 100 characters, found 101"),
         ({"model": "../secret"}, "Model: expected one of pretrain, gpt2/tiny, instruct, found another"),
     ],
 )
@@ -112,13 +137,13 @@ def test_what_is_out_of_bounds_is_refused_in_one_line(shelf: Shelf, changes: dic
     }
     arguments |= changes
     with pytest.raises(InputError, match=re.escape(message)) as refused:
-        next(write.continuations(shelf, **arguments))
+        next(written(shelf, **arguments))
     assert "\n" not in str(refused.value)
 
 
 def test_what_is_written_in_a_text_is_never_markup(shelf: Shelf) -> None:
     parts = [
-        *next(write.continuations(shelf, EVIL, "pretrain", 1.0, 0, 1, 0, False))[:2],
+        *next(written(shelf, EVIL, "pretrain", 1.0, 0, 1, 0, False))[:2],
         marking.continuation("", [EVIL], [EVIL]),
         *classify.explained(shelf, EVIL),
         classify.classified(shelf, [EVIL])[0],

@@ -49,6 +49,39 @@ def test_top_k_1_is_greedy_whatever_the_temperature(gpt) -> None:
     assert gpt(*options, "--temperature", 2, "--top-k", 1).stdout == gpt(*options).stdout
 
 
+def test_a_repetition_penalty_is_that_of_transformers(gpt, project) -> None:
+    model = GPT2LMHeadModel.from_pretrained(project / "models/instruct").eval()
+    tokenizer = load_tokenizer(project / "models/instruct")
+    ids = torch.tensor([tokenizer.encode("The light")])
+    options = {"max_new_tokens": 20, "do_sample": False, "repetition_penalty": 1.4, "pad_token_id": tokenizer.eot_token}
+    new = model.generate(ids, attention_mask=torch.ones_like(ids), **options)[0].tolist()
+    expected = tokenizer.decode([token for token in new if token != tokenizer.eot_token])
+    arguments = ("generate", "The light", "--model", "models/instruct", "--tokens", 20)
+    assert gpt(*arguments, "--repetition-penalty", 1.4).stdout == expected + "\n" != gpt(*arguments).stdout
+
+
+def test_top_p_of_0_and_min_p_of_1_are_greedy_whatever_the_temperature(gpt) -> None:
+    options = ("generate", "The light", "--tokens", 8)
+    greedy = gpt(*options).stdout
+    assert gpt(*options, "--temperature", 2, "--top-p", 0).stdout == greedy
+    assert gpt(*options, "--temperature", 2, "--min-p", 1).stdout == greedy
+
+
+def test_stop_strings_streamed_and_to_a_file(gpt, tmp_path) -> None:
+    plain = gpt("generate", "The light", "--tokens", 20).stdout.removesuffix("\n")
+    new = plain.removeprefix("The light")
+    stop = ("--stop", new[6:8], "--stop", new[9:13])
+    expected = "The light" + new[: min(new.index(text) for text in stop[1::2])]
+    assert gpt("generate", "The light", "--tokens", 20, *stop).stdout == expected + "\n"
+    (tmp_path / "prompts").write_text("The light\nA cat\n")
+    options = ("generate", "--prompts", tmp_path / "prompts", "--tokens", 20)
+    row = json.loads(gpt(*options, *stop, "--min-p", 0.5).stdout.splitlines()[0])
+    assert (row["text"], row["stop"], row["min_p"]) == (expected, list(stop[1::2]), 0.5)
+    assert list(json.loads(gpt(*options).stdout.splitlines()[0])) == [
+        *("prompt", "text", "tokens", "seed", "temperature", "top_k"),
+    ]
+
+
 def test_several_texts(gpt) -> None:
     result = gpt("generate", "The light", "--num", 3, "--temperature", 1, "--tokens", 8)
     parts = result.stdout.split("--- ")[1:]
@@ -140,6 +173,8 @@ def test_it_streams_and_ends_well_when_nobody_reads_on(project, root) -> None:
         (["x", "--model", "nowhere"], "nowhere: expected a model folder, .*models/pretrain"),
         (["x", "--model", "classifier"], "found a classifier; try gpt classify"),
         (["x", "--device", "mps"], "--device: 'mps' cannot be used"),
+        (["x", "--repetition-penalty", "0"], "repetition_penalty: expected 0.01 to 100.0, found 0.0"),
+        (["x", "--stop", ""], "stop: expected Unicode texts of at least one character"),
         (["--prompts", "nowhere.txt"], "nowhere.txt: file not found"),
         (["--prompts", "."], "expected a file, found a folder"),
         (["--prompts", "dvc.yaml", "--out", "dvc.yaml/x", "--tokens", "1"], "dvc.yaml: File exists"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from gpt_from_scratch.evaluation.language import language_metrics, perplexity, samples, token_loss
+from gpt_from_scratch.generation import Sampling
 
 
 def by_hand(model, batches) -> list[float]:
@@ -76,7 +78,7 @@ def test_greedy_samples_take_the_likeliest_token_each_time(random_model, tokeniz
     for _ in range(6):
         ids.append(model(torch.tensor([ids]))[0, -1].argmax().item())
     assert tokenizer.eot_token not in ids
-    greedy, _ = samples(model, tokenizer, ["going on"], 6, 1.4, 25, 123)
+    greedy, _ = samples(model, tokenizer, ["going on"], 6, Sampling(1.4, 25, 123))
     assert greedy == {"prompt": "going on", "decoding": "greedy", "text": tokenizer.decode(ids)}
 
 
@@ -84,7 +86,7 @@ def test_samples_depend_on_their_seed_alone(random_model, tokenizer):
     model = random_model()
 
     def drawn(seed: int) -> list[str]:
-        rows = samples(model, tokenizer, ["a", "b"], 12, 1.4, 25, seed)
+        rows = samples(model, tokenizer, ["a", "b"], 12, Sampling(1.4, 25, seed))
         assert [(row["prompt"], row["decoding"]) for row in rows] == [
             (prompt, decoding) for prompt in "ab" for decoding in ("greedy", "sampled")
         ]
@@ -99,10 +101,20 @@ def test_samples_depend_on_their_seed_alone(random_model, tokenizer):
 
 
 def test_one_token_to_choose_among_leaves_nothing_to_chance(random_model, tokenizer):
-    greedy, sampled = samples(random_model(), tokenizer, ["going"], 10, 1.4, 1, 9)
+    greedy, sampled = samples(random_model(), tokenizer, ["going"], 10, Sampling(1.4, 1, 9))
     assert greedy["text"] == sampled["text"]
 
 
 def test_a_special_token_in_a_prompt_is_plain_text(random_model, tokenizer):
     prompt = "<|endoftext|>"
-    assert all(row["text"].startswith(prompt) for row in samples(random_model(), tokenizer, [prompt], 2, 1.0, 5, 1))
+    rows = samples(random_model(), tokenizer, [prompt], 2, Sampling(1.0, 5, 1))
+    assert all(row["text"].startswith(prompt) for row in rows)
+
+
+def test_the_random_sample_stops_at_a_stop_string_and_the_greedy_one_does_not(random_model, tokenizer):
+    model, sampling = random_model(), Sampling(1.4, 25, 123, top_p=0.9, min_p=0.01, repetition_penalty=1.5)
+    plain = samples(model, tokenizer, ["going"], 20, sampling)
+    stop = plain[1]["text"][9:11]
+    stopped = samples(model, tokenizer, ["going"], 20, replace(sampling, stop=(stop,)))
+    new = plain[1]["text"].removeprefix("going")
+    assert stopped == [plain[0], plain[1] | {"text": "going" + new[: new.index(stop)]}]

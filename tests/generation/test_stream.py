@@ -8,6 +8,7 @@ import torch
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.generation import Sampling, generate, stream
 from gpt_from_scratch.generation.sampling import token_probabilities
+from gpt_from_scratch.generation.stopping import text_of
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 
@@ -50,7 +51,7 @@ def test_it_stops_where_the_text_ends(monkeypatch, model, tokenizer) -> None:
 
 def test_ids_of_a_padded_vocabulary(monkeypatch, model, tokenizer) -> None:
     assert "".join(written(monkeypatch, model, tokenizer, [1539, *tokenizer.encode("a")])) == "�a"
-    assert stream.text_of(tokenizer, [1539, *tokenizer.encode("a")]) == "�a"
+    assert text_of(tokenizer, [1539, *tokenizer.encode("a")]) == "�a"
 
 
 def test_a_prompt_that_is_empty_or_too_long(model, tokenizer) -> None:
@@ -69,7 +70,7 @@ def test_the_steps_are_what_generate_writes(model, tokenizer, seed: int, tokens:
     steps = list(stream.stream_steps(model, tokenizer, prompt, tokens, sampling))
     (new,) = generate(model, [prompt], tokens, sampling)
     assert [step.token for step in steps] == new
-    assert "".join(step.text for step in steps) == stream.text_of(tokenizer, new)
+    assert "".join(step.text for step in steps) == text_of(tokenizer, new)
     assert [step.last for step in steps] == [False] * (tokens - 1) + [True]
     text, ids = "", list(prompt)
     for step in steps:
@@ -77,7 +78,7 @@ def test_the_steps_are_what_generate_writes(model, tokenizer, seed: int, tokens:
             assert torch.allclose(step.logits, model(torch.tensor([ids[-32:]]))[0, -1], atol=1e-5)
         ids.append(step.token)
         text += step.text
-        assert stream.text_of(tokenizer, ids[len(prompt) :]).startswith(text)
+        assert text_of(tokenizer, ids[len(prompt) :]).startswith(text)
 
 
 def test_the_end_of_text_is_the_last_step(monkeypatch, model, tokenizer) -> None:

@@ -315,6 +315,28 @@ def test_a_required_text_that_is_missing_is_refused_in_every_format(in_process) 
             assert answer.json()["message"] == f"row {wrong}, text: expected a text, found none"
 
 
+def test_params_of_the_sampling_are_those_of_the_engine_and_refused_in_one_sentence(in_process) -> None:
+    client, _ = in_process("pretrained-gpt")
+
+    def written(**params: Any) -> tuple[int, str]:
+        content = {"inputs": {"prompt": [ASKED]}, "params": {"max_new_tokens": 12, **params}}
+        answer = client.post("/invocations", json=content)
+        found = answer.json()
+        return answer.status_code, found["predictions"][0]["text"] if answer.is_success else found["message"]
+
+    _, greedy = written()
+    assert written(temperature=1.5, top_p=0.0) == written(temperature=1.5, min_p=1.0) == (200, greedy)
+    assert written(repetition_penalty=100.0) != (200, greedy)
+    new = greedy.removeprefix(ASKED)
+    assert written(stop=["\0", new[4:6]]) == (200, ASKED + new[: new.index(new[4:6])])
+    assert written(top_p=1.5) == (400, "top_p: expected 0 to 1, found 1.5")
+    assert written(min_p=-0.5) == (400, "min_p: expected 0 to 1, found -0.5")
+    assert written(repetition_penalty=0.0) == (400, "repetition_penalty: expected 0.01 to 100.0, found 0.0")
+    assert written(stop=[""]) == (400, "stop: expected Unicode texts of at least one character, found ''")
+    assert written(stop=["a"] * 17) == (400, "stop: expected at most 16 texts of 100 letters, found more")
+    assert written(stop="a")[0] == 400
+
+
 def test_no_answer_holds_a_trace_or_a_path(in_process, registered) -> None:
     client, model = in_process("spam-classifier")
     model.unwrap_python_model()._tokenizer = None  # whatever may go wrong inside

@@ -12,6 +12,8 @@ WAITING = 60
 """Requests that wait for their turn; further ones are refused."""
 CHARACTERS = 2000
 """Longest text or prompt."""
+STOP = 100
+"""Longest text at which a continuation stops."""
 NEW_TOKENS = 200
 """Most tokens that one request generates."""
 TOKENS_INSIDE = 48
@@ -21,12 +23,12 @@ FILE_MESSAGES = 6000
 """Largest file of messages; the SMS Spam Collection, half a million bytes, fits."""
 
 
-def checked_text(text: str | None, name: str) -> str:
+def checked_text(text: str | None, name: str, most: int = CHARACTERS) -> str:
     """Return a text that is neither blank nor too long."""
     if not text or not text.strip():
         raise InputError(f"{name}: expected a text, found none")
-    if len(text) > CHARACTERS:
-        raise InputError(f"{name}: expected at most {CHARACTERS:,} characters, found {len(text):,}")
+    if len(text) > most:
+        raise InputError(f"{name}: expected at most {most:,} characters, found {len(text):,}")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:  # JSON can spell halves of a character

@@ -17,7 +17,7 @@ from tiktoken import Encoding
 from torch import Tensor
 from torch.nn import functional as F
 
-from gpt_from_scratch.generation.stream import token_bytes
+from gpt_from_scratch.generation.stopping import token_bytes
 
 CONTINUATION = "Your prompt in bold, then the continuation; choose a token to see what it was chosen from"
 INK = "#1a1a1a"

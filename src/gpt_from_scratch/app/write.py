@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -44,9 +43,25 @@ def build(shelf: Shelf, opened: list[Callable[..., Any]]) -> None:
             count = gr.Slider(1, limits.NEW_TOKENS, 60, step=1, label="Tokens", info="most that are added", buttons=[])
             seed = gr.Number(1, label="Seed", precision=0, minimum=0, maximum=2**32 - 1, info="same seed, same text")
             cut = gr.Checkbox(label="Cut longer texts", info="keep the end of a prompt that the model cannot see whole")
+            with gr.Accordion("More", open=False):
+                seldom = [
+                    gr.Slider(
+                        0, 1, 1.0, step=0.01, label="Top-p", info="fewest tokens of this share; 1: all", buttons=[]
+                    ),
+                    gr.Slider(
+                        0, 1, 0.0, step=0.01, label="Min-p", info="times the likeliest's share; 0: all", buttons=[]
+                    ),
+                    gr.Slider(
+                        1, 2, 1.0, step=0.05, label="Repetition penalty", info="1: repeat as it comes", buttons=[]
+                    ),
+                    gr.Textbox("", label="Stop at", info="text that ends the continuation", max_length=limits.STOP),
+                ]
 
-    write = partial(continuations, shelf)
-    inputs = [prompt, model, temperature, top_k, count, seed, cut]
+    def write(prompt: str, model: str, *chosen: Any) -> Iterator[tuple[str, str, list[str]]]:
+        temperature, top_k, count, seed, cut, *others = chosen
+        yield from continuations(shelf, prompt, model, sampling_of(temperature, top_k, seed, *others), count, cut)
+
+    inputs = [prompt, model, temperature, top_k, count, seed, cut, *seldom]
     running = run(go.click, write, inputs, [text, chosen, every], api_name="write", concurrency_id="model")
     stop.click(None, cancels=[running], api_visibility="private")
     text.select(_bars_of, [every], [chosen], **QUIET)
@@ -57,13 +72,37 @@ def _bars_of(every: list[str], choice: gr.EventData) -> str:
     return every[choice.token]
 
 
+def sampling_of(
+    temperature: float,
+    top_k: float,
+    seed: float,
+    top_p: float = 1.0,
+    min_p: float = 0.0,
+    penalty: float = 1.0,
+    stop: str | None = "",
+) -> Sampling:
+    """Return the settings that were chosen on the page; `top_k` 0 and an empty `stop` stand for none.
+
+    Raises:
+        InputError: when one is out of its bounds.
+    """
+    return Sampling(
+        limits.checked_number(temperature, "Temperature", 0, 2),
+        limits.checked_whole(top_k, "Top-k", 0, 200) or None,
+        limits.checked_whole(seed, "Seed", 0, 2**32 - 1),
+        limits.checked_number(top_p, "Top-p", 0, 1),
+        limits.checked_number(min_p, "Min-p", 0, 1),
+        limits.checked_number(penalty, "Repetition penalty", 1, 2),
+        (limits.checked_text(stop, "Stop at", limits.STOP),) if stop else (),
+    )
+
+
 def continuations(
-    shelf: Shelf, prompt: str, model: str | None, temperature: float, top_k: float, count: float, seed: float, cut: bool
+    shelf: Shelf, prompt: str, model: str | None, sampling: Sampling, count: float, cut: bool
 ) -> Iterator[tuple[str, str, list[str]]]:
     """Yield the growing text, the bars of its last token and those of all its tokens, as HTML.
 
     Args:
-        top_k: 0 for all tokens.
         cut: keep the end of a prompt that is longer than the model's context.
 
     Raises:
@@ -71,14 +110,10 @@ def continuations(
             context and not to be cut.
     """
     prompt = limits.checked_text(prompt, "Prompt")
-    temperature = limits.checked_number(temperature, "Temperature", 0, 2)
-    top_k = limits.checked_whole(top_k, "Top-k", 0, 200)
     count = limits.checked_whole(count, "Tokens", 1, limits.NEW_TOKENS)
-    seed = limits.checked_whole(seed, "Seed", 0, 2**32 - 1)
     loaded = shelf.language_model(model)
     cure = "shorten it, or keep its end with Cut longer texts"
     ids, note = fit_prompt(prompt, loaded.model, loaded.tokenizer, count, cut=bool(cut), name="Prompt", cure=cure)
-    sampling = Sampling(temperature, top_k or None, seed)
     texts: list[str] = []
     tokens: list[int] = []
     every: list[str] = []

@@ -40,6 +40,10 @@ def instruct(
     temperature: models.TemperatureOption = 0.0,
     top_k: models.TopKOption = None,
     seed: models.SeedOption = 123,
+    top_p: models.TopPOption = 1.0,
+    min_p: models.MinPOption = 0.0,
+    repetition_penalty: models.PenaltyOption = 1.0,
+    stop: models.StopOption = None,
     precision: models.PrecisionOption = "fp32",
     device: models.DeviceOption = "auto",
     threads: models.ThreadsOption = 0,
@@ -59,7 +63,7 @@ def instruct(
     style, question = style_of(facts), _question(text, input_text)
     writer, tokenizer = models.load_writer(folder, models.use_device(device, threads), precision)
     room = writer.config.context_length - len(prompt_ids(tokenizer, question, style))
-    sampling = Sampling(temperature, top_k, seed)
+    sampling = Sampling(temperature, top_k, seed, top_p, min_p, repetition_penalty, tuple(stop or ()))
     most = tokens or max(1, min(256, room))
     models.show(stream_answer(writer, tokenizer, question, most, style, sampling, cure=CURE))
 
@@ -74,6 +78,10 @@ def chat(
     temperature: models.TemperatureOption = 0.0,
     top_k: models.TopKOption = None,
     seed: models.SeedOption = 123,
+    top_p: models.TopPOption = 1.0,
+    min_p: models.MinPOption = 0.0,
+    repetition_penalty: models.PenaltyOption = 1.0,
+    stop: models.StopOption = None,
     precision: models.PrecisionOption = "fp32",
     device: models.DeviceOption = "auto",
     threads: models.ThreadsOption = 0,
@@ -94,7 +102,8 @@ def chat(
     writer, tokenizer = models.load_writer(folder, models.use_device(device, threads), precision)
     context = writer.config.context_length
     tokens = tokens or min(128, context // 2)
-    sampling = Sampling(temperature, top_k, seed).started(writer.device)
+    sampling = Sampling(temperature, top_k, seed, top_p, min_p, repetition_penalty, tuple(stop or ()))
+    sampling = sampling.started(writer.device)
     typer.echo(introduction(folder))
     history: list[list[int]] = []
     for line in _lines():

@@ -50,6 +50,18 @@ TemperatureOption = Annotated[
     float, typer.Option(min=0.0, help="0: greedy; 1: the model's own probabilities; higher: more random.")
 ]
 TopKOption = Annotated[int | None, typer.Option(min=1, help="Sample among this many most likely tokens; default: all.")]
+TopPOption = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="Sample among the fewest tokens of this total probability; 1: all.")
+]
+MinPOption = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="Sample among tokens at least this times as likely as the best; 0: all.")
+]
+PenaltyOption = Annotated[
+    float, typer.Option("--repetition-penalty", help="Above 1: tokens that the text has are less likely; 0.01 to 100.")
+]
+StopOption = Annotated[
+    list[str] | None, typer.Option(help="Text to stop at, not printed itself; may be given several times.")
+]
 SeedOption = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the sampling: same seed, same text.")]
 
 

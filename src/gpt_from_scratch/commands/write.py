@@ -24,6 +24,8 @@ gpt generate "Every effort moves you"
 
 gpt generate "Every effort moves you" --temperature 1 --top-k 40 --tokens 60 --seed 1 --num 4
 
+gpt generate "Every effort moves you" --temperature 1 --top-p 0.9 --repetition-penalty 1.2 --stop . --stop '?'
+
 echo "Once upon a time" | gpt generate - --model models/gpt2/124M
 
 gpt generate --prompts prompts.txt --out texts.jsonl"""
@@ -37,6 +39,10 @@ def generate(
     temperature: models.TemperatureOption = 0.0,
     top_k: models.TopKOption = None,
     seed: models.SeedOption = 123,
+    top_p: models.TopPOption = 1.0,
+    min_p: models.MinPOption = 0.0,
+    repetition_penalty: models.PenaltyOption = 1.0,
+    stop: models.StopOption = None,
     num: Annotated[int, typer.Option("--num", "-n", min=1, max=1000, help="Texts to generate, in one batch.")] = 1,
     prompts: Annotated[
         str | None, typer.Option(help="File of prompts: one a line, or JSON objects with a prompt each; - for stdin.")
@@ -67,23 +73,26 @@ def generate(
             raise InputError(f"prompt {number}: expected a text, found an empty one")
     from tqdm import tqdm
 
-    from gpt_from_scratch.generation import Sampling, generate_each
-    from gpt_from_scratch.generation.stream import stream_text, text_of
+    from gpt_from_scratch.generation import GREEDY, Ending, Sampling, generate_each
+    from gpt_from_scratch.generation.stream import stream_text
 
     folder = models.find_model(model)
     writer, tokenizer = models.load_writer(folder, models.use_device(device, threads), precision)
     ids = encode_prompts(texts, writer, tokenizer, tokens, cut=cut)
-    sampling = Sampling(temperature, top_k, seed)
+    sampling = Sampling(temperature, top_k, seed, top_p, min_p, repetition_penalty, tuple(stop or ()))
     if prompts is None and num == 1:
         typer.echo(texts[0], nl=False)
         models.show(stream_text(writer, tokenizer, ids[0], tokens, sampling))
         return
+    seldom = {"top_p": top_p, "min_p": min_p, "repetition_penalty": repetition_penalty, "stop": sampling.stop}
     settings = {"seed": seed, "temperature": temperature, "top_k": top_k}
+    settings |= {name: value for name, value in seldom.items() if value != getattr(GREEDY, name)}
+    ending = Ending(tokenizer, sampling.stop)
     rows: list[dict[str, Any]] = [{}] * (len(ids) * num)
-    ended = generate_each(writer, ids * num, tokens, sampling, eos_id=tokenizer.eot_token, batch_size=batch_size)
+    ended = generate_each(writer, ids * num, tokens, sampling, eos_id=ending, batch_size=batch_size)
     for number, new in tqdm(ended, total=len(rows), desc="texts", unit="text", delay=2, mininterval=1):
         begin = texts[number % len(texts)]
-        rows[number] = {"prompt": begin, "text": begin + text_of(tokenizer, new), "tokens": len(new), **settings}
+        rows[number] = {"prompt": begin, "text": begin + ending.text_of(new), "tokens": len(new), **settings}
     if prompts is not None:
         models.write_output("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), out)
         return

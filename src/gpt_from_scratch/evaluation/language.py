@@ -11,7 +11,7 @@ from tiktoken import Encoding
 from torch import Tensor
 from torch.nn import functional as F
 
-from gpt_from_scratch.generation import GREEDY, Sampling, generate
+from gpt_from_scratch.generation import GREEDY, Ending, Sampling, generate
 from gpt_from_scratch.generation.text import check_room, encode
 from gpt_from_scratch.model import GPTModel
 
@@ -49,15 +49,13 @@ def samples(
     tokenizer: Encoding,
     prompts: Sequence[str],
     tokens: int,
-    temperature: float,
-    top_k: int,
-    seed: int,
+    sampling: Sampling,
 ) -> list[dict[str, Any]]:
     """Continue every prompt greedily and by sampling.
 
     Args:
         tokens: tokens to add; a text that the model ends earlier is shorter.
-        temperature, top_k, seed: of the sampled continuation.
+        sampling: of the sampled continuation; the greedy one is the book's.
 
     Returns:
         One row per text: `prompt`, `decoding` (`greedy` or `sampled`), `text` with its prompt.
@@ -69,7 +67,8 @@ def samples(
     for prompt in prompts:
         ids = encode(tokenizer, prompt)
         check_room(ids, tokens, model.config.context_length, name="evaluate.sample_prompts")
-        for decoding, sampling in (("greedy", GREEDY), ("sampled", Sampling(temperature, top_k, seed))):
-            (new_ids,) = generate(model, [ids], tokens, sampling, eos_id=tokenizer.eot_token)
-            rows.append({"prompt": prompt, "decoding": decoding, "text": prompt + tokenizer.decode(new_ids)})
+        for decoding, settings in (("greedy", GREEDY), ("sampled", sampling)):
+            ending = Ending(tokenizer, settings.stop)
+            (new_ids,) = generate(model, [ids], tokens, settings, eos_id=ending)
+            rows.append({"prompt": prompt, "decoding": decoding, "text": prompt + ending.text_of(new_ids)})
     return rows

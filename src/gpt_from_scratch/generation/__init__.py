@@ -2,5 +2,6 @@
 
 from gpt_from_scratch.generation.engine import decode, generate, generate_each
 from gpt_from_scratch.generation.sampling import GREEDY, Sampling, next_token
+from gpt_from_scratch.generation.stopping import Ending
 
-__all__ = ["GREEDY", "Sampling", "decode", "generate", "generate_each", "next_token"]
+__all__ = ["GREEDY", "Ending", "Sampling", "decode", "generate", "generate_each", "next_token"]

@@ -6,6 +6,7 @@ As in the book, the prompt ends before the response's header: the model generate
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gpt_from_scratch.data.instructions.prompts import (
@@ -18,7 +19,8 @@ from gpt_from_scratch.data.instructions.prompts import (
 )
 from gpt_from_scratch.generation.engine import generate_each
 from gpt_from_scratch.generation.sampling import GREEDY, Sampling
-from gpt_from_scratch.generation.stream import stream_text, text_of
+from gpt_from_scratch.generation.stopping import text_of, until_stop
+from gpt_from_scratch.generation.stream import stream_text
 from gpt_from_scratch.generation.text import check_room, encode
 
 if TYPE_CHECKING:
@@ -108,6 +110,7 @@ def stream_answer(
     """Answer a question and yield the answer piece by piece; joined, the pieces are what `answers` returns.
 
     Args:
+        sampling: its stop strings are looked for in the answer, not in the header, which has line ends.
         before: token ids of earlier turns, which the prompt follows; see `turn_ids`.
         cure: what to do about a question that does not fit.
 
@@ -115,8 +118,13 @@ def stream_answer(
         InputError: for a question that does not fit the model's context with its answer.
     """
     prompt = check_question(model, tokenizer, question, max_new_tokens, style, before=before, cure=cure)
+    pieces = stream_text(model, tokenizer, prompt, max_new_tokens, replace(sampling, stop=()))
+    yield from until_stop(_without_header(pieces, style), sampling.stop)
+
+
+def _without_header(pieces: Iterator[str], style: PromptStyle) -> Iterator[str]:
     text, sent = "", 0
-    for piece in stream_text(model, tokenizer, prompt, max_new_tokens, sampling):
+    for piece in pieces:
         text += piece
         ready = settled(text, style)
         if len(ready) > sent:

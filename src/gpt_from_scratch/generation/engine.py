@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.generation.rows import Rows
 from gpt_from_scratch.generation.sampling import GREEDY, Sampling, next_token
+from gpt_from_scratch.generation.stopping import Ending
 from gpt_from_scratch.model import GPTModel
 
 Prompts = Sequence[Sequence[int]] | Tensor
@@ -49,12 +50,15 @@ def decode_steps(
     context_size: int | None = None,
     use_cache: bool = True,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the tokens of `decode`, each with the logits `[batch, vocab_size]` that it was chosen from."""
+    """Yield the tokens of `decode`, each with the logits `[batch, vocab_size]` that it was chosen from.
+
+    A repetition penalty is in them.
+    """
     prompts, rows = _begin(model, prompts, max_new_tokens, None, context_size, use_cache)
     sampling = sampling.started(rows.device)
     for step in range(max_new_tokens):
         with torch.inference_mode():
-            logits = rows.logits() if step else rows.admit(prompts)
+            logits = rows.penalised(rows.logits() if step else rows.admit(prompts), sampling.repetition_penalty)
             chosen = next_token(logits, sampling)
             rows.append(chosen)
         yield chosen.clone(), logits.clone()  # ordinary tensors, which may be changed and enter an autograd graph
@@ -67,17 +71,18 @@ def generate_each(
     max_new_tokens: int,
     sampling: Sampling = GREEDY,
     *,
-    eos_id: int | None = None,
+    eos_id: int | Ending | None = None,
     batch_size: int | None = None,
     context_size: int | None = None,
     use_cache: bool = True,
 ) -> Iterator[tuple[int, list[int]]]:
     """Continue every prompt; yield its number and its new token ids, without `eos_id`, as soon as it has ended.
 
+    With stop strings, the ids go on up to the token that completes one; `Ending.text_of` cuts the text before it.
     A row that has ended is computed no longer: a prompt that waits takes its place.
 
     Args:
-        eos_id: token that ends a row.
+        eos_id: token that ends a row, or the `Ending` that knows it and stop strings.
         batch_size: maximum number of rows at a time; all if None. Keys and values of that many rows are in memory.
             Fewer rows than prompts need a `GPTModel`, since rows that begin at different times differ in length.
 
@@ -88,6 +93,10 @@ def generate_each(
     sampling = sampling.started(rows.device)
     size = batch_size or len(prompts)
     waiting = list(enumerate(prompts))[::-1]
+    ending = eos_id if isinstance(eos_id, Ending) else None
+    if sampling.stop and not ending:
+        raise InputError("stop: token ids alone have no text; expected an Ending with the stop strings as eos_id")
+    eos_id, reach = (ending.eos_id, ending.reach) if ending else (eos_id, 0)
     if max_new_tokens < 1:
         yield from ((number, []) for number, _ in reversed(waiting))
         return
@@ -95,14 +104,15 @@ def generate_each(
 
     def ended(start: int, logits: Tensor) -> Iterator[tuple[int, list[int]]]:
         """Give the rows from `start` on their next token, and drop and yield those that end with it."""
-        chosen = next_token(logits, sampling)
+        chosen = next_token(rows.penalised(logits, sampling.repetition_penalty, start), sampling)
         rows.append(chosen, start)
         last_tokens = chosen.tolist()
         # From the back, since the last row takes the place of one that is dropped.
         for row in range(len(numbers) - 1, start - 1, -1):
             begin = len(prompts[numbers[row]])
             at_end = last_tokens[row - start] == eos_id
-            if at_end or rows.lengths[row] - begin == max_new_tokens:
+            stopped = reach and ending.reached(rows.tokens(row, max(begin, rows.lengths[row] - reach)))
+            if at_end or stopped or rows.lengths[row] - begin == max_new_tokens:
                 new = rows.tokens(row, begin)
                 yield numbers[row], new[:-1] if at_end else new
                 rows.drop(row)
@@ -125,7 +135,7 @@ def generate(
     max_new_tokens: int,
     sampling: Sampling = GREEDY,
     *,
-    eos_id: int | None = None,
+    eos_id: int | Ending | None = None,
     context_size: int | None = None,
     use_cache: bool = True,
 ) -> list[list[int]]:

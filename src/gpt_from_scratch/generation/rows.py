@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.generation.sampling import penalise_repetition
 from gpt_from_scratch.generation.static_step import StaticStep
 from gpt_from_scratch.model import GPTModel, KVCache
 
@@ -82,6 +83,15 @@ class Rows:
         With a cache, this token alone goes through the model.
         """
         return self._known(self._next_logits())
+
+    def penalised(self, logits: Tensor, penalty: float, start: int = 0) -> Tensor:
+        """Return the logits of the rows from `start` on with the tokens penalised that each row has; 1: as they are."""
+        if penalty == 1.0:
+            return logits
+        lengths = torch.tensor(self.lengths[start:], device=self.device)[:, None]
+        ids = self._ids[start : len(self.lengths), : max(self.lengths[start:])]
+        own = torch.arange(ids.shape[1], device=self.device) < lengths
+        return penalise_repetition(logits, torch.where(own, ids, ids[:, :1]), penalty)  # a row's padding is its first
 
     def _known(self, logits: Tensor) -> Tensor:
         """Return logits under which no id is chosen that the model's tokenizer lacks."""

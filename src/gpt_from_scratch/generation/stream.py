@@ -11,9 +11,8 @@ from torch import Tensor
 
 from gpt_from_scratch.generation.engine import decode_steps
 from gpt_from_scratch.generation.sampling import GREEDY, Sampling
+from gpt_from_scratch.generation.stopping import StopFilter, token_bytes
 from gpt_from_scratch.model import GPTModel
-
-_UNKNOWN = "\N{REPLACEMENT CHARACTER}".encode()
 
 
 @dataclass(frozen=True)
@@ -22,9 +21,9 @@ class Step:
 
     Attributes:
         token: the token's id.
-        text: the text that it completes; empty while a character is unfinished.
+        text: the text that it completes; empty while a character is unfinished, or what may become a stop string.
         logits: the logits that it was chosen from, `[vocab_size]`; see `token_probabilities`.
-        last: True for the last token: the end of the text, or the last of `max_new_tokens`.
+        last: True for the last token: the end of the text or of a stop string, or the last of `max_new_tokens`.
     """
 
     token: int
@@ -40,10 +39,10 @@ def stream_text(
     max_new_tokens: int,
     sampling: Sampling = GREEDY,
 ) -> Iterator[str]:
-    """Continue a prompt and yield the new text piece by piece, until the model ends it.
+    """Continue a prompt and yield the new text piece by piece, until the model ends it or a stop string comes.
 
-    A token may be a part of a character; it is held back until the rest has come. Joined, the pieces are the text that
-    `tokenizer.decode` gives for all new tokens.
+    A token may be a part of a character; it is held back until the rest has come, and so is what may become a stop
+    string. Joined, the pieces are the text that `tokenizer.decode` gives for all new tokens, up to the stop string.
 
     Args:
         prompt_ids: at least one token id; the model sees the last ones that fit its context.
@@ -65,6 +64,7 @@ def stream_steps(
 ) -> Iterator[Step]:
     """Yield every new token, the end-of-text token included; arguments and errors as in `stream_text`."""
     characters = codecs.getincrementaldecoder("utf-8")("replace")
+    shown = StopFilter(sampling.stop)
     prompt = list(prompt_ids)[-model.config.context_length :]
     steps = decode_steps(model, [prompt], max_new_tokens, sampling)
     for number, (chosen, logits) in enumerate(steps, start=1):
@@ -72,19 +72,8 @@ def stream_steps(
         ended = token == tokenizer.eot_token
         last = ended or number == max_new_tokens
         text = characters.decode(b"" if ended else token_bytes(tokenizer, token), final=last)
+        text = shown.feed(text, last=last)
+        last = last or shown.found
         yield Step(token, text, logits[0], last)
         if last:
             return
-
-
-def token_bytes(tokenizer: Encoding, token: int) -> bytes:
-    """Return a token's bytes; for an id of the model's padded vocabulary, which the tokenizer lacks, those of �."""
-    try:
-        return tokenizer.decode_single_token_bytes(token)
-    except KeyError:
-        return _UNKNOWN
-
-
-def text_of(tokenizer: Encoding, tokens: Sequence[int]) -> str:
-    """Return the text of tokens, with � for ids that the tokenizer lacks."""
-    return b"".join(token_bytes(tokenizer, token) for token in tokens).decode("utf-8", errors="replace")

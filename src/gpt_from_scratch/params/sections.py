@@ -28,6 +28,7 @@ from gpt_from_scratch.params.types import (
     Positive,
     Section,
     Seed,
+    Share,
     Size,
     Text,
     param,
@@ -128,6 +129,12 @@ class Evaluate(Section):
     temperature: Annotated[Number, Field(ge=0.01)] = param(1.4, "temperature of the random sample")
     top_k: Count = param(25, "most likely tokens that the random sample chooses among")
     seed: Seed = param(123, "seed of the random sample")
+    top_p: Share = param(1.0, "random sample among the fewest tokens of this total probability; 1: all")
+    min_p: Share = param(0.0, "random sample among tokens at least this times as likely as the best; 0: all")
+    repetition_penalty: Annotated[Number, Field(ge=0.01, le=100.0)] = param(
+        1.0, "above 1: tokens that the random sample has, prompt included, become less likely"
+    )
+    stop: list[Text] = param([], "texts that end the random sample and are left out, beside the end-of-text token")
     response_tokens: Count = param(256, "most tokens of an answer to a test instruction")
     answers_at_once: Count = param(32, "answers generated side by side; GPT-2 124M takes 74 KB for every token of each")
     weights: Literal["fp32", "int8"] = param("fp32", "int8: weights rounded to 8 bits, faster; with runtime.device cpu")

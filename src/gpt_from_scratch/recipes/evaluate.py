@@ -32,6 +32,7 @@ from gpt_from_scratch.files.curves import read_curve
 from gpt_from_scratch.files.writing import read_json, write_csv, write_json, write_metrics
 from gpt_from_scratch.generation.answering import answers
 from gpt_from_scratch.generation.classifying import classify
+from gpt_from_scratch.generation.sampling import Sampling
 from gpt_from_scratch.generation.text import check_room, encode
 from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.model.int8 import to_int8
@@ -107,15 +108,9 @@ def evaluate_language(work: Workspace, device: Any) -> dict[str, Any]:
     if not work.params.pretrain.corpus.is_book:
         windows = [Subset(part, range(0, len(part), -(-len(part) // MOST_WINDOWS))) for part in windows]
     metrics = language_metrics(model, *(DataLoader(part, batch_size=params.batch_size) for part in windows))
-    written = samples(
-        model,
-        tokenizer,
-        params.sample_prompts,
-        params.sample_tokens,
-        params.temperature,
-        params.top_k,
-        params.seed,
-    )
+    shares = params.top_p, params.min_p, params.repetition_penalty
+    sampling = Sampling(params.temperature, params.top_k, params.seed, *shares, tuple(params.stop))
+    written = samples(model, tokenizer, params.sample_prompts, params.sample_tokens, sampling)
     rows = [
         {
             "step": row["step"],

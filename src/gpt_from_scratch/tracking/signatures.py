@@ -42,8 +42,9 @@ def _signature(
 
     params: Any = None
     if sampled:
-        kinds = {name: "double" if isinstance(value, float) else "long" for name, value in SAMPLING_DEFAULTS.items()}
-        params = ParamSchema([ParamSpec(name, kinds[name], value) for name, value in SAMPLING_DEFAULTS.items()])
+        kinds = {int: ("long", None), float: ("double", None), list: ("string", (-1,))}
+        specs = [(name, value, *kinds[type(value)]) for name, value in SAMPLING_DEFAULTS.items()]
+        params = ParamSchema([ParamSpec(name, kind, value, shape) for name, value, kind, shape in specs])
     return ModelSignature(
         Schema([ColSpec("string", name, required=required) for name, required in inputs]),
         Schema([ColSpec(kind, name) for name, kind in outputs]),

@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.generation import Sampling
+from gpt_from_scratch.generation.sampling import PENALTIES, Sampling
 from gpt_from_scratch.tracking.served.mlflow_requests import put_right
 
 T = TypeVar("T")
@@ -29,8 +29,12 @@ LONGEST_TEXT = 10_000
 
 MOST_NEW_TOKENS = 1024
 HIGHEST_TEMPERATURE = 100.0
-SAMPLING_DEFAULTS: dict[str, int | float] = {"max_new_tokens": 60, "temperature": 0.0, "top_k": 0, "seed": 123}
-"""Greedy, as the book's examples. `top_k` 0 draws among all tokens."""
+MOST_STOPS, LONGEST_STOP = 16, 100
+SAMPLING_DEFAULTS: dict[str, int | float | list[str]] = {
+    **{"max_new_tokens": 60, "temperature": 0.0, "top_k": 0, "seed": 123},
+    **{"top_p": 1.0, "min_p": 0.0, "repetition_penalty": 1.0, "stop": []},
+}
+"""Greedy, as the book's examples. `top_k` 0 draws among all tokens; `stop` is a list of texts."""
 
 
 class Refused(MlflowException):
@@ -82,10 +86,21 @@ def sampling_of(params: Mapping[str, Any] | None) -> tuple[int, Sampling]:
         ("temperature", 0, HIGHEST_TEMPERATURE),
         ("top_k", 0, 2**31 - 1),
         ("seed", 0, 2**32 - 1),
+        ("top_p", 0, 1),
+        ("min_p", 0, 1),
+        ("repetition_penalty", *PENALTIES),
     ):
         if not low <= values[name] <= high:
             raise Refused(f"{name}: expected {low} to {high}, found {values[name]}")
-    sampling = Sampling(float(values["temperature"]), int(values["top_k"]) or None, int(values["seed"]))
+    if len(values["stop"]) > MOST_STOPS or any(len(text) > LONGEST_STOP for text in values["stop"]):
+        raise Refused(f"stop: expected at most {MOST_STOPS} texts of {LONGEST_STOP} letters, found more")
+    shares = (float(values[name]) for name in ("top_p", "min_p", "repetition_penalty"))
+    try:
+        sampling = Sampling(
+            float(values["temperature"]), int(values["top_k"]) or None, int(values["seed"]), *shares, (*values["stop"],)
+        )
+    except InputError as error:
+        raise Refused(str(error)) from None
     return int(values["max_new_tokens"]), sampling
 
 
