@@ -23,6 +23,7 @@ from gpt_from_scratch.training.sharding import Spread
 from gpt_from_scratch.training.tasks import Task, mean_loss
 
 if TYPE_CHECKING:
+    from gpt_from_scratch.params.optimization import Optimizer
     from gpt_from_scratch.params.trainings import Training
 
 
@@ -38,7 +39,7 @@ def total_steps(train_loader: DataLoader[Batch], params: Training) -> int:
             f"training set of {len(train_loader.dataset)} sequences: fewer than one batch of "
             f"{params.batch_size * params.accumulation_steps}"
         )
-    return updates * params.epochs
+    return params.max_steps or updates * params.epochs
 
 
 def fit(
@@ -79,7 +80,8 @@ def fit(
     with _memory_advice(params), group.together():
         spread, journal = Spread(model, group), Journal()
         listeners = [_Gathering(spread), journal, *(callbacks if group.first else ())]
-        optimizer = build_optimizer(spread.trained, params.optimizer.lr, params.optimizer.weight_decay)
+        settings = loop_settings(params, steps)
+        optimizer = optimizer_for(spread.trained, params.optimizer)
         start = None if saver is None else saver.resume(spread, optimizer, listeners)
         if not journal.initial:
             evaluator = Evaluator(next(spread.called.parameters()).device, initial_batches, group)
@@ -90,7 +92,6 @@ def fit(
                 closing.callback(callback.close)
             if saver is not None:
                 listeners.append(saver)  # last, since it saves the states of those before it
-            settings = loop_settings(params, steps)
             for _ in train(
                 spread.called, task, loaders, optimizer, settings, callbacks=listeners, start=start, group=group
             ):
@@ -111,22 +112,41 @@ class _Gathering(Callback):
             self._spread.gather()
 
 
+def optimizer_for(model: nn.Module, params: Optimizer) -> torch.optim.Optimizer:
+    """Return the optimizer that the parameters ask for."""
+    return build_optimizer(
+        model,
+        params.lr,
+        params.weight_decay,
+        decay=params.decay,
+        betas=(params.beta1, params.beta2),
+        eps=params.eps,
+    )
+
+
 def loop_settings(params: Training, steps: int) -> LoopSettings:
-    """Return the settings of the loop for a training of so many updates."""
+    """Return the settings of the loop for a training of so many updates.
+
+    Raises:
+        InputError: when the warm-up leaves no step for the rest.
+    """
     schedule, warmup_steps = None, 0
     if params.schedule.kind == "cosine":
-        warmup_steps = int(params.schedule.warmup_fraction * steps)
+        warmup_steps = params.schedule.warmup_steps or int(params.schedule.warmup_fraction * steps)
+        if warmup_steps >= steps:
+            raise InputError(f"schedule.warmup_steps: expected fewer than the training's {steps}, found {warmup_steps}")
         schedule = Schedule(
             params.optimizer.lr, params.schedule.initial_lr, params.schedule.min_lr, warmup_steps, steps
         )
     return LoopSettings(
-        params.epochs,
+        params.max_steps or params.epochs,  # an epoch has at least one update
         params.eval_every,
         params.eval_batches * params.accumulation_steps,  # as many sequences as without accumulation
         schedule,
         params.schedule.max_grad_norm,
-        warmup_steps,
+        0 if params.schedule.clip_warmup else warmup_steps,
         params.accumulation_steps,
+        lambda step: step + 1 == steps,
     )
 
 

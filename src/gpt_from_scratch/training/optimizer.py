@@ -4,23 +4,46 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import nn
 
 
-def build_optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
+def build_optimizer(
+    model: nn.Module,
+    lr: float,
+    weight_decay: float,
+    *,
+    decay: Literal["all", "matrices"] = "all",
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+) -> torch.optim.Optimizer:
     """Return AdamW over the parameters that are to be trained (Loshchilov & Hutter 2019).
 
     PyTorch's fused form computes the same update in one pass over the memory.
+
+    Args:
+        decay: `matrices`: no weight decay on parameters of one dimension, which are biases and norms.
+        betas, eps: as PyTorch's.
     """
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return torch.optim.AdamW(trainable, lr=lr, weight_decay=weight_decay, fused=True)
+    options = {"lr": lr, "weight_decay": weight_decay, "betas": betas, "eps": eps, "fused": True}
+    if decay == "all":
+        return torch.optim.AdamW(trainable, **options)
+    vectors = [parameter for parameter in trainable if parameter.ndim < 2]
+    groups = [
+        {"params": [parameter for parameter in trainable if parameter.ndim >= 2]},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([group for group in groups if group["params"]], **options)
 
 
 @dataclass(frozen=True)
 class Schedule:
     """Linear warm-up, then cosine decay (appendix D, sections D.1 and D.2).
+
+    nanoGPT's is the same but for its first rate, `peak_lr / (warmup_steps + 1)` in the place of `initial_lr`.
 
     Attributes:
         peak_lr: learning rate at the end of the warm-up.
