@@ -104,6 +104,10 @@ class Training(Section):
     max_steps: CountOrZero = param(0, "updates of the training, over as many epochs as that takes; 0: as epochs says")
     eval_every: EvalEvery = 5
     eval_batches: Count = param(5, "batches per evaluation, of each split")
+    keep: Literal["last", "best"] = param(
+        "last", "best: the weights with the lowest validation loss of all evaluations"
+    )
+    patience: CountOrZero = param(0, "evaluations without a lower validation loss that end the training; 0: none do")
     precision: Literal["fp32", "bf16"] = param(
         "fp32", "bf16: matrix products with 8 bits of precision, weights in fp32; for GPUs"
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.training.batch import Batch, Loaders
+from gpt_from_scratch.training.best import Best
 from gpt_from_scratch.training.callback import Callback
 from gpt_from_scratch.training.journal import Journal
 from gpt_from_scratch.training.loop import LoopSettings, Record, train
@@ -79,13 +81,16 @@ def fit(
     steps = total_steps(loaders[0], params)
     with _memory_advice(params), group.together():
         spread, journal = Spread(model, group), Journal()
-        listeners = [_Gathering(spread), journal, *(callbacks if group.first else ())]
-        settings = loop_settings(params, steps)
+        best = Best(spread, journal, params.keep, params.patience)
+        listeners = [_Gathering(spread), journal, best, *(callbacks if group.first else ())]
+        settings = loop_settings(params, steps, lambda step: step + 1 == steps or best.stale)
         optimizer = optimizer_for(spread.trained, params.optimizer)
         start = None if saver is None else saver.resume(spread, optimizer, listeners)
         if not journal.initial:
             evaluator = Evaluator(next(spread.called.parameters()).device, initial_batches, group)
             journal.initial = _initial_figures(spread.called, task, loaders, params.seed, evaluator)
+        if best.used and math.isnan(journal.initial["validation_loss"]):
+            raise InputError("validation set: keep best and patience expect a sequence to measure on, found none")
         with ExitStack() as closing:
             for callback in listeners:
                 callback.begin(steps)
@@ -96,8 +101,10 @@ def fit(
                 spread.called, task, loaders, optimizer, settings, callbacks=listeners, start=start, group=group
             ):
                 pass
-        if spread.sharded and saver is not None:
-            saver.save()  # later the other ranks are not there to save with
+        if (spread.sharded or best.used) and saver is not None:
+            # Later the other ranks are not there to save with, and the weights may be those of an earlier step.
+            saver.save()
+        best.finish()
     return journal
 
 
@@ -124,8 +131,8 @@ def optimizer_for(model: nn.Module, params: Optimizer) -> torch.optim.Optimizer:
     )
 
 
-def loop_settings(params: Training, steps: int) -> LoopSettings:
-    """Return the settings of the loop for a training of so many updates.
+def loop_settings(params: Training, steps: int, stop: Callable[[int], bool]) -> LoopSettings:
+    """Return the settings of the loop for a training of so many updates; `stop` is `LoopSettings`' own.
 
     Raises:
         InputError: when the warm-up leaves no step for the rest.
@@ -146,7 +153,7 @@ def loop_settings(params: Training, steps: int) -> LoopSettings:
         params.schedule.max_grad_norm,
         0 if params.schedule.clip_warmup else warmup_steps,
         params.accumulation_steps,
-        lambda step: step + 1 == steps,
+        stop,
     )
 
 
