@@ -13,10 +13,11 @@ Beta = Annotated[Number, Field(ge=0.0, lt=1.0)]
 
 
 class Optimizer(Section):
-    """AdamW."""
+    """AdamW, or Muon with it."""
 
-    FIRST: ClassVar = ("lr", "weight_decay")
+    FIRST: ClassVar = ("kind", "lr", "weight_decay")
 
+    kind: Literal["adamw", "muon"] = param("adamw", "muon: for the blocks' matrices, AdamW for all else")
     lr: LearningRate = 5e-5
     weight_decay: NotNegative = param(0.1, "decoupled weight decay")
     decay: Literal["all", "matrices"] = param("all", "matrices: no weight decay on biases and norms, as nanoGPT does")
@@ -26,7 +27,7 @@ class Optimizer(Section):
 
 
 class PretrainOptimizer(Optimizer):
-    """AdamW."""
+    """AdamW, or Muon with it."""
 
     lr: LearningRate = 4e-4
 

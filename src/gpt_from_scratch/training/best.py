@@ -81,5 +81,7 @@ class Best(Callback):
         return losses.index(min(losses))
 
     def _trained(self) -> dict[str, Tensor]:
+        if self._spread.sharded:
+            self._spread.trained.reshard()  # an evaluation leaves the weights outside the blocks whole
         named = self._spread.trained.named_parameters()
         return {name: parameter for name, parameter in named if parameter.requires_grad}

@@ -77,6 +77,8 @@ def fit(
         raise InputError(
             f"batch_size: expected a sequence for each of {group.size} processes, found {params.batch_size}"
         )
+    if group.sharding == "full" and group.size > 1 and params.optimizer.kind == "muon":
+        raise InputError("optimizer.kind: expected adamw with runtime.sharding full, since muon needs whole matrices")
     task = accelerated(task, params.precision, params.compile)
     steps = total_steps(loaders[0], params)
     with _memory_advice(params), group.together():
@@ -125,6 +127,7 @@ def optimizer_for(model: nn.Module, params: Optimizer) -> torch.optim.Optimizer:
         model,
         params.lr,
         params.weight_decay,
+        kind=params.kind,
         decay=params.decay,
         betas=(params.beta1, params.beta2),
         eps=params.eps,
