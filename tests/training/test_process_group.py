@@ -71,7 +71,7 @@ def answered(model, number):
     return Entries(pair._replace(reference=row) for pair, row in zip(found, reference, strict=True))
 
 
-def small_training(root, name, epochs=1, accumulation_steps=1):
+def small_training(root, name, epochs=1, accumulation_steps=1, keep="last", kind="adamw"):
     """Return model, task, loaders and settings of a training with batches of 5, which two cannot share evenly."""
     torch.manual_seed(1)
     model = GPTModel(CFG)
@@ -99,7 +99,9 @@ def small_training(root, name, epochs=1, accumulation_steps=1):
     changes = {"epochs": epochs, "eval_every": 2, "batch_size": 5, "accumulation_steps": accumulation_steps}
     params = load_params(root / "profiles/quick.yaml").pretrain
     schedule = params.schedule.model_copy(update={"kind": "constant"})
-    return model, task, loaders, params.model_copy(update={**changes, "schedule": schedule})
+    optimizer = params.optimizer.model_copy(update={"decay": "matrices"} if keep == "best" else {"kind": kind})
+    changes |= {"schedule": schedule, "optimizer": optimizer, "keep": keep}
+    return model, task, loaders, params.model_copy(update=changes)
 
 
 def losses(root, name, group=ALONE, saver=None, **changes):
@@ -122,6 +124,9 @@ def one_of_two(rank, root, folder, sharding):
         found = {name: losses(root, name, group) for name in TASKS}
         found["accumulated"] = losses(root, "instructions", group, accumulation_steps=2)
         found["preferences accumulated"] = losses(root, "preferences", group, accumulation_steps=2)
+        found["best"] = losses(root, "language", group, epochs=2, keep="best")
+        if sharding == "none":
+            found["muon"] = losses(root, "language", group, kind="muon")
         saver = Saver(Checkpoints(folder / "by two"), 1e9, group=group)
         found["begun"] = losses(root, "language", group, saver)
         saver = Saver(Checkpoints(folder / "by one"), 1e9, group=group)
@@ -162,6 +167,16 @@ def test_the_losses_are_those_of_one_process(two, root, name):
 def test_with_accumulation(two, root):
     assert_equal(two[0]["accumulated"], losses(root, "instructions", accumulation_steps=2))
     assert_equal(two[0]["preferences accumulated"], losses(root, "preferences", accumulation_steps=2))
+
+
+def test_the_best_weights(two, root):
+    assert_equal(two[0]["best"], losses(root, "language", epochs=2, keep="best"))
+
+
+def test_muon(two, root):
+    if "muon" not in two[0]:
+        pytest.skip("refused with sharded weights")
+    assert_equal(two[0]["muon"], losses(root, "language", kind="muon"))
 
 
 def test_one_goes_on_where_two_stopped(two, root):

@@ -7,11 +7,11 @@ import signal
 
 import pytest
 import torch
+from interrupting import After, Interruption, assert_same
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.model.lora import train_lora
 from gpt_from_scratch.pipeline import signals as interruption
-from gpt_from_scratch.training.callback import Callback
 from gpt_from_scratch.training.checkpoint import Checkpoints
 from gpt_from_scratch.training.process_group import Group
 from gpt_from_scratch.training.ranks import Place
@@ -19,34 +19,9 @@ from gpt_from_scratch.training.resuming import Saver
 from gpt_from_scratch.training.tasks import LanguageModelling
 
 
-class Interruption(BaseException):
-    pass
-
-
-class After(Callback):
-    """Interrupts the training when a certain record comes for the first time."""
-
-    def __init__(self, step, name):
-        self.wanted, self.saver = (step, name), None
-
-    def log(self, record):
-        if (record.step, record.name) == self.wanted:
-            raise Interruption
-
-
 @pytest.fixture
 def whole(training):
     return training.run()
-
-
-def assert_same(one, other):
-    (model, journal, samples), (other_model, other_journal, other_samples) = one, other
-    for name, value in model.state_dict().items():
-        assert torch.equal(value, other_model.state_dict()[name]), name
-    assert journal.metrics() == other_journal.metrics()
-    assert journal.rows == other_journal.rows
-    assert journal.scores == other_journal.scores
-    assert samples.rows == other_samples.rows
 
 
 @pytest.mark.parametrize("name", ["loss", "grad_norm", "train_loss", "validation_loss", "epoch"])

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from gpt_from_scratch.errors import shown
+from gpt_from_scratch.params.optimization import Optimizer, PretrainOptimizer, ScheduleParams
 from gpt_from_scratch.params.types import (
     BOOK_INSTRUCTIONS,
     BOOK_MESSAGES,
@@ -16,6 +17,7 @@ from gpt_from_scratch.params.types import (
     Base,
     Column,
     Count,
+    CountOrZero,
     DataGlob,
     DataPath,
     DropRate,
@@ -23,7 +25,6 @@ from gpt_from_scratch.params.types import (
     Flag,
     Fraction,
     NotNegative,
-    Number,
     Positive,
     Section,
     Seed,
@@ -37,7 +38,6 @@ ContextLength = Annotated[Count, Field(description="longest sequence, tokens")]
 Width = Annotated[Count, Field(description="width of the token vectors")]
 Heads = Annotated[Count, Field(description="attention heads; divides emb_dim")]
 Layers = Annotated[Count, Field(description="transformer blocks")]
-LearningRate = Annotated[Positive, Field(description="learning rate, or its peak")]
 BatchSize = Annotated[Count, Field(description="sequences per pass through the model")]
 Epochs = Annotated[Count, Field(description="passes over the training set")]
 EvalEvery = Annotated[Count, Field(description="steps between two evaluations")]
@@ -94,31 +94,6 @@ class PretrainModel(ModelShape):
         return {key: value for key, value in self if key != "init"}
 
 
-class Optimizer(Section):
-    """AdamW."""
-
-    lr: LearningRate = 5e-5
-    weight_decay: NotNegative = param(0.1, "decoupled weight decay")
-
-
-class PretrainOptimizer(Optimizer):
-    """AdamW."""
-
-    lr: LearningRate = 4e-4
-
-
-class ScheduleParams(Section):
-    """Learning rate over time, and gradient clipping (appendix D)."""
-
-    kind: Literal["constant", "cosine"] = param("constant", "cosine: linear warm-up, then cosine decay")
-    warmup_fraction: Annotated[Number, Field(ge=0.0, lt=1.0)] = param(0.0, "fraction of all steps that warm up")
-    initial_lr: NotNegative = param(0.0, "learning rate at step 0 of the warm-up")
-    min_lr: NotNegative = param(0.0, "learning rate at the end of the decay")
-    max_grad_norm: Annotated[Positive | None, Word("none")] = param(
-        None, "gradients are clipped to this norm after the warm-up; none: not at all"
-    )
-
-
 class Training(Section):
     """A training: the fields that all three have."""
 
@@ -126,8 +101,13 @@ class Training(Section):
     batch_size: BatchSize = 8
     accumulation_steps: Count = param(1, "passes per update: batch_size x accumulation_steps sequences, in less memory")
     epochs: Epochs = 5
+    max_steps: CountOrZero = param(0, "updates of the training, over as many epochs as that takes; 0: as epochs says")
     eval_every: EvalEvery = 5
     eval_batches: Count = param(5, "batches per evaluation, of each split")
+    keep: Literal["last", "best"] = param(
+        "last", "best: the weights with the lowest validation loss of all evaluations"
+    )
+    patience: CountOrZero = param(0, "evaluations without a lower validation loss that end the training; 0: none do")
     precision: Literal["fp32", "bf16"] = param(
         "fp32", "bf16: matrix products with 8 bits of precision, weights in fp32; for GPUs"
     )

@@ -132,7 +132,7 @@ def _train(root: Path, name: str, params: Params, watch: _Watch) -> None:
     key, recipe = TRAININGS[name]
     section = getattr(params, key)
     # To profile updates, not the evaluations between them.
-    seldom = {"eval_every": 2**31 - 1, "eval_batches": 1}
+    seldom = {"eval_every": 2**31 - 1, "eval_batches": 1, "max_steps": 0, "patience": 0}
     params = params.model_copy(update={key: section.model_copy(update=seldom)})
     watch.last_epoch = section.epochs
     with contextlib.suppress(_Enough):

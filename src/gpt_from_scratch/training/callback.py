@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from gpt_from_scratch.training.loop import Position, Record
 
 
@@ -29,6 +31,13 @@ class Callback:
     def state_dict(self) -> dict[str, Any]:
         """Return the state to be saved in a checkpoint, JSON values; the records of its step are logged again."""
         return {}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return tensors to be saved in a checkpoint beside the state, on every rank its parts."""
+        return {}
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Take the whole tensors that an earlier process saved, on the CPU; called after `load_state_dict`."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take the state that `state_dict` of an earlier process returned; called before `begin`."""

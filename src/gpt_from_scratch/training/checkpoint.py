@@ -40,16 +40,19 @@ class Checkpoint:
         step: the last update that it contains, from 0.
         state: what was saved beside the tensors, JSON values.
         about: how it was made.
+        files: names of its files.
     """
 
     path: Path
     step: int
     state: dict[str, Any]
     about: dict[str, Any]
+    files: frozenset[str]
 
     def tensors(self, name: str) -> dict[str, Tensor]:
-        """Return the tensors that were saved under a name, on the CPU."""
-        return load_file(self.path / f"{name}.safetensors")
+        """Return the tensors that were saved under a name, on the CPU; none if none were."""
+        file = _file(self.path, name)
+        return load_file(file) if file.name in self.files else {}
 
 
 class Checkpoints:
@@ -154,4 +157,4 @@ def read_checkpoint(path: Path) -> Checkpoint:
             raise InputError(f"{file}: expected {expected}, found {found}")
     # A loss may be NaN where a set is empty: Python's own JSON, which writes it, reads it too.
     state = json.loads((path / "state.json").read_text(encoding="utf-8"))
-    return Checkpoint(path, manifest["step"], state, manifest["about"])
+    return Checkpoint(path, manifest["step"], state, manifest["about"], frozenset(manifest["files"]))

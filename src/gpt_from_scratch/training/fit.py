@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.training.batch import Batch, Loaders
+from gpt_from_scratch.training.best import Best
 from gpt_from_scratch.training.callback import Callback
 from gpt_from_scratch.training.journal import Journal
 from gpt_from_scratch.training.loop import LoopSettings, Record, train
@@ -23,6 +25,7 @@ from gpt_from_scratch.training.sharding import Spread
 from gpt_from_scratch.training.tasks import Task, mean_loss
 
 if TYPE_CHECKING:
+    from gpt_from_scratch.params.optimization import Optimizer
     from gpt_from_scratch.params.trainings import Training
 
 
@@ -38,7 +41,7 @@ def total_steps(train_loader: DataLoader[Batch], params: Training) -> int:
             f"training set of {len(train_loader.dataset)} sequences: fewer than one batch of "
             f"{params.batch_size * params.accumulation_steps}"
         )
-    return updates * params.epochs
+    return params.max_steps or updates * params.epochs
 
 
 def fit(
@@ -74,29 +77,36 @@ def fit(
         raise InputError(
             f"batch_size: expected a sequence for each of {group.size} processes, found {params.batch_size}"
         )
+    if group.sharding == "full" and group.size > 1 and params.optimizer.kind == "muon":
+        raise InputError("optimizer.kind: expected adamw with runtime.sharding full, since muon needs whole matrices")
     task = accelerated(task, params.precision, params.compile)
     steps = total_steps(loaders[0], params)
     with _memory_advice(params), group.together():
         spread, journal = Spread(model, group), Journal()
-        listeners = [_Gathering(spread), journal, *(callbacks if group.first else ())]
-        optimizer = build_optimizer(spread.trained, params.optimizer.lr, params.optimizer.weight_decay)
+        best = Best(spread, journal, params.keep, params.patience)
+        listeners = [_Gathering(spread), journal, best, *(callbacks if group.first else ())]
+        settings = loop_settings(params, steps, lambda step: step + 1 == steps or best.stale)
+        optimizer = optimizer_for(spread.trained, params.optimizer)
         start = None if saver is None else saver.resume(spread, optimizer, listeners)
         if not journal.initial:
             evaluator = Evaluator(next(spread.called.parameters()).device, initial_batches, group)
             journal.initial = _initial_figures(spread.called, task, loaders, params.seed, evaluator)
+        if best.used and math.isnan(journal.initial["validation_loss"]):
+            raise InputError("validation set: keep best and patience expect a sequence to measure on, found none")
         with ExitStack() as closing:
             for callback in listeners:
                 callback.begin(steps)
                 closing.callback(callback.close)
             if saver is not None:
                 listeners.append(saver)  # last, since it saves the states of those before it
-            settings = loop_settings(params, steps)
             for _ in train(
                 spread.called, task, loaders, optimizer, settings, callbacks=listeners, start=start, group=group
             ):
                 pass
-        if spread.sharded and saver is not None:
-            saver.save()  # later the other ranks are not there to save with
+        if (spread.sharded or best.used) and saver is not None:
+            # Later the other ranks are not there to save with, and the weights may be those of an earlier step.
+            saver.save()
+        best.finish()
     return journal
 
 
@@ -111,22 +121,42 @@ class _Gathering(Callback):
             self._spread.gather()
 
 
-def loop_settings(params: Training, steps: int) -> LoopSettings:
-    """Return the settings of the loop for a training of so many updates."""
+def optimizer_for(model: nn.Module, params: Optimizer) -> torch.optim.Optimizer:
+    """Return the optimizer that the parameters ask for."""
+    return build_optimizer(
+        model,
+        params.lr,
+        params.weight_decay,
+        kind=params.kind,
+        decay=params.decay,
+        betas=(params.beta1, params.beta2),
+        eps=params.eps,
+    )
+
+
+def loop_settings(params: Training, steps: int, stop: Callable[[int], bool]) -> LoopSettings:
+    """Return the settings of the loop for a training of so many updates; `stop` is `LoopSettings`' own.
+
+    Raises:
+        InputError: when the warm-up leaves no step for the rest.
+    """
     schedule, warmup_steps = None, 0
     if params.schedule.kind == "cosine":
-        warmup_steps = int(params.schedule.warmup_fraction * steps)
+        warmup_steps = params.schedule.warmup_steps or int(params.schedule.warmup_fraction * steps)
+        if warmup_steps >= steps:
+            raise InputError(f"schedule.warmup_steps: expected fewer than the training's {steps}, found {warmup_steps}")
         schedule = Schedule(
             params.optimizer.lr, params.schedule.initial_lr, params.schedule.min_lr, warmup_steps, steps
         )
     return LoopSettings(
-        params.epochs,
+        params.max_steps or params.epochs,  # an epoch has at least one update
         params.eval_every,
         params.eval_batches * params.accumulation_steps,  # as many sequences as without accumulation
         schedule,
         params.schedule.max_grad_norm,
-        warmup_steps,
+        0 if params.schedule.clip_warmup else warmup_steps,
         params.accumulation_steps,
+        stop,
     )
 
 

@@ -18,12 +18,14 @@ class Journal(Callback):
         initial: losses and scores before the first update.
         rows: one row per evaluation: `step`, `epoch`, `seen`, `lr`, `train_loss`, `validation_loss`.
         scores: one row per epoch for tasks with scores: `step`, `epoch` and the scores.
+        best: `best_step` and `best_validation_loss` of a training that looked for them, once it is over.
     """
 
     def __init__(self) -> None:
         self.initial: dict[str, float] = {}
         self.rows: list[dict[str, Any]] = []
         self.scores: list[dict[str, Any]] = []
+        self.best: dict[str, Any] = {}
         self._lr = 0.0
         self._step = 0
         self._last: Record | None = None
@@ -53,7 +55,7 @@ class Journal(Callback):
         if self._last is not None:
             final = {name: self.rows[-1][name] for name in ("step", "train_loss", "validation_loss")}
             found = {"steps": self._last.step + 1, "seen": self._last.seen, "final": final}
-        found["initial"] = self.initial
+        found |= {"initial": self.initial, **self.best}
         for row in self.scores[-1:]:
             found["last_epoch"] = {name: value for name, value in row.items() if name not in ("step", "epoch")}
         return found

@@ -80,6 +80,8 @@ class LoopSettings:
         max_grad_norm: gradients are scaled down to this norm, from `clip_from_step` on; no clipping if None.
         accumulation_steps: batches of one update, which is that of one large batch; what is left of an epoch after the
             last full update is not trained on, as by a loader that drops its last, smaller batch.
+        stop: called with the newest step before each update, -1 before the first; true ends the training, and with it
+            the epoch.
     """
 
     epochs: int
@@ -89,6 +91,7 @@ class LoopSettings:
     max_grad_norm: float | None = None
     clip_from_step: int = 0
     accumulation_steps: int = 1
+    stop: Callable[[int], bool] = lambda step: False
 
 
 def train(
@@ -147,7 +150,10 @@ def train(
             drawn = sum(1 for _ in islice(batches, resumed.batches))
             resumed.random.restore(device)
             yield from measure(resumed)
-        while len(parts := list(islice(batches, settings.accumulation_steps))) == settings.accumulation_steps:
+        while not (stopped := settings.stop(step)):
+            parts = list(islice(batches, settings.accumulation_steps))
+            if len(parts) < settings.accumulation_steps:
+                break
             step += 1
             drawn += len(parts)
             if settings.schedule is not None:
@@ -176,6 +182,8 @@ def train(
         for name, value in task.scores(model, loaders, evaluator):
             yield report(name, value)
         yield report("epoch", float(epoch))
+        if stopped:
+            return
 
 
 def _backward(

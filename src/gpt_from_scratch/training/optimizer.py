@@ -1,26 +1,70 @@
-"""AdamW, and the learning rate over time (chapter 5 and appendix D)."""
+"""AdamW and Muon, and the learning rate over time (chapter 5 and appendix D)."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import nn
 
+from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.training.muon import MuonAdamW
 
-def build_optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
-    """Return AdamW over the parameters that are to be trained (Loshchilov & Hutter 2019).
+
+def build_optimizer(
+    model: nn.Module,
+    lr: float,
+    weight_decay: float,
+    *,
+    kind: Literal["adamw", "muon"] = "adamw",
+    decay: Literal["all", "matrices"] = "all",
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+) -> torch.optim.Optimizer:
+    """Return AdamW over the parameters that are to be trained (Loshchilov & Hutter 2019), or Muon with it.
 
     PyTorch's fused form computes the same update in one pass over the memory.
+
+    Args:
+        kind: `muon`: Muon updates the blocks' matrices, AdamW all other parameters.
+        decay: `matrices`: no weight decay on parameters of one dimension, which are biases and norms.
+        betas, eps: as PyTorch's.
+
+    Raises:
+        InputError: when there is nothing for Muon to train.
     """
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return torch.optim.AdamW(trainable, lr=lr, weight_decay=weight_decay, fused=True)
+    trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    matrices = []
+    if kind == "muon":
+        inside = [name for name, parameter in trainable.items() if ".trf_blocks." in f".{name}" and parameter.ndim == 2]
+        if not inside:
+            raise InputError("optimizer.kind: expected trainable matrices in the blocks for muon, found none")
+        matrices = [trainable.pop(name) for name in inside]
+    groups = [{"params": list(trainable.values())}]
+    if decay == "matrices":
+        vectors = [parameter for parameter in trainable.values() if parameter.ndim < 2]
+        groups = [
+            {"params": [parameter for parameter in trainable.values() if parameter.ndim >= 2]},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
+    adamw = torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=lr,
+        weight_decay=weight_decay,
+        betas=betas,
+        eps=eps,
+        fused=True,
+    )
+    return MuonAdamW(adamw, matrices, lr, weight_decay) if matrices else adamw
 
 
 @dataclass(frozen=True)
 class Schedule:
     """Linear warm-up, then cosine decay (appendix D, sections D.1 and D.2).
+
+    nanoGPT's is the same but for its first rate, `peak_lr / (warmup_steps + 1)` in the place of `initial_lr`.
 
     Attributes:
         peak_lr: learning rate at the end of the warm-up.

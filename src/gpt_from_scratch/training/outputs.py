@@ -41,6 +41,6 @@ def write_training(
         work.tracker.table(samples, SAMPLES)
         work.tracker.text("\n\n".join(f"epoch {row['epoch']}: {row['text']}" for row in samples), "samples.txt")
     work.tracker.tags({key: facts[key] for key in ("data", "pretrained") if key in facts})
-    work.tracker.metrics({f"initial_{name}": value for name, value in journal.initial.items()})
+    work.tracker.metrics({**{f"initial_{name}": value for name, value in journal.initial.items()}, **journal.best})
     work.tracker.artifact(metrics)
     work.tracker.artifact(curves, "plots")

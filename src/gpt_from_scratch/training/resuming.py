@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.training.best import Best
 from gpt_from_scratch.training.callback import Callback
 from gpt_from_scratch.training.checkpoint import KEPT, Checkpoints, read_checkpoint
 from gpt_from_scratch.training.loop import Position
@@ -72,6 +73,8 @@ class Saver(Callback):
         for callback in callbacks:
             if (state := self.state_of(type(callback))) is not None:
                 callback.load_state_dict(state)
+            if self.found is not None and (kept := self.found.tensors(type(callback).__name__)):
+                callback.load_tensors(kept)
         if self._group.first:
             self._check_room()
         start = None
@@ -100,13 +103,15 @@ class Saver(Callback):
         with self._group.signals.uninterrupted():
             weights = self._whole(parameters(self._spread.trained))
             moments = self._whole(_optimizer_tensors(self._optimizer))
+            kept = {type(callback).__name__: self._whole(callback.tensors()) for callback in self._callbacks}
             if self._group.first:
                 states = {type(callback).__name__: callback.state_dict() for callback in self._callbacks}
                 state = {
                     "position": _position_to(position),
                     "callbacks": {name: content for name, content in states.items() if content},
                 }
-                self._checkpoints.save(position.step, {"weights": weights, "optimizer": moments}, state)
+                kept = {name: tensors for name, tensors in kept.items() if tensors}
+                self._checkpoints.save(position.step, {"weights": weights, "optimizer": moments, **kept}, state)
             self._saved_step, self._saved_at = position.step, self._clock()
 
     def _whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -122,8 +127,10 @@ class Saver(Callback):
         own = parameters(self._spread.trained).values()
         weights = sum(p.numel() * p.element_size() for p in own)
         trained = sum(p.numel() * p.element_size() for p in own if p.requires_grad)
-        # The checkpoints that are kept and one being written, with AdamW's two moments; the model, and DVC's copy.
-        needed = (KEPT + 1) * (weights + 2 * trained) + 2 * weights - self._checkpoints.size()
+        # The checkpoints that are kept and one being written, with AdamW's two moments and the best weights; the model,
+        # and DVC's copy.
+        best = any(isinstance(callback, Best) and callback.keeps for callback in self._callbacks)
+        needed = (KEPT + 1) * (weights + (2 + best) * trained) + 2 * weights - self._checkpoints.size()
         place = next(
             folder for folder in (self._checkpoints.folder, *self._checkpoints.folder.parents) if folder.is_dir()
         )
