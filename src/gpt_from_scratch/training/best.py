@@ -36,7 +36,7 @@ class Best(Callback):
 
     @property
     def stale(self) -> bool:
-        """Whether the training ends for lack of a lower loss."""
+        """True if the training ends for lack of a lower loss."""
         rows = self._journal.rows
         return 0 < self._patience <= len(rows) - 1 - self._lowest() if rows else False
 
