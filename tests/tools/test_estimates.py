@@ -82,6 +82,21 @@ def test_low_rank_updates_of_an_instruction_model(book):
     assert need.batch == whole.batch
 
 
+@pytest.mark.parametrize(("kind", "keep"), [("muon", "last"), ("adamw", "best"), ("muon", "best")])
+def test_the_optimizers_state_and_the_best_weights_count(book, kind, keep):
+    part = book.pretrain.optimizer.model_copy(update={"kind": kind})
+    params = changed(book, "pretrain", optimizer=part, keep=keep)
+    cfg = GPTConfig(GPTConfig().vocab_size, **book.pretrain.model.architecture)
+    with torch.device("meta"):
+        model = GPTModel(cfg)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    matrices = sum(parameter.numel() for parameter in model.trf_blocks.parameters() if parameter.ndim == 2)
+    expected = 16 * count - (4 * matrices if kind == "muon" else 0) + (4 * count if keep == "best" else 0)
+    assert memory_needs(params)["pretrain"].model - LIBRARIES == pytest.approx(expected, rel=0.001)
+    if kind == "adamw":
+        assert disk_need(params) == disk_need(book) + 3 * 4 * count  # three checkpoints
+
+
 def test_longer_messages_take_more(book):
     need, longer = (
         memory_needs(changed(book, "classify", max_length=length))["finetune_classify"].batch for length in (128, 1024)

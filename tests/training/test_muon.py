@@ -88,6 +88,22 @@ def test_the_schedule_is_for_both(with_muon, recorder):
     assert [group["lr"] for group in optimizer.param_groups] == [LR, LR]
 
 
+def test_a_rate_of_its_own_keeps_its_share(with_muon, monkeypatch):
+    rates = []
+    monkeypatch.setattr("gpt_from_scratch.training.muon.MuonAdamW._update", lambda *parts: rates.append(parts[-2]))
+    section = with_muon.params
+    optimizer = type(section.optimizer).model_validate(section.optimizer.model_dump() | {"muon_lr": LR / 4})
+    with_muon.params = section.model_copy(update={"optimizer": optimizer})
+    with_muon.run()
+    assert max(rates) == pytest.approx(LR / 4)
+    assert min(rates) < LR / 8
+
+
+def test_a_rate_without_muon_is_refused(params):
+    with pytest.raises(ValueError, match=r"muon_lr is for kind muon: expected 0 for adamw, found 0\.1"):
+        type(params.optimizer).model_validate({"muon_lr": 0.1})
+
+
 def test_without_a_block_to_train_it_is_refused():
     model = new_model()
     model.trf_blocks.requires_grad_(False)

@@ -24,6 +24,13 @@ class Optimizer(Section):
     beta1: Beta = param(0.9, "decay of the gradients' mean per update, PyTorch's betas[0]")
     beta2: Beta = param(0.999, "decay of the squared gradients' mean, betas[1]; GPT-3 and nanoGPT: 0.95")
     eps: Positive = param(1e-8, "added to the denominator of an update")
+    muon_lr: NotNegative = param(0.0, "learning rate of Muon's matrices, or its peak; 0: lr")
+
+    @model_validator(mode="after")
+    def _has_matrices_for_their_rate(self) -> Optimizer:
+        if self.muon_lr and self.kind != "muon":
+            raise ValueError(f"muon_lr is for kind muon: expected 0 for {self.kind}, found {self.muon_lr}")
+        return self
 
 
 class PretrainOptimizer(Optimizer):

@@ -31,7 +31,8 @@ class Need:
 
     Attributes:
         model: the process and its model: 4 bytes per parameter, and 12 more per trainable one, for its gradient and
-            AdamW's two moments; or the model twice while it is read or written, where that is more.
+            AdamW's two moments, 4 less where Muon has one, 4 more where the best is kept; or the model twice while it
+            is read or written, where that is more.
         batch: the peak of one pass over the saved activations; less with smaller batches.
     """
 
@@ -62,13 +63,26 @@ class _Work:
         # Counted from the activations that autograd saves; with dropout the fused attention saves its scores as well.
         scores = 3 * self.cfg.n_heads * self.length if explicit or self.cfg.drop_rates.attn else 0
         floats = self.blocks * ((34 if explicit else 18) * self.cfg.emb_dim + scores) + 4 * self.outputs
-        model = max(4 * count + 12 * self.trained, 8 * count)
+        model = max(4 * (count + self.trained + self.moments + self.best), 8 * count)
         return Need(LIBRARIES + model, MARGIN * 4.0 * self.params.batch_size * self.length * floats)
 
     @property
     def disk(self) -> float:
         """Bytes of the checkpoints during the training."""
-        return (KEPT + 1) * 4.0 * (parameter_count(self.cfg) + 2 * self.trained)
+        return (KEPT + 1) * 4.0 * (parameter_count(self.cfg) + self.moments + self.best)
+
+    @property
+    def moments(self) -> int:
+        """Numbers of the optimizer's state: two for a parameter, one where Muon has it."""
+        if self.params.optimizer.kind == "adamw":
+            return 2 * self.trained
+        matrices = 12 * self.cfg.emb_dim**2  # of a block
+        return 2 * self.trained - min(self.blocks * matrices, self.trained)
+
+    @property
+    def best(self) -> int:
+        """Numbers of the weights with the lowest validation loss, where they are kept."""
+        return self.trained if self.params.keep == "best" else 0
 
 
 def lora_count(cfg: GPTConfig, rank: int, outputs: int) -> int:

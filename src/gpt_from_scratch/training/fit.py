@@ -131,6 +131,7 @@ def optimizer_for(model: nn.Module, params: Optimizer) -> torch.optim.Optimizer:
         decay=params.decay,
         betas=(params.beta1, params.beta2),
         eps=params.eps,
+        muon_lr=params.muon_lr,
     )
 
 

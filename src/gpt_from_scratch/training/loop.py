@@ -76,7 +76,8 @@ class LoopSettings:
         epochs: passes over the training split.
         eval_every: steps between two evaluations; the first is after step 0.
         eval_batches: batches per evaluation and loader; all if None.
-        schedule: learning rate per step; the optimizer's own if None.
+        schedule: learning rate per step, of a parameter group with `lr_share` that share of it; the optimizer's own if
+            None.
         max_grad_norm: gradients are scaled down to this norm, from `clip_from_step` on; no clipping if None.
         accumulation_steps: batches of one update, which is that of one large batch; what is left of an epoch after the
             last full update is not trained on, as by a loader that drops its last, smaller batch.
@@ -158,7 +159,7 @@ def train(
             drawn += len(parts)
             if settings.schedule is not None:
                 for parameters in optimizer.param_groups:
-                    parameters["lr"] = settings.schedule(step)
+                    parameters["lr"] = settings.schedule(step) * parameters.get("lr_share", 1.0)
             lr = optimizer.param_groups[0]["lr"]
             optimizer.zero_grad()
             loss = _backward(model, task, parts, device, group, drawn)

@@ -24,16 +24,19 @@ ROUNDS, SMALLEST_NORM = 5, 1e-7
 class MuonAdamW(torch.optim.Optimizer):
     """Muon for some matrices, AdamW for other parameters, as one optimizer with one state.
 
-    The update is scaled as long as AdamW's usually is (Liu et al. 2025, "Muon is scalable for LLM training"), so that
-    learning rate and weight decay mean the same for both.
+    The update is scaled to the size that AdamW's usually has (Liu et al. 2025, "Muon is scalable for LLM training"), so
+    that learning rate and weight decay mean the same for both.
 
     Args:
         adamw: its parameter groups come first.
         matrices: the parameters of two dimensions that Muon updates.
+        lr: Muon's; a schedule keeps its share of AdamW's.
     """
 
     def __init__(self, adamw: torch.optim.AdamW, matrices: Sequence[Tensor], lr: float, weight_decay: float) -> None:
-        super().__init__([*adamw.param_groups, {"params": list(matrices), "lr": lr, "weight_decay": weight_decay}], {})
+        own = {"params": list(matrices), "lr": lr, "weight_decay": weight_decay}
+        own["lr_share"] = lr / adamw.param_groups[0]["lr"]
+        super().__init__([*adamw.param_groups, own], {})
         self._adamw = adamw
 
     @torch.no_grad()

@@ -22,6 +22,7 @@ def build_optimizer(
     decay: Literal["all", "matrices"] = "all",
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
+    muon_lr: float = 0.0,
 ) -> torch.optim.Optimizer:
     """Return AdamW over the parameters that are to be trained (Loshchilov & Hutter 2019), or Muon with it.
 
@@ -31,6 +32,7 @@ def build_optimizer(
         kind: `muon`: Muon updates the blocks' matrices, AdamW all other parameters.
         decay: `matrices`: no weight decay on parameters of one dimension, which are biases and norms.
         betas, eps: as PyTorch's.
+        muon_lr: learning rate of Muon's matrices; `lr` if 0.
 
     Raises:
         InputError: when there is nothing for Muon to train.
@@ -57,7 +59,7 @@ def build_optimizer(
         eps=eps,
         fused=True,
     )
-    return MuonAdamW(adamw, matrices, lr, weight_decay) if matrices else adamw
+    return MuonAdamW(adamw, matrices, muon_lr or lr, weight_decay) if matrices else adamw
 
 
 @dataclass(frozen=True)
