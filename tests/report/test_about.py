@@ -24,18 +24,17 @@ BOOK = GPTConfig(context_length=256)
             "context of 256 tokens; begun from random weights, trained to continue texts on the sample text: "
             "it knows the form and few facts."),
         (SMALL, {"pretrained": "none", "data": "a.txt"}, "Pretrained model", "Small model, 18.4 million parameters, "
-            "context of 256 tokens; begun from random weights, trained to continue texts on texts of your own (a.txt): "
-            "it knows the form and few facts."),
+            "context of 256 tokens; begun from random weights, trained to continue texts on texts of your own (a.txt)."),
         (BOOK, {"pretrained": "none", "data": "upstream"}, "Pretrained model", "Model in the shape of GPT-2 124M, "
             "162.4 million parameters, context of 256 tokens; begun from random weights, trained to continue texts on "
-            "the book's short story: it knows the form and few facts."),
+            "the book's short story."),
         (TINY, {"pretrained": "synthetic"}, "Untrained model", "Tiny model, 0.5 million parameters, context of 256 "
             "tokens; random weights in GPT-2's format, never trained: no text makes sense."),
         (GPT2, {"pretrained": "openai"}, "OpenAI's GPT-2 124M", "GPT-2 124M, 124.4 million parameters, context of "
             "1,024 tokens; trained by OpenAI to continue texts of the web: it is fluent, and often wrong."),
         (GPT2, {"pretrained": "huggingface", "base": "124M", "data": "upstream"}, "Instruction model", "GPT-2 124M, "
             "124.4 million parameters, context of 1,024 tokens; begun from OpenAI's GPT-2, trained to follow "
-            "instructions on the book's 1,100 instructions: it knows the form and few facts."),
+            "instructions on the book's 1,100 instructions."),
         (TINY, {"pretrained": "none", "base": "pretrain", "base_data": "sample", "data": "sample"}, "Instruction model",
             "Tiny model, 0.5 million parameters, context of 256 tokens; begun from a model that was pretrained on the "
             "sample text, trained to follow instructions on some hundred sample instructions: it knows the form and "

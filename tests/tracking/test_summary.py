@@ -13,6 +13,7 @@ import yaml
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files.writing import write_csv, write_json
+from gpt_from_scratch.params.sections import load_params
 from gpt_from_scratch.tracking import delivery, summary
 from gpt_from_scratch.tracking.facts import PIPELINE_STATE
 from gpt_from_scratch.tracking.server import connect
@@ -103,14 +104,15 @@ def test_metrics_of_other_params_are_not_summarised(pipeline, found, monkeypatch
     def lock(**stages: Any) -> None:
         (pipeline / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
 
-    classify = {"classify.optimizer": {"lr": 5e-05, "weight_decay": 0.1}, "classify.epochs": 5}
+    own = load_params(pipeline / "params.yaml").classify
+    classify = {"classify.optimizer": own.optimizer.model_dump(mode="json"), "classify.epochs": own.epochs}
     model = {"path": "models/classifier", "md5": "1"}
     up_to_date = {"params": {"params.yaml": classify}, "outs": [model]}
     lock(finetune_classify=up_to_date, evaluate={"deps": [model | {"md5": "2"}]})
     assert summary.write_summary(pipeline) is None
     assert "the stage evaluate last ran with another models/classifier" in caplog.text
 
-    stale = {"params": {"params.yaml": classify | {"classify.epochs": 4}}}
+    stale = {"params": {"params.yaml": classify | {"classify.epochs": own.epochs - 1}}}
     lock(finetune_classify=stale)
     assert summary.write_summary(pipeline) is None
     assert "classify.epochs in params.yaml is not what the stage finetune_classify last ran with" in caplog.text
