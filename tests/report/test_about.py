@@ -24,7 +24,8 @@ BOOK = GPTConfig(context_length=256)
             "context of 256 tokens; begun from random weights, trained to continue texts on the sample text: "
             "it knows the form and few facts."),
         (SMALL, {"pretrained": "none", "data": "a.txt"}, "Pretrained model", "Small model, 18.4 million parameters, "
-            "context of 256 tokens; begun from random weights, trained to continue texts on texts of your own (a.txt)."),
+            "context of 256 tokens; begun from random weights, trained to continue texts on texts of your own "
+            "(a.txt)."),
         (BOOK, {"pretrained": "none", "data": "upstream"}, "Pretrained model", "Model in the shape of GPT-2 124M, "
             "162.4 million parameters, context of 256 tokens; begun from random weights, trained to continue texts on "
             "the book's short story."),
