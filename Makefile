@@ -145,8 +145,10 @@ NO_PUSH := (trap '' INT TERM HUP; grep --line-buffered -v \
 	"$$(grep -qsF "['remote" .dvc/config .dvc/config.local && echo 'show all' || echo '^Use .dvc push. to send')" || :)
 
 # Of pip's hundreds of lines, the downloads that take time.
-PROGRESS := awk '/^ *(Downloading|Using cached|Processing).*\.whl/ && (/[0-9] MB/ || /torch/) || /^ERROR/ \
-	{sub(/^ */, "  "); print; fflush()} /^Installing collected/ {print "  Installing " NF - 3 " packages"; fflush()}'
+PROGRESS := { grep --line-buffered -E \
+	'^ *(Downloading|Using cached|Processing).*(\.whl.*[0-9] MB|torch.*\.whl)|^ERROR|^Installing collected' || :; } | \
+	while read -r line; do case "$$line" in Installing*) set -- $$line; line="Installing $$(($$\# - 3)) packages";; esac; \
+	echo "  $$line"; done
 
 # Names and versions only: no build of PyTorch, no packages of CUDA, TensorFlow under both of its names.
 define NAMES_AND_VERSIONS

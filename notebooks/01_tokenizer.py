@@ -396,7 +396,7 @@ linear = nn.Linear(6, 3, bias=False)
 linear.weight = nn.Parameter(embedding.weight.T.contiguous().detach())
 assert torch.equal(embedding(some_ids), linear(one_hot))
 
-figure, panels = plt.subplots(1, 3, figsize=(10, 2.8), width_ratios=[6, 3, 3])
+figure, panels = plt.subplots(1, 3, figsize=(10, 2.9), width_ratios=[6, 3, 3])
 for panel, matrix, title in zip(
     panels,
     (one_hot, embedding.weight.detach(), embedding(some_ids).detach()),

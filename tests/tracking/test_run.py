@@ -89,8 +89,7 @@ def test_a_run_holds_what_the_stage_logged(project, runs, root, tmp_path) -> Non
     assert {file.path for file in client.list_artifacts(stage.run_id)} == {
         *("environment.json", "samples", "samples.json", "plots")
     }
-    best = {name: found.data.metrics[f"best_validation_{name}"] for name in ("loss", "step")}
-    assert best == {"loss": 4.0, "step": 100.0}
+    assert [found.data.metrics[name] for name in ("best_validation_loss", "best_step")] == [4.0, 100.0]
     table = json.loads((project / "mlartifacts" / stage.run_id / "artifacts/samples.json").read_text())
     assert table["data"] == [["a", "b"], ["c", "d"]]
     (used,) = found.inputs.dataset_inputs
@@ -322,7 +321,7 @@ def test_the_best_loss_survives_a_resumed_run(project, runs, tmp_path) -> None:
                 stage.log(Record(step, "validation_loss", losses[step], 1, step))
             earlier = json.loads(json.dumps(stage.state_dict()))
     (found,) = runs("best")
-    assert [found.data.metrics[f"best_validation_{name}"] for name in ("loss", "step")] == [3.0, 1.0]
+    assert [found.data.metrics[name] for name in ("best_validation_loss", "best_step")] == [3.0, 1.0]
 
 
 def test_the_experiment_says_what_it_is_and_a_users_own_words_stay(copied) -> None:

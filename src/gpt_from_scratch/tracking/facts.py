@@ -30,7 +30,7 @@ STATE, PIPELINE_STATE, MODEL_STATE, FILE = (
 ENVIRONMENT = "environment.json"
 """The run's file on machine, process, libraries and state."""
 
-_CHARTS = {"lr": "training", "grad_norm": "training", "epoch": "training"}
+_OF_THE_UPDATES = ("lr", "grad_norm", "epoch")
 
 
 def git_tags(root: Path) -> dict[str, str]:
@@ -84,7 +84,10 @@ def chart(name: str) -> str:
     MLflow draws a section of charts for each group, in alphabetical order: `loss`, `score`, `speed`, `training`. Below
     them stand the figures without a group, those of the whole run.
     """
-    return name if "/" in name else f"{_CHARTS.get(name, 'loss' if name.endswith('loss') else 'score')}/{legal(name)}"
+    if "/" in name:
+        return name
+    group = "training" if name in _OF_THE_UPDATES else "loss" if name.endswith("loss") else "score"
+    return f"{group}/{legal(name)}"
 
 
 def legal(key: str) -> str:

@@ -111,6 +111,7 @@ def register(tracking: Tracking, params: Params, candidate: Candidate) -> tuple[
             raise
     lineage = candidate.lineage(tracking, params)
     found_by = {MODEL_STATE: candidate.state}
+    trained_by = {"training_run": lineage["training_run"]} if "training_run" in lineage else {}
     of_state = f"tags.`{PIPELINE_STATE}` = '{lineage['pipeline_state']}'"
     run_id = lineage.get("training_run") or tracking.find_run(of_state)  # the run that it is shown with
     for left in client.search_logged_models([tracking.experiment_id], f"tags.`{MODEL_STATE}` = '{candidate.state}'"):
@@ -142,7 +143,7 @@ def register(tracking: Tracking, params: Params, candidate: Candidate) -> tuple[
         # these up in its default store.
         source=logged.artifact_location,
         run_id=run_id,
-        tags={**candidate.tags(), **found_by, **{key: lineage[key] for key in ("training_run",) if key in lineage}},
+        tags={**candidate.tags(), **found_by, **trained_by},
         description=candidate.description(ALIAS, lineage),
         model_id=logged.model_id if run_id or is_server(tracking.uri) else None,
     )

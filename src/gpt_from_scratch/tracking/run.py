@@ -185,7 +185,7 @@ class StageRun(Tracker):
             self._add([point])
             if record.name == "validation_loss" and record.value < self._best:
                 self._best = record.value
-                best = {"best_validation_loss": record.value, "best_validation_step": record.step}
+                best = {"best_validation_loss": record.value, "best_step": record.step}
                 self._add(_points(best, record.step))
         elif self._thinner.keep(record.name, record.step):
             self._left_out.pop(record.name, None)

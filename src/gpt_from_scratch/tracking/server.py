@@ -135,14 +135,14 @@ def connect(root: Path) -> Tracking:
         ) from None
 
 
-def check_store(root: Path) -> None:
-    """Check that the project's runs can be read.
+def connect_to_read(root: Path) -> Tracking:
+    """Open the tracking store for a command that is about nothing but its runs.
 
     Raises:
-        InputError: where they cannot, in one line; for a database of another MLflow with the cure.
+        InputError: where they cannot be read, in one line; for a database of another MLflow with the cure.
     """
     try:
-        connect(root)
+        return connect(root)
     except InputError:
         raise
     except Exception as error:

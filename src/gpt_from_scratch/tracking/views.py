@@ -16,11 +16,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.evaluation.figures import HEADLINES, JUDGED
 from gpt_from_scratch.pipeline.project import project_home
 from gpt_from_scratch.pipeline.server_process import serving
 from gpt_from_scratch.report.charts import TRAININGS
-from gpt_from_scratch.tracking.server import Tracking, check_store, connect, is_server, silence, without_password
+from gpt_from_scratch.tracking.server import Tracking, connect_to_read, is_server, silence, without_password
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -88,10 +89,9 @@ def show_runs(root: Path, port: int, *, in_browser: bool) -> None:
     Where the runs are on a server, only the addresses are printed: it is there already.
 
     Raises:
-        InputError: when the runs cannot be read, or the port is taken.
+        InputError: when the runs cannot be read, the port is taken, or the server ends by itself.
     """
-    check_store(root)
-    tracking = connect(root)
+    tracking = connect_to_read(root)
     if is_server(tracking.uri):
         write_views(tracking)
         _announce(without_password(tracking.uri).rstrip("/"), tracking.experiment_id, in_browser=in_browser)
@@ -104,7 +104,7 @@ def show_runs(root: Path, port: int, *, in_browser: bool) -> None:
         _announce(address, tracking.experiment_id, in_browser=in_browser)
         print("Ctrl-C ends the server.", flush=True)
         with suppress(KeyboardInterrupt):
-            process.wait()
+            raise InputError(f"the server has ended with code {process.wait()}; {log} has all that it printed")
 
 
 def _announce(address: str, experiment_id: str, *, in_browser: bool) -> None:
