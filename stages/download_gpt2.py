@@ -15,4 +15,4 @@ if __name__ == "__main__":
         from gpt_from_scratch.pipeline.data_stages import download_gpt2
         from gpt_from_scratch.pipeline.stage import run_stage
 
-        run_stage("download_gpt2", ROOT, download_gpt2)
+        run_stage("download_gpt2", ROOT, download_gpt2, later=True)

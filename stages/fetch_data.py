@@ -15,4 +15,4 @@ if __name__ == "__main__":
         from gpt_from_scratch.pipeline.data_stages import fetch_data
         from gpt_from_scratch.pipeline.stage import run_stage
 
-        run_stage("fetch_data", ROOT, fetch_data)
+        run_stage("fetch_data", ROOT, fetch_data, later=True)

@@ -15,4 +15,4 @@ if __name__ == "__main__":
         from gpt_from_scratch.pipeline.data_stages import split_messages
         from gpt_from_scratch.pipeline.stage import run_stage
 
-        run_stage("split_spam", ROOT, split_messages)
+        run_stage("split_spam", ROOT, split_messages, later=True)

@@ -81,13 +81,17 @@ class Declared:
         return state.hexdigest()
 
 
-def run_stage(name: str, root: Path, body: Callable[[Workspace], object]) -> None:
-    """Run a stage without a training and end the process with 0, or with 1 and one line on the error."""
+def run_stage(name: str, root: Path, body: Callable[[Workspace], object], *, later: bool = False) -> None:
+    """Run a stage without a training and end the process with 0, or with 1 and one line on the error.
+
+    With `later` its run reaches MLflow with the next stage's; see `track_stage`.
+    """
     with stage_process(name, root):
         if (size := Place.here().size) > 1:
             raise InputError(f"expected one process, found {size}: only trainings take several")
         declared = read_declared(root, name)
-        with track_stage(root, name, declared.keys, declared.params.profile, state=declared.state()) as run:
+        about = {"state": declared.state(), "later": later}
+        with track_stage(root, name, declared.keys, declared.params.profile, **about) as run:
             body(Workspace(root, declared.params, run, corpora_folder(root), end_with_parent))
 
 

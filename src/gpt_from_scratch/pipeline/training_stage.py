@@ -53,16 +53,9 @@ def run_training(name: str, root: Path, recipe: Callable[[Workspace], None], uni
                 _compare(saver, circumstances)
             run: AbstractContextManager[Tracker] = nullcontext(Tracker())  # rank 0 tracks for all
             if group.first:
-                run = track_stage(
-                    root,
-                    name,
-                    declared.keys,
-                    params.profile,
-                    state=declared.state(),
-                    counts=unit,
-                    checkpoints=folder,
-                    earlier=saver.state_of(StageRun),
-                )
+                about = {"state": declared.state(), "counts": unit, "checkpoints": folder}
+                run = tracked = track_stage(root, name, declared.keys, params.profile, **about)
+                tracked.load_state_dict(saver.state_of(StageRun) or {})
             progress, corpora = TrainingProgress(name, unit), corpora_folder(root)
             with run as tracker, _saved_on_request(saver):
                 recipe(Workspace(root, params, tracker, corpora, end_with_parent, saver, group, progress))

@@ -6,13 +6,12 @@ import base64
 import json
 import logging
 import tempfile
-import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpt_from_scratch.tracking.facts import FILE
-from gpt_from_scratch.tracking.run_file import FILES, Entry, RunFile, left_files
+from gpt_from_scratch.tracking.run_file import FILES, Entry, RunFile, left_files, now
 from gpt_from_scratch.tracking.server import Tracking, one_line, upload, without_password
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ def is_active(tracking: Tracking, run: RunFile) -> bool | None:
 
 def _deliver_left(tracking: Tracking, run: RunFile) -> bool:
     if run.status is None:  # the process was killed, and could not say so itself
-        run.append("end", status="KILLED", time=int(time.time() * 1000))
+        run.append("end", status="KILLED", time=now())
     waiting = bool(run.points or run.entries)
     if waiting:
         active = run.run_id is None or is_active(tracking, run)

@@ -114,6 +114,14 @@ def as_params(values: Mapping[str, Any]) -> dict[str, str]:
     return {legal(key): as_param(value) for key, value in flatten(values).items()}
 
 
+def ending(error: BaseException | None) -> str:
+    """Return MLflow's word for how a stage ended; an exit with 128 + n comes from a handler of signal n."""
+    if error is None or (isinstance(error, SystemExit) and not error.code):
+        return "FINISHED"
+    by_signal = isinstance(error, SystemExit) and isinstance(error.code, int) and error.code >= 128
+    return "KILLED" if by_signal or isinstance(error, KeyboardInterrupt) else "FAILED"
+
+
 def _user() -> str:
     try:
         return getpass.getuser()

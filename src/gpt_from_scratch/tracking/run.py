@@ -9,6 +9,7 @@ import math
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -24,17 +25,20 @@ from gpt_from_scratch.tracking.facts import (
     as_params,
     chart,
     compact,
+    ending,
     legal,
     machine_facts,
     memory_metrics,
     run_tags,
 )
 from gpt_from_scratch.tracking.notes import NOTE, edits, run_name, stage_note
-from gpt_from_scratch.tracking.run_file import LOCK_SECONDS, Point, RunFile, runs_folder
+from gpt_from_scratch.tracking.run_file import LOCK_SECONDS, Point, RunFile, now, points, runs_folder
 from gpt_from_scratch.tracking.server import (
     Tracking,
+    check_database,
     check_server,
     connect,
+    is_chosen,
     is_server,
     one_line,
     refusal,
@@ -67,7 +71,7 @@ def track_stage(
     state: str | None = None,
     counts: str = "tokens",
     checkpoints: Path | None = None,
-    earlier: Mapping[str, Any] | None = None,
+    later: bool = False,
 ) -> StageRun:
     """Return the run of a stage, to be entered with `with`.
 
@@ -76,7 +80,8 @@ def track_stage(
         state: hash of the stage's params and deps.
         counts: unit of a record's `seen`; names the speed, `tokens_per_second`.
         checkpoints: folder of the training's checkpoints.
-        earlier: `state_dict` of an earlier process, whose run is resumed.
+        later: leave what goes into the project's own database to the next stage: opening it takes seconds, and the
+            stage may not.
 
     Raises (on entering):
         InputError: when `MLFLOW_TRACKING_URI` cannot be used, such as when its server does not answer. Later errors of
@@ -87,13 +92,14 @@ def track_stage(
     tags[NOTE] = stage_note(root, stage, profile, edited)
     if state is not None:
         tags[STATE] = state
-    run = StageRun(root, run_name(stage, profile, edited), params, tags, counts, checkpoints)
-    run.load_state_dict(earlier or {})
-    return run
+    return StageRun(root, run_name(stage, profile, edited), params, tags, counts, checkpoints, later=later)
 
 
 class StageRun(Tracker):
-    """A run: everything logged goes into its `RunFile` at once, and from there to MLflow now and then."""
+    """A run: everything logged goes into its `RunFile` at once, and from there to MLflow now and then.
+
+    MLflow is imported and its database opened in a thread, beside the stage's work.
+    """
 
     def __init__(
         self,
@@ -103,15 +109,19 @@ class StageRun(Tracker):
         tags: Mapping[str, str],
         counts: str,
         checkpoints: Path | None = None,
+        *,
+        later: bool = False,
     ) -> None:
         self._root, self._params, self._tags, self._counts = root, params, tags, counts
         self._header = {
             "uri": without_password(tracking_uri(root)),
             "name": name,
-            "start": _now(),
+            "start": now(),
             "checkpoints": checkpoints and os.path.relpath(checkpoints, project_home(root)),
         }
         self._file = RunFile(Path(), self._header)  # until the run is entered
+        self._later = later and not is_chosen()
+        self._connection: Future[Tracking] | None = None
         self._tracking: Tracking | None = None
         self._began = self._flushed = time.monotonic()
         self._failed = self._refused = self._opened = False
@@ -128,16 +138,17 @@ class StageRun(Tracker):
         return self._file.run_id
 
     def __enter__(self) -> StageRun:
-        try:
-            self._tracking = connect(self._root)
-        except InputError:
-            raise  # a mistake of the user's, and before the work begins is the time to say so
-        except Exception as error:
-            self._note_failure(error)
+        check_database(self._root)
+        if not self._later:
+            threads = ThreadPoolExecutor(1)
+            self._connection = threads.submit(connect, self._root)
+            threads.shutdown(wait=False)
+            # A mistake of the user's: before the work begins is the time to say so.
+            if is_chosen() and isinstance(error := self._connection.exception(), InputError):
+                raise error
         self._file = self._open_file()
         self._file.append("text", text=self._environment({}), file=ENVIRONMENT)
-        if self._tracking is not None:
-            self._flush()
+        self._flush()
         self._began = time.monotonic()
         return self
 
@@ -145,18 +156,21 @@ class StageRun(Tracker):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         del kind, traceback
-        status = _status(error)
+        status = ending(error)
         if status == "FINISHED":
             self._add(self._left_out.values())
-            self._look_at_machine(now=True)
+            self._look_at_machine(last=True)
             closing = {"duration_seconds": self._seconds(), **memory_metrics()}
             if (mean := self._speed.mean()) is not None:
                 closing[f"mean_{self._counts}_per_second"] = mean
-            self._add(_points(closing, 0))
+            self._add(points(closing, 0))
         else:
             self._file.append("tags", tags={"error": f"{type(error).__name__}: {one_line(error)}"})
-        self._file.append("end", status=status, time=_now())
-        delivered = self._flush()
+        self._file.append("end", status=status, time=now())
+        if self._later and status == "FINISHED" and self._file.stored:
+            self._file.close()
+            return
+        delivered = self._flush(last=True)
         if not delivered and self._file.stored:
             log.warning("MLflow: the run is kept in %s, and delivered when the next stage starts", self._file.path)
         elif not delivered:
@@ -180,18 +194,18 @@ class StageRun(Tracker):
         """Log a record of the training loop; those of every update are thinned, evaluations are kept."""
         if record.name == "loss":
             self._speed.update(record.seen)
-        point = (chart(record.name), record.value, _now(), record.step)
+        point = (chart(record.name), record.value, now(), record.step)
         if record.name not in PER_UPDATE:
             self._add([point])
             if record.name == "validation_loss" and record.value < self._best:
                 self._best = record.value
                 best = {"best_validation_loss": record.value, "best_step": record.step}
-                self._add(_points(best, record.step))
+                self._add(points(best, record.step))
         elif self._thinner.keep(record.name, record.step):
             self._left_out.pop(record.name, None)
             self._add([point])
             if record.name == "loss" and (speed := self._speed.since_last()) is not None:
-                self._add(_points({f"speed/{self._counts}_per_second": speed}, record.step))
+                self._add(points({f"speed/{self._counts}_per_second": speed}, record.step))
         else:
             self._left_out[record.name] = point
         self._flush_in_time()
@@ -200,7 +214,7 @@ class StageRun(Tracker):
 
     def metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log figures, at a step or once and for all."""
-        self._add(_points(metrics, step or 0))
+        self._add(points(metrics, step or 0))
         self._flush_in_time()
 
     def text(self, text: str, artifact_file: str) -> None:
@@ -270,12 +284,12 @@ class StageRun(Tracker):
         if new := [point for point in points if point[3] > self._file.logged.get(point[0], -1)]:
             self._file.append("points", points=new)
 
-    def _look_at_machine(self, *, now: bool = False) -> None:
+    def _look_at_machine(self, *, last: bool = False) -> None:
         # The step is the second, so that it goes on where an earlier process ended.
         seconds = self._seconds()
-        if int(seconds) > self._looked and (figures := self._machine.figures(seconds, now=now)):
+        if int(seconds) > self._looked and (figures := self._machine.figures(seconds, now=last)):
             self._looked = int(seconds)
-            self._add(_points(figures, self._looked))
+            self._add(points(figures, self._looked))
 
     def _seconds(self) -> float:
         return self._spent + time.monotonic() - self._began
@@ -293,13 +307,16 @@ class StageRun(Tracker):
         if waited >= RETRY_SECONDS or (not self._failed and (full or waited >= FLUSH_SECONDS)):
             self._flush()
 
-    def _flush(self) -> bool:
-        """Send all undelivered entries; return whether that worked."""
+    def _flush(self, *, last: bool = False) -> bool:
+        """Send all undelivered entries, but for the last time only if MLflow is open; return whether that worked."""
+        if not last and (self._later or (self._connection is not None and not self._connection.done())):
+            return False
         try:
             if self._failed and is_server(tracking_uri(self._root)):
                 check_server(tracking_uri(self._root))  # a dead server costs the client far longer
             if self._tracking is None:
-                self._tracking = connect(self._root)
+                connection, self._connection = self._connection, None
+                self._tracking = connection.result() if connection is not None else connect(self._root)
             with uninterrupted():
                 if not self._opened:
                     self._open(self._tracking)
@@ -330,20 +347,3 @@ class StageRun(Tracker):
         if self._file.run_id is not None and not is_active(tracking, self._file):
             self._file.begin_anew()
         self._opened = True
-
-
-def _status(error: BaseException | None) -> str:
-    """Return MLflow's word for how the stage ended; an exit with 128 + n comes from a handler of signal n."""
-    if error is None or (isinstance(error, SystemExit) and not error.code):
-        return "FINISHED"
-    by_signal = isinstance(error, SystemExit) and isinstance(error.code, int) and error.code >= 128
-    return "KILLED" if by_signal or isinstance(error, KeyboardInterrupt) else "FAILED"
-
-
-def _points(metrics: Mapping[str, float], step: int) -> list[Point]:
-    now = _now()
-    return [(legal(name), float(value), now, step) for name, value in metrics.items()]
-
-
-def _now() -> int:
-    return int(time.time() * 1000)

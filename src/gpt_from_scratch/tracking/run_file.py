@@ -14,6 +14,7 @@ from typing import Any
 
 from gpt_from_scratch.pipeline.project import project_home
 from gpt_from_scratch.pipeline.signals import uninterrupted
+from gpt_from_scratch.tracking.facts import legal
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,16 @@ FILES = ("text", "table", "artifact")
 
 Entry = dict[str, Any]
 Point = tuple[str, float, int, int]  # name, value, time in ms, step
+
+
+def now() -> int:
+    """Return the time as MLflow counts it, in milliseconds."""
+    return int(time.time() * 1000)
+
+
+def points(metrics: Mapping[str, float], step: int = 0) -> list[Point]:
+    """Return figures of one step as they are sent to MLflow."""
+    return [(legal(name), float(value), now(), step) for name, value in metrics.items()]
 
 
 def runs_folder(root: Path) -> Path:

@@ -92,6 +92,11 @@ def tracking_uri(root: Path) -> str:
     return f"sqlite:///{path}"
 
 
+def is_chosen() -> bool:
+    """Return whether the user has chosen where the runs go, in place of the project's own database."""
+    return bool(os.environ.get("MLFLOW_TRACKING_URI"))
+
+
 def artifact_root(root: Path) -> Path:
     """Return the folder of the runs' files, where no tracking server keeps them."""
     return project_home(root) / "mlartifacts"
@@ -119,14 +124,13 @@ def connect(root: Path) -> Tracking:
     uri = tracking_uri(root)
     if is_server(uri):
         check_server(uri)
-    if not os.environ.get("MLFLOW_TRACKING_URI"):
-        _check_database(project_home(root) / "mlflow.db")
+    check_database(root)
     try:
         # Two processes that migrate one fresh database at the same time destroy each other's work.
         with exclusive(root, uri):
             return _open(uri, None if is_server(uri) else artifact_root(root))
     except Exception as error:
-        if not os.environ.get("MLFLOW_TRACKING_URI"):
+        if not is_chosen():
             raise
         raise InputError(
             f"MLFLOW_TRACKING_URI: expected an MLflow server or database that can be used, found "
@@ -217,10 +221,14 @@ def _quieten() -> None:
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # announces every retry
 
 
-def _check_database(path: Path) -> None:
-    """Check the first bytes: MLflow itself would try to open anything for more than a minute."""
-    start = b""
-    if path.is_file():
+def check_database(root: Path) -> None:
+    """Check the first bytes of the project's own database: MLflow would try to open anything for more than a minute.
+
+    Raises:
+        InputError: when it is something else.
+    """
+    path, start = project_home(root) / "mlflow.db", b""
+    if path.is_file() and not is_chosen():
         with path.open("rb") as file:
             start = file.read(16)
     if start and start != b"SQLite format 3\0":

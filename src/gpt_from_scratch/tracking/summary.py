@@ -14,7 +14,6 @@ import os
 import re
 import shutil
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,7 @@ from gpt_from_scratch.tracking.facts import (
     run_tags,
 )
 from gpt_from_scratch.tracking.notes import NOTE, edits, run_name, summary_note
-from gpt_from_scratch.tracking.run_file import RunFile
+from gpt_from_scratch.tracking.run_file import RunFile, now, points
 from gpt_from_scratch.tracking.server import Tracking, connect, exclusive, one_line, upload, without_password
 from gpt_from_scratch.tracking.views import write_views
 
@@ -107,20 +106,25 @@ def _write_once(root: Path, key: str, params: Mapping[str, Any], evaluation: Map
         deliver_left(tracking, root)
         if tracking.find_run(f"tags.`{PIPELINE_STATE}` = '{key}'"):
             return None
-        now, profile = int(time.time() * 1000), params["profile"]
+        profile = params["profile"]
         values = flatten(evaluation, "/").items()
         words = {legal(name): as_param(value) for name, value in values if isinstance(value, str | bool)}
         edited = edits(root, profile, params)
         note = summary_note(profile, edited, evaluation)
         tags = {**run_tags(root), **words, "kind": "summary", "profile": profile, NOTE: note}
         name = run_name("summary", profile, edited)
-        header = {"uri": without_password(tracking.uri), "name": name, "start": now, "checkpoints": None, "tags": tags}
+        header = {
+            "uri": without_password(tracking.uri),
+            "name": name,
+            "start": now(),
+            "checkpoints": None,
+            "tags": tags,
+        }
         run = RunFile.create(root, header)
         run.append("params", params=as_params(params))
-        points = [(legal(name), float(value), now, 0) for name, value in figures(evaluation).items()]
-        run.append("points", points=points)
+        run.append("points", points=points(figures(evaluation)))
         run.append("tags", tags={PIPELINE_STATE: key})  # late, so that what is found above is complete
-        run.append("end", status="FINISHED", time=int(time.time() * 1000))
+        run.append("end", status="FINISHED", time=now())
         try:
             deliver(tracking, run)
         except Exception:

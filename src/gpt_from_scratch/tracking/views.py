@@ -21,6 +21,7 @@ from gpt_from_scratch.evaluation.figures import HEADLINES, JUDGED
 from gpt_from_scratch.pipeline.project import project_home
 from gpt_from_scratch.pipeline.server_process import serving
 from gpt_from_scratch.report.charts import TRAININGS
+from gpt_from_scratch.tracking.delivery import deliver_left
 from gpt_from_scratch.tracking.server import Tracking, connect_to_read, is_server, silence, without_password
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def show_runs(root: Path, port: int, *, in_browser: bool) -> None:
         InputError: when the runs cannot be read, the port is taken, or the server ends by itself.
     """
     tracking = connect_to_read(root)
+    deliver_left(tracking, root)  # the data stages leave their runs to the next stage
     if is_server(tracking.uri):
         write_views(tracking)
         _announce(without_password(tracking.uri).rstrip("/"), tracking.experiment_id, in_browser=in_browser)
