@@ -7,9 +7,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.utils.data import DataLoader, TensorDataset
 
-from gpt_from_scratch.evaluation.language import language_metrics, perplexity, samples, token_loss
+from gpt_from_scratch.data.text.corpus import TokenWindows
+from gpt_from_scratch.evaluation.language import language_metrics, mean_bytes, perplexity, samples, token_loss
 from gpt_from_scratch.generation import Sampling
 
 
@@ -60,16 +63,52 @@ def test_nothing_learnt_has_no_loss(random_model):
     assert math.isnan(token_loss(random_model(), []))
 
 
-def test_metrics_do_not_depend_on_the_batch_size(random_model):
+def test_metrics_do_not_depend_on_the_batch_size(random_model, tokenizer):
     model = random_model()
     ids = torch.randint(0, 256, (7, 9), generator=torch.Generator().manual_seed(2))
     data = TensorDataset(ids[:, :-1], ids[:, 1:])
     one, all_at_once = (
-        language_metrics(model, DataLoader(data, size), DataLoader(data, size)) for size in (1, len(data))
+        language_metrics(model, tokenizer, DataLoader(data, size), DataLoader(data, size)) for size in (1, len(data))
     )
     assert one == pytest.approx(all_at_once, rel=1e-5)
     assert one["train_loss"] == one["validation_loss"]
     assert one["validation_perplexity"] == math.exp(one["validation_loss"])
+
+
+@settings(max_examples=20, deadline=None)
+@given(text=st.text(min_size=2, max_size=60), context=st.integers(1, 5))
+def test_bits_per_byte_count_the_bytes_of_predicted_tokens(random_model, tokenizer, text, context):
+    """By hand: windows without overlap, of which all but the first token of the first are predicted."""
+    ids = tokenizer.encode("a" + text + "ing")
+    windows = TokenWindows(ids, min(context, len(ids) - 1), min(context, len(ids) - 1))
+    predicted = [token for _, targets in windows for token in targets.tolist()]
+    assert mean_bytes(tokenizer, DataLoader(windows, 2)) * len(predicted) == pytest.approx(
+        len(tokenizer.decode_bytes(predicted))
+    )
+    loader = DataLoader(windows, 2)
+    metrics = language_metrics(random_model(), tokenizer, loader, loader)
+    bits = metrics["train_loss"] * len(predicted) / math.log(2)
+    assert metrics["train_bits_per_byte"] == pytest.approx(bits / len(tokenizer.decode_bytes(predicted)))
+
+
+def test_a_special_token_has_no_bytes_and_ignored_targets_do_not_count(tokenizer):
+    targets = torch.tensor([[256, tokenizer.eot_token, -100, 65]])  # `ing`, the end, ignored, `A`
+    assert mean_bytes(tokenizer, [(targets, targets)]) == pytest.approx(4 / 3)
+    assert math.isnan(mean_bytes(tokenizer, [(targets, targets[:, 1:3])]))
+
+
+def test_bits_per_byte_of_an_untrained_guess_do_not_depend_on_the_tokenizer(tokenizer):
+    """A guess that gives every byte 1/256, whatever it calls a token."""
+    text = "singing, bringing, thing " * 20
+    merged, single = tokenizer.encode(text), list(text.encode())
+
+    def bits(ids: list[int], nats_of: dict[int, float]) -> float:
+        loss = sum(nats_of.get(token, math.log(256)) for token in ids[1:]) / len(ids[1:])
+        batch = torch.tensor([ids])
+        return loss / math.log(2) / mean_bytes(tokenizer, [(batch[:, :-1], batch[:, 1:])])
+
+    assert bits(merged, {256: 3 * math.log(256)}) == pytest.approx(bits(single, {})) == pytest.approx(8)
+    assert len(merged) < len(single)
 
 
 def test_greedy_samples_take_the_likeliest_token_each_time(random_model, tokenizer):

@@ -329,3 +329,28 @@ def test_a_study_with_an_unknown_main_run_is_refused(project):
     path.write_text(path.read_text().replace("main: chapter-5", "main: chapter-4"))
     with pytest.raises(InputError, match=r"schedule\.yaml: .*main: expected a variant, found chapter-4"):
         published_rows(project)
+
+
+@pytest.mark.parametrize(
+    ("model", "pretrained", "published", "note"),
+    [
+        ("gpt2/124M", "openai", 45.99, ""),
+        ("gpt2/355M", "huggingface", 55.48, ""),
+        ("gpt2/124M", "synthetic", 45.99, "synthetic weights"),
+        ("pretrain", "none", 45.99, "not published for this variant"),
+    ],
+)
+def test_benchmarks_stand_beside_the_figures_of_the_same_size(metrics, model, pretrained, published, note):
+    study = read_study(ROOT, "benchmarks")
+    found = {"model": model, "pretrained": pretrained, "lambada": {"accuracy": 0.4, "perplexity": 40.0}}
+    changes = {"evaluate.benchmark_model": model, "download_gpt2.sizes": ["124M", "355M"]}
+
+    def rows(names: list[str]) -> list[dict[str, Any]]:
+        params = merged(BOOK, {**changes, "evaluate.benchmarks": names}, "a run")
+        run = Run(params, {**metrics, "evaluation": {"benchmarks": found}}, {})
+        return of(compared_rows([*STUDIES, study], run, BOOK), "zero-shot benchmarks")
+
+    first = rows(["lambada", "hellaswag", "wikitext"])[0]
+    assert (first["published"], first["ours"]) == (published, 40.0)
+    assert note in first["note"] and bool(note) == bool(first["note"])
+    assert rows([]) == []

@@ -111,6 +111,8 @@ def test_numbers_as_people_type_them(root, load, number):
         ("classify.data.label", "spam", "classify.data: data/raw/SMSSpamCollection has no named columns"),
         ("classify.data.label", "", "classify.data.label: .*at least 1 character"),
         ("classify.class_weights", "auto", "classify.class_weights: .*'balanced', found 'auto'"),
+        ("evaluate.benchmarks", ["piqa"], "evaluate.benchmarks.0: .*'wikitext', found 'piqa'"),
+        ("evaluate.benchmark_model", "gpt2/124M", "evaluate.benchmark_model: .*found 124M; add it to download_gpt2"),
         ("classify.base", "../../etc", "classify.base: .*found '../../etc'"),
         ("instruct.prompt_style", "chatml", "instruct.prompt_style: .*'phi3', found 'chatml'"),
         ("instruct.data", "/tmp/data.json", "instruct.data: .*found '/tmp/data.json'"),

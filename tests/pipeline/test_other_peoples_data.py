@@ -44,7 +44,7 @@ def pipeline(root, tmp_path) -> Callable[[Callable[[Path, dict[str, Any]], None]
     """Return a function that runs the pipeline at a small size, in its own repository, after a change of the params."""
 
     def reproduce(change: Callable[[Path, dict[str, Any]], None]) -> Path:
-        for name in ("stages", "src", "data/sample", "data/bases", "profiles", "experiments"):
+        for name in ("stages", "src", "data/sample", "data/bases", "data/benchmarks", "profiles", "experiments"):
             shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("dvc.yaml", ".dvcignore", ".gitignore", "pyproject.toml", "requirements.lock"):
             shutil.copy(root / name, tmp_path)

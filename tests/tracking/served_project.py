@@ -55,7 +55,7 @@ def write_evaluation(
     evaluation = {
         "data": "sample",
         "pretrained": "none",
-        "language_model": {"validation_loss": loss},
+        "language_model": {"validation_loss": loss, "validation_bits_per_byte": loss / 3},
         "classifier": {"test": {"accuracy": accuracy}},
         "instructions": {"response_loss": response_loss},
     }

@@ -14,6 +14,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -171,8 +172,22 @@ def test_losses_per_token_of_other_tokenizers_are_not_compared(pipeline, monkeyp
         merges = pipeline / "models" / name / "merges.txt"
         merges.write_text(merges.read_text().replace("#version: 0.2", "#version: 0.3"))
     write_evaluation(pipeline, response_loss=0.5, loss=0.5)
-    for line in register_models(pipeline):
-        assert re.search(r"measured otherwise \(tokenizer \w{12}, here \w{12}\)$", line)
+    answers, text = register_models(pipeline)
+    assert re.search(r"measured otherwise \(tokenizer \w{12}, here \w{12}\)$", answers)
+    assert text.endswith("made champion")  # by bits per byte
+
+
+def test_a_champion_by_another_figure_stays(pipeline, monkeypatch) -> None:
+    """As one by the validation loss, by which language models were compared before bits per byte."""
+    earlier = replace(MODELS["pretrained-gpt"], metric="language_model/validation_loss")
+    monkeypatch.setattr(registry, "_build", lambda *given: _empty(given[2]))
+    for model in (earlier, MODELS["pretrained-gpt"]):
+        monkeypatch.setattr(candidates, "MODELS", {"pretrained-gpt": model})
+        (line,) = register_models(pipeline)
+    assert line.endswith(
+        "not made champion: version 1 was measured otherwise (metric language_model/validation_loss, here "
+        "language_model/validation_bits_per_byte)"
+    )
 
 
 def test_what_evaluate_measured_is_registered_and_nothing_else(pipeline, one, root) -> None:
@@ -189,7 +204,7 @@ def test_lower_is_better_for_a_loss(pipeline, monkeypatch) -> None:
     write_evaluation(pipeline, response_loss=1.9, loss=5.1)
     answers, text = register_models(pipeline)
     assert answers.endswith("made champion")
-    assert text.endswith("pretraining validation loss 5.100 is not lower than version 1's 5.000")
+    assert text.endswith("pretraining validation bits per byte 1.700 is not lower than version 1's 1.667")
 
 
 def test_another_model_is_another_version(pipeline, versions, one, root) -> None:

@@ -33,6 +33,9 @@ _PHRASES = {
     "lr": "learning rate",
     "roc_auc": "ROC AUC",
     "f1": "F1",
+    "lambada": "LAMBADA",
+    "hellaswag": "HellaSwag",
+    "wikitext": "WikiText",
 }
 _FRACTIONS = ("accuracy", "match")
 

@@ -1,4 +1,4 @@
-"""Figures of a language model, loss and perplexity, and its samples (chapter 5)."""
+"""Figures of a language model, loss, perplexity and bits per byte, and its samples (chapter 5)."""
 
 from __future__ import annotations
 
@@ -28,15 +28,38 @@ def token_loss(model: GPTModel, batches: Iterable[tuple[Tensor, Tensor]]) -> flo
     return total / count if count else math.nan
 
 
-def language_metrics(model: GPTModel, train_batches: Iterable, validation_batches: Iterable) -> dict[str, float]:
-    """Return loss (nats per token) and perplexity on both parts of the text."""
-    train, validation = token_loss(model, train_batches), token_loss(model, validation_batches)
-    return {
-        "train_loss": train,
-        "train_perplexity": perplexity(train),
-        "validation_loss": validation,
-        "validation_perplexity": perplexity(validation),
-    }
+def language_metrics(
+    model: GPTModel, tokenizer: Encoding, train_batches: Iterable, validation_batches: Iterable
+) -> dict[str, float]:
+    """Return loss (nats per token), perplexity and bits per byte on both parts of the text.
+
+    The batches are gone through twice.
+    """
+    metrics = {}
+    for part, batches in (("train", train_batches), ("validation", validation_batches)):
+        loss = token_loss(model, batches)
+        metrics[f"{part}_loss"] = loss
+        metrics[f"{part}_perplexity"] = perplexity(loss)
+        metrics[f"{part}_bits_per_byte"] = loss / math.log(2) / mean_bytes(tokenizer, batches)
+    return metrics
+
+
+def mean_bytes(tokenizer: Encoding, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
+    """Return the mean length of the learnt target tokens in bytes of UTF-8; see `token_loss` for the batches.
+
+    A loss in bits divided by it is in bits per byte, by which models with different tokenizers can be compared. Only
+    predicted tokens count: not a text's first one, which has none before it. A special token such as `<|endoftext|>`
+    stands for no text and has 0 bytes, while its loss counts, as in lm-evaluation-harness.
+    """
+    lengths = torch.zeros(tokenizer.n_vocab, dtype=torch.long)
+    for token in tokenizer.token_byte_values():
+        lengths[tokenizer.encode_single_token(token)] = len(token)
+    total, count = 0, 0
+    for _, targets in batches:
+        learnt = targets[targets >= 0]
+        total += int(lengths[learnt].sum())
+        count += len(learnt)
+    return total / count if total else math.nan
 
 
 def perplexity(loss: float) -> float:

@@ -50,11 +50,14 @@ def current_evaluation(root: Path) -> tuple[dict[str, Any], list[str]]:
     evaluation = read_json(root / "metrics" / "evaluation.json")
     path = root / "metrics" / MEASURED
     noted = read_json(path) if path.is_file() else {}
-    weights = {name: root / "models" / name / _WEIGHTS for name in PARTS}
+    folders = {part: name for name, part in PARTS.items()}
+    if "benchmarks" in evaluation:
+        folders["benchmarks"] = evaluation["benchmarks"]["model"]
+    weights = {name: root / "models" / name / _WEIGHTS for name in folders.values()}
     changed = [
         name for name, path in weights.items() if path.is_file() and sha256(path) != noted.get(name, {}).get("weights")
     ]
-    return {key: part for key, part in evaluation.items() if key not in map(PARTS.get, changed)}, changed
+    return {key: part for key, part in evaluation.items() if folders.get(key) not in changed}, changed
 
 
 def model_figures(folder: Path) -> dict[str, str]:

@@ -27,6 +27,7 @@ REAL = ("openai", "huggingface")
 _NAMED = 3
 TRAININGS = {"pretrain": "pretraining", "finetune_classify": "classification", "finetune_instruct": "instructions"}
 """Names of the trainings in the tables, by stage."""
+ALL = {**TRAININGS, "evaluate": "zero-shot benchmarks"}
 _SECTIONS = ("pretrain", "classify", "instruct", "split_spam", "evaluate")
 
 Candidate = tuple[PipelineStudy, Variant]
@@ -86,7 +87,7 @@ def compare(
     except InputError as error:
         return Comparison([str(error)], [])
     reasons = ["reduced setting"] if reduced else []
-    facts = run.metrics.get(study.stage, {})
+    facts = run.metrics.get(study.stage) or at(run.metrics.get("evaluation"), "benchmarks") or {}
     if (data := facts.get("data")) not in (None, "upstream"):
         reasons.append(f"other data: {data}")
     if variant.needs.weights and (weights := facts.get("pretrained")) not in (None, *REAL):
@@ -148,7 +149,9 @@ def compared_rows(studies: list[PipelineStudy], run: Run, book: Mapping[str, Any
         book: content of the profile book.
     """
     rows = []
-    for stage, training in TRAININGS.items():
+    for stage, training in ALL.items():
+        if stage == "evaluate" and not run.params.evaluate.benchmarks:
+            continue
         candidates = [(study, one) for study in studies if study.stage == stage for one in study.published_runs()]
         if candidates:
             study, variant, reasons = nearest(candidates, run, book)

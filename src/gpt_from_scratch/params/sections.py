@@ -18,8 +18,10 @@ from gpt_from_scratch.files.reading import read_text
 from gpt_from_scratch.params.plain_yaml import parse_yaml
 from gpt_from_scratch.params.trainings import Classify, Instruct, Pretrain, TinyModel
 from gpt_from_scratch.params.types import (
+    Base,
     BasePath,
     Count,
+    CountOrZero,
     Endpoint,
     Flag,
     Fraction,
@@ -137,6 +139,14 @@ class Evaluate(Section):
     stop: list[Text] = param([], "texts that end the random sample and are left out, beside the end-of-text token")
     response_tokens: Count = param(256, "most tokens of an answer to a test instruction")
     answers_at_once: Count = param(32, "answers generated side by side; GPT-2 124M takes 74 KB for every token of each")
+    benchmarks: list[Literal["lambada", "hellaswag", "wikitext"]] = param(
+        [], "zero-shot benchmarks: lambada, hellaswag, wikitext; files: see data/benchmarks/README.md"
+    )
+    benchmark_model: Base = param("pretrain", "model that they measure: pretrain, or gpt2/<size> of download_gpt2")
+    benchmark_limit: CountOrZero = param(0, "first items of each that are measured; 0: all")
+    benchmark_stride: CountOrZero = param(
+        0, "tokens between windows of wikitext: fewer give a lower perplexity; 0: the whole context"
+    )
     weights: Literal["fp32", "int8"] = param("fp32", "int8: weights rounded to 8 bits, faster; with runtime.device cpu")
     judges: list[JudgeParams] = param(
         [], "models that score answers, 0 to 100: [{name, url, model, seed}]; key in GPT_JUDGE_KEY"
@@ -192,6 +202,12 @@ class Params(Section):
             raise ValueError(
                 f"{compiled[0]}.compile: compiled code uses the instruction set of this processor; "
                 "set runtime.portable to false, or this to false"
+            )
+        size = self.evaluate.benchmark_model.removeprefix("gpt2/")
+        if size not in ("pretrain", *sizes):
+            raise ValueError(
+                f"evaluate.benchmark_model: expected pretrain or a size that download_gpt2 provides, found {size}; "
+                "add it to download_gpt2.sizes"
             )
         if self.evaluate.judges and self.runtime.offline:
             raise ValueError("evaluate.judges: judges are asked over a connection; set runtime.offline to false, or []")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from gpt_from_scratch.pipeline.fingerprint import environment_facts
+from gpt_from_scratch.pipeline.project import downloads
 from gpt_from_scratch.recipes.evaluate import evaluate
 from gpt_from_scratch.report.results import log_published
 from gpt_from_scratch.tracking.registry import register_models
@@ -16,7 +17,7 @@ log = logging.getLogger(__name__)
 
 def evaluate_and_publish(work: Workspace) -> None:
     """Evaluate the three models; log the published figures, write the summary run, register the models."""
-    evaluate(work)
+    evaluate(work, downloads(work.root, offline=work.params.runtime.offline))
     work.tracker.environment(environment_facts(work.root))
     log_published(work.root, work.tracker)
     write_summary(work.root)

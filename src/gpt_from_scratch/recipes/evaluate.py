@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import DataLoader, Subset
@@ -18,6 +18,7 @@ from gpt_from_scratch.data.messages.spam import fold
 from gpt_from_scratch.data.text.corpus import TokenWindows
 from gpt_from_scratch.data.text.pretraining import read_pretraining_text
 from gpt_from_scratch.data.text.shards import Workers
+from gpt_from_scratch.evaluation.benchmarks import read_benchmarks
 from gpt_from_scratch.evaluation.classification import (
     baseline,
     classification_metrics,
@@ -28,6 +29,7 @@ from gpt_from_scratch.evaluation.figures import figures
 from gpt_from_scratch.evaluation.instructions import answer_metrics, fitting_entries, response_loss
 from gpt_from_scratch.evaluation.language import language_metrics, perplexity, samples
 from gpt_from_scratch.evaluation.measured import MEASURED, PARTS, measured
+from gpt_from_scratch.evaluation.zero_shot import Scorer, benchmark_metrics
 from gpt_from_scratch.files.curves import read_curve
 from gpt_from_scratch.files.writing import read_json, write_csv, write_json, write_metrics
 from gpt_from_scratch.generation.answering import answers
@@ -43,6 +45,7 @@ from gpt_from_scratch.weights.classifier import load_classifier
 from gpt_from_scratch.weights.huggingface import load_config, load_facts, load_model
 
 if TYPE_CHECKING:
+    from gpt_from_scratch.data.fetch.download import Downloads
     from gpt_from_scratch.evaluation.judge import Judge
 
 log = logging.getLogger(__name__)
@@ -51,17 +54,27 @@ MOST_WINDOWS = 2000
 """Windows of each part of a large corpus that the language model is measured on, at equal distances."""
 
 
-def evaluate(work: Workspace) -> None:
-    """Measure language model, classifier and instruction model, and write their figures."""
+def evaluate(work: Workspace, downloads: Downloads | None = None) -> None:
+    """Measure language model, classifier and instruction model, and write their figures.
+
+    Args:
+        downloads: where benchmarks that `data/benchmarks` lacks are fetched to; None: they have to be there.
+    """
+    params = work.params.evaluate
     judges = ready_judges(work)
     check_prompts(work)
+    benchmarks = read_benchmarks(work.root, params.benchmarks, params.benchmark_limit, downloads)
     device = prepare(work.params.runtime)
     trainings = {name: read_json(work.metrics / f"finetune_{name}.json") for name in ("classify", "instruct")}
     language = evaluate_language(work, device)
     classifier = evaluate_classifier(work, device)
     instructions = evaluate_instructions(work, device, judges)
     results = {"language_model": language, "classifier": classifier, "instructions": instructions}
-    write_json(work.metrics / MEASURED, {out: results[part].pop("measured") for out, part in PARTS.items()})
+    parts = dict(PARTS)
+    if benchmarks:
+        results["benchmarks"] = evaluate_benchmarks(work, device, benchmarks)
+        parts = {params.benchmark_model: "benchmarks"} | parts
+    write_json(work.metrics / MEASURED, {out: results[part].pop("measured") for out, part in parts.items()})
     data = {section: work.data_facts(section)["data"] for section in ("pretrain", "classify", "instruct")}
     facts = {
         "data": data["pretrain"] if len({*data.values()}) == 1 else "; ".join(map(": ".join, data.items())),
@@ -107,7 +120,7 @@ def evaluate_language(work: Workspace, device: Any) -> dict[str, Any]:
     windows = [TokenWindows(ids, context, context) for ids in (text.train, text.validation)]
     if not work.params.pretrain.corpus.is_book:
         windows = [Subset(part, range(0, len(part), -(-len(part) // MOST_WINDOWS))) for part in windows]
-    metrics = language_metrics(model, *(DataLoader(part, batch_size=params.batch_size) for part in windows))
+    metrics = language_metrics(model, tokenizer, *(DataLoader(part, batch_size=params.batch_size) for part in windows))
     shares = params.top_p, params.min_p, params.repetition_penalty
     sampling = Sampling(params.temperature, params.top_k, params.seed, *shares, tuple(params.stop))
     written = samples(model, tokenizer, params.sample_prompts, params.sample_tokens, sampling)
@@ -126,6 +139,18 @@ def evaluate_language(work: Workspace, device: Any) -> dict[str, Any]:
         **metrics,
         "measured": measured(work.models / "pretrain", [text.sha256, work.params.pretrain.train_fraction]),
     }
+
+
+def evaluate_benchmarks(work: Workspace, device: Any, benchmarks: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    """Measure `evaluate.benchmark_model` on benchmarks' items, by name."""
+    params, folder = work.params.evaluate, work.models / work.params.evaluate.benchmark_model
+    model = load_for_evaluation(work, params.benchmark_model, device)
+    scorer = Scorer(model, load_tokenizer(folder), params.batch_size)
+    found = {
+        name: benchmark_metrics(scorer, name, items, params.benchmark_stride) for name, items in benchmarks.items()
+    }
+    facts = {"model": params.benchmark_model, "pretrained": load_facts(folder).get("pretrained", "unknown")}
+    return {**facts, **found, "measured": measured(folder, benchmarks)}
 
 
 def evaluate_classifier(work: Workspace, device: Any) -> dict[str, Any]:

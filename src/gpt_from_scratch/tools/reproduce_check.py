@@ -52,12 +52,12 @@ def repro(folder: Path, log: Path, delay: float) -> float:
 
 
 def results(folder: Path) -> dict[str, str]:
-    """Return the hash of every dep and output in dvc.lock but the user's own bases, and of every file in metrics/."""
+    """Return the hash of every dep and output in dvc.lock but the user's own files, and of every file in metrics/."""
     lock: dict[str, Any] = yaml.safe_load((folder / "dvc.lock").read_text(encoding="utf-8"))
     found = {}
     for name, stage in lock["stages"].items():
         for out in (*stage.get("deps", []), *stage.get("outs", [])):
-            if out["path"] != "data/bases":  # a copy of the project has what git holds of it
+            if out["path"] not in ("data/bases", "data/benchmarks"):  # a copy of the project has what git holds of it
                 found[f"{name}: {out['path']}"] = out["md5"]
     for path in sorted((folder / "metrics").rglob("*")):
         if path.is_file() and path.name != ".gitignore":

@@ -36,7 +36,7 @@ class Registered:
         out: its folder in the project.
         stage, section: the stage that trains it, and that stage's parameters.
         metric: the figure of `metrics/evaluation.json` that decides which version is the champion.
-        by_token: whether the figure is a mean over tokens, and so depends on the tokenizer.
+        compared: what of `Candidate.circumstances` must be alike beside the test set; of a loss by token the tokenizer.
         limits: its limitations, for the description.
     """
 
@@ -47,7 +47,7 @@ class Registered:
     metric: str
     higher_is_better: bool
     served: Served
-    by_token: bool
+    compared: tuple[str, ...]
     limits: str
 
 
@@ -61,7 +61,7 @@ MODELS = {
         metric="classifier/test/accuracy",
         higher_is_better=True,
         served=CLASSIFIER,
-        by_token=False,
+        compared=(),
         limits="Texts of the kind and language it was trained on; a longer text is cut, and the answer says so.",
     ),
     "instruction-gpt": Registered(
@@ -72,7 +72,7 @@ MODELS = {
         metric="instructions/response_loss",
         higher_is_better=False,
         served=INSTRUCTOR,
-        by_token=True,
+        compared=("tokenizer", "weights"),
         limits="Small for its task: it learns the form of an answer, and states what is wrong as surely as what is "
         "right.",
     ),
@@ -81,10 +81,10 @@ MODELS = {
         out="models/pretrain",
         stage="pretrain",
         section="pretrain",
-        metric="language_model/validation_loss",
+        metric="language_model/validation_bits_per_byte",
         higher_is_better=False,
         served=WRITER,
-        by_token=True,
+        compared=("weights",),
         limits="It knows little but the text it was trained on, and may repeat it word for word.",
     ),
 }
@@ -208,9 +208,9 @@ def _candidate(root: Path, params: Params, name: str, model: Registered) -> Cand
     if not isinstance(value, int | float):
         raise InputError(f"{root}/metrics/evaluation.json: {model.metric}: expected a number, found {value!r}")
     noted = read_json(path).get(Path(model.out).name, {}) if (path := root / "metrics" / MEASURED).is_file() else {}
-    circumstances = {"test_set": noted.get("test_set", "not noted")[:12]}
-    if model.by_token:
-        circumstances |= {"tokenizer": noted.get("tokenizer", "not noted")[:12], "weights": params.evaluate.weights}
+    hashes = {key: noted.get(key, "not noted")[:12] for key in ("test_set", "tokenizer")}
+    known = {**hashes, "weights": params.evaluate.weights}
+    circumstances = {key: known[key] for key in ("test_set", *model.compared)}
     origin = {"profile": params.profile, "data": str(trained.get("data", evaluation["data"]))}
     md5, folder = locked_outs(root).get(model.out), root / model.out
     if md5 is None and (folder / WEIGHTS).is_file():
