@@ -40,7 +40,7 @@ def test_two_models_on_the_same_items():
     said = "noise (McNemar's exact test: p = {}; of 12 items, {} only now right, {} only before)"
     assert paired("111111110000", "000000001000") == "beyond " + said.format("0.039", 8, 1)
     assert paired("111000000000", "000100000000") == "within " + said.format("0.62", 3, 1)
-    assert accuracy_text("1110") == "75.0 % (30.1–95.4 %)"
+    assert accuracy_text("1110") == "75.0 % (95 % interval 30.1–95.4 %)"
 
 
 def test_only_a_share_of_counted_items_has_an_interval():

@@ -73,7 +73,8 @@ def test_two_classifiers_are_compared_in_pairs(project) -> None:
         lines[number] = ",".join([lines[number].split(",")[0]] * 2)
     path.write_text("\n".join(lines) + "\n")
     text = comparison(project, "HEAD")
-    assert "Test accuracy 99.3 % (96.2–99.9 %), in `HEAD` 94.4 % (89.4–97.2 %): the difference is beyond noise" in text
+    accuracies = "99.3 % (95 % interval 96.2–99.9 %), in `HEAD` 94.4 % (95 % interval 89.4–97.2 %)"
+    assert f"Test accuracy {accuracies}: the difference is beyond noise" in text
     assert "(McNemar's exact test: p = 0.016; of 144 items, 7 only now right, 0 only before)." in text
     measured = project / "metrics/tables/models.json"
     measured.write_text(re.sub(r'("test_set": )"', r'\g<1>"other', measured.read_text()))

@@ -178,7 +178,7 @@ def test_a_difference_within_noise_is_said_and_the_higher_accuracy_still_wins(pi
     within += "of 100 items, 3 only now right, 0 only before)"
     assert evaluated(93, 7).endswith(f"); {within}")
     assert versions()[1].tags["champion_decision"] == within
-    assert "90.0 % (82.6–94.5 %)" in versions()[0].description
+    assert "90.0 % (95 % interval 82.6–94.5 %)" in versions()[0].description
     (again,) = register_models(pipeline)
     assert again.endswith("version 2 is this state; is the champion")
     assert "version 2's 93.0 %; the difference to version 2 is beyond noise" in evaluated(80, 20)

@@ -111,7 +111,8 @@ def with_interval(found: Mapping[str, float], name: str) -> str:
 
 def accuracy_text(right: str) -> str:
     """Return the accuracy of a model with its interval, from its `marks`."""
-    return with_interval({"accuracy": right.count("1") / len(right), "messages": len(right)}, "accuracy")
+    found = {"accuracy": right.count("1") / len(right), "messages": len(right)}
+    return f"{figure_text(found['accuracy'], 'accuracy')} (95 % interval {interval(found, 'accuracy')})"
 
 
 def figure_tables(evaluation: Mapping[str, Any]) -> dict[str, dict[str, dict[str, str]]]:

@@ -31,7 +31,7 @@ CURVES = (
 
 
 def comparison(root: Path, revision: str) -> str:
-    """Return metrics, parameters and curves of the workspace beside those of a commit, as Markdown.
+    """Return metrics, classifier, parameters and curves of the workspace beside those of a commit, as Markdown.
 
     Curves are drawn in Mermaid, which GitHub and other hosts show as pictures.
 
