@@ -65,7 +65,8 @@ def test_curves_of_other_steps_are_drawn_apart_at_their_own(project) -> None:
         assert re.search(r"line \[(.*)\]", chart)[1].split(", ") == values
 
 
-def test_two_classifiers_are_compared_in_pairs(project) -> None:
+def test_two_classifiers_are_compared_in_pairs(project, monkeypatch) -> None:
+    monkeypatch.setattr("gpt_from_scratch.report.comparison.dvc_output", lambda *_: "")  # seconds
     path = project / "metrics/plots/confusion.csv"
     lines = path.read_text().splitlines()
     wrong = [number for number, line in enumerate(lines) if number and len(set(line.split(","))) == 2]

@@ -63,8 +63,8 @@ def test_our_own_figures_stand_in_the_table_new_ones_too(project):
         "bits per byte 1.250",
         "classification accuracy messages",
         "training 95.0 % (92.6–96.6 %) 472",
-        "test 95.0 % (90.1–97.6 %) 144",
-        "test unseen 95.0 % (90.1–97.6 %) 144",
+        "test 95.0 % (90.1–97.5 %) 144",
+        "test unseen 95.0 % (90.1–97.5 %) 144",
         "classification, TF-IDF + logistic regression",
         "accuracy F1 messages",
         "test 86.1 % (79.5–90.8 %) 0.500 144",
@@ -82,7 +82,7 @@ def test_a_new_figure_needs_no_further_line(project):
     evaluation["classifier"]["test"]["brier_score"] = 0.25
     evaluation["safety"] = {"refusals": 3, "by_topic": {"fire": {"accuracy": 0.5}}}
     write_json(project / "metrics/evaluation.json", evaluation)
-    named = "classification accuracy brier score messages", "test 95.0 % (90.1–97.6 %) 0.250 144"
+    named = "classification accuracy brier score messages", "test 95.0 % (90.1–97.5 %) 0.250 144"
     for line in (*named, "refusals 3", "fire 50.0 %"):
         assert line in lines(project)
     found = figures(evaluation)
@@ -103,7 +103,7 @@ def test_six_headline_figures_two_for_each_model(root, project):
     del evaluation["language_model"]
     evaluation["instructions"]["judges"] = {name: {"mean": mean, "scored": 3} for name, mean in (("a", 9.5), ("b", 2))}
     assert headline(evaluation) == [
-        ("classification test accuracy", "95.0 %", "90.1–97.6 %"),
+        ("classification test accuracy", "95.0 %", "90.1–97.5 %"),
         ("instructions response loss", "2.500", ""),
         ("instructions judges a mean", "9.500", ""),
     ]
