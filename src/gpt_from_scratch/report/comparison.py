@@ -70,7 +70,7 @@ def _paired(root: Path, revision: str) -> str:
         return ""
     here, there = (at(parse_json(text or "{}", "tables/models.json"), "classifier.test_set") for text in texts[0])
     if here != there or len(now) != len(before):
-        return "No paired test: the test sets are not the same."
+        return "No paired test: by `metrics/tables/models.json` the test sets are not the same."
     said = f"Test accuracy {accuracy_text(now)}, in `{revision}` {accuracy_text(before)}"
     return f"{said}: the difference is {paired(now, before)}."
 
