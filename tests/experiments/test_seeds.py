@@ -72,7 +72,7 @@ def test_the_table_ends_with_the_spread_which_goes_to_mlflow(seeds, project):
     # Seeds of other settings or code are no part of the spread.
     assert "mean of 2 seeds" in "\n".join(found := seeds(2, "pretrain.epochs=1"))
     assert "| seed 125 [1] |" in "\n".join(found)
-    assert found[-1] == "- [1] other settings than the first"
+    assert found[-1] == "- [1] other settings"
     (project / "src/model.py").write_text("width = 2\n")
     study = read_study(project, "seeds")
     made = seed_rows(project, "seeds", study)

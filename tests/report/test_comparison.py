@@ -79,7 +79,7 @@ def test_two_classifiers_are_compared_in_pairs(project, monkeypatch) -> None:
     assert "(McNemar's exact test: p = 0.016; of 144 items, 7 only now right, 0 only before)." in text
     measured = project / "metrics/tables/models.json"
     measured.write_text(re.sub(r'("test_set": )"', r'\g<1>"other', measured.read_text()))
-    assert "No paired test: by `metrics/tables/models.json` the test sets are not the same." in comparison(project, "HEAD")
+    assert "No paired test: by `metrics/tables/models.json` the test sets" in comparison(project, "HEAD")
 
 
 def test_no_differences_are_said_in_one_line(project) -> None:

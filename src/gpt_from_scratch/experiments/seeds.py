@@ -19,7 +19,6 @@ from gpt_from_scratch.params.sections import Params
 NAME = "seeds"
 SEEDS = 5
 """Seeds of a study, if no number is given."""
-OTHERWISE = "other settings than the first"
 STATISTICS = {
     "mean": ("mean", statistics.mean),
     "deviation": ("standard deviation", statistics.stdev),
@@ -47,13 +46,20 @@ def seeds_run(found: Mapping[str, object], name: str) -> list[int]:
     return sorted(int(match[1]) for one in found if (match := re.fullmatch(rf"{name}-seed-(\d+)", one)))
 
 
-def seed_rows(root: Path, name: str, study: PipelineStudy) -> list[Row]:
-    """Return a row for every seed that has run; marked where the code has changed, or the settings are others."""
-    made = rows(root, name, with_seeds(study, seeds_run(recorded(root), name)))
-    first = next((row.params for row in made if not row.marks), None)
+def seed_rows(root: Path, name: str, study: PipelineStudy, params: Params | None = None) -> list[Row]:
+    """Return a row for every seed that has run; marked where the code has changed since, or the settings are others.
+
+    Args:
+        params: the settings that are meant; those of the newest run, if there are none.
+    """
+    found = recorded(root)
+    seeds = seeds_run(found, name)
+    newest = max((found[f"{name}-seed-{seed}"][0] for seed in seeds), key=lambda one: one.made, default=None)
+    meant = _apart(study, params or (newest and newest.params()))
+    made = rows(root, name, with_seeds(study, seeds))
     for row in made:
-        if not row.marks and _apart(study, row.params) != _apart(study, first):
-            row.marks.append(OTHERWISE)
+        if not row.marks and _apart(study, row.params) != meant:
+            row.marks.append("other settings")
     return made
 
 
@@ -79,10 +85,10 @@ def spreads(root: Path) -> dict[str, str]:
     if NAME not in study_names(root) or len(seeds_run(recorded(root), NAME)) < 2:
         return {}
     study, run = pipeline_study(root, NAME), last_run(root)
-    made = seed_rows(root, NAME, study)
+    made = seed_rows(root, NAME, study, run.params)
     own = {name: value for name, column in study.table_columns.items() if (value := run.figure(column)[0]) is not None}
-    alike = [row for row in made if not row.marks and _apart(study, row.params) == _apart(study, run.params)]
-    if own not in [row.ours for row in alike] or not (found := summary(study, alike)):
+    alike = [row.ours for row in made if not row.marks]
+    if own not in alike or not (found := summary(study, made)):
         return {}
     mean, deviation = found[0].ours, found[1].ours
     texts = {}
