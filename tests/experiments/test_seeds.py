@@ -7,6 +7,7 @@ import json
 import pytest
 
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.evaluation.figures import HEADLINES
 from gpt_from_scratch.experiments import studies
 from gpt_from_scratch.experiments.seeds import seed_rows, seeds_from, spreads, summary, with_seeds
 from gpt_from_scratch.experiments.study import read_study
@@ -53,6 +54,7 @@ def test_one_seed_for_all_trainings_from_that_of_the_parameters_on(project, root
     variants = with_seeds(study, seeds).variants
     assert [variant.name for variant in variants] == ["seed-123", "seed-124", "seed-125"]
     assert variants[1].params == {"pretrain.seed": 124, "classify.seed": 124, "instruct.seed": 124}
+    assert {column.key.replace(".", "/") for column in study.columns.values()} >= set(HEADLINES)
 
 
 def test_the_table_ends_with_the_spread_which_goes_to_mlflow(seeds, project):
