@@ -149,8 +149,8 @@ def test_figures_and_curves_stand_first_and_the_rest_is_folded(page, committed) 
     assert "table" not in tags[:first]
     assert tags.count("details") == len(places) - 3
     assert not any("open" in attrs for tag, attrs in page.elements if tag == "details")
-    for name, text in headline(json.loads((committed / "metrics/evaluation.json").read_text())):
-        assert f"{name} {text}" in page.text
+    for name, text, within in headline(json.loads((committed / "metrics/evaluation.json").read_text())):
+        assert f"{name} {text}{f' 95 % interval {within}' if within else ''}" in page.text
 
 
 def test_every_image_has_its_size(page) -> None:

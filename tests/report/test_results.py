@@ -62,16 +62,16 @@ def test_our_own_figures_stand_in_the_table_new_ones_too(project):
         "validation perplexity 142.0",
         "bits per byte 1.250",
         "classification accuracy messages",
-        "training 95.0 % 472",
-        "test 95.0 % 144",
-        "test unseen 95.0 % 144",
+        "training 95.0 % (92.6–96.6 %) 472",
+        "test 95.0 % (90.1–97.5 %) 144",
+        "test unseen 95.0 % (90.1–97.5 %) 144",
         "classification, TF-IDF + logistic regression",
         "accuracy F1 messages",
-        "test 86.1 % 0.500 144",
+        "test 86.1 % (79.5–90.8 %) 0.500 144",
         "instructions value",
         "response loss 2.500",
         "entries 21",
-        "exact match 0.0 %",
+        "exact match 0.0 % (0.0–15.5 %)",
         "ROUGE-L 0.100",
     ):
         assert line in lines(project)
@@ -82,7 +82,8 @@ def test_a_new_figure_needs_no_further_line(project):
     evaluation["classifier"]["test"]["brier_score"] = 0.25
     evaluation["safety"] = {"refusals": 3, "by_topic": {"fire": {"accuracy": 0.5}}}
     write_json(project / "metrics/evaluation.json", evaluation)
-    for line in ("classification accuracy brier score messages", "test 95.0 % 0.250 144", "refusals 3", "fire 50.0 %"):
+    named = "classification accuracy brier score messages", "test 95.0 % (90.1–97.5 %) 0.250 144"
+    for line in (*named, "refusals 3", "fire 50.0 %"):
         assert line in lines(project)
     found = figures(evaluation)
     assert [*found][:5] == [name for name in HEADLINES if name in found]
@@ -91,20 +92,20 @@ def test_a_new_figure_needs_no_further_line(project):
 
 def test_six_headline_figures_two_for_each_model(root, project):
     assert headline(read_json(root / "metrics/evaluation.json")) == [
-        ("pretraining validation loss", "4.926"),
-        ("pretraining validation perplexity", "137.8"),
-        ("classification test accuracy", "94.4 %"),
-        ("classification test F1", "0.944"),
-        ("instructions response loss", "4.918"),
-        ("instructions ROUGE-L", "0.128"),
+        ("pretraining validation loss", "4.926", ""),
+        ("pretraining validation perplexity", "137.8", ""),
+        ("classification test accuracy", "94.4 %", "89.4–97.2 %"),
+        ("classification test F1", "0.944", ""),
+        ("instructions response loss", "4.918", ""),
+        ("instructions ROUGE-L", "0.128", ""),
     ]
     evaluation = read_json(project / "metrics/evaluation.json")
     del evaluation["language_model"]
     evaluation["instructions"]["judges"] = {name: {"mean": mean, "scored": 3} for name, mean in (("a", 9.5), ("b", 2))}
     assert headline(evaluation) == [
-        ("classification test accuracy", "95.0 %"),
-        ("instructions response loss", "2.500"),
-        ("instructions judges a mean", "9.500"),
+        ("classification test accuracy", "95.0 %", "90.1–97.5 %"),
+        ("instructions response loss", "2.500", ""),
+        ("instructions judges a mean", "9.500", ""),
     ]
 
 

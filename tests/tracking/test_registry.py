@@ -22,6 +22,7 @@ import pytest
 import yaml
 from served_project import make_model, make_project, write_evaluation
 
+from gpt_from_scratch.files.writing import write_csv
 from gpt_from_scratch.pipeline import dvc as dvc_outs
 from gpt_from_scratch.tracking import candidates, registry
 from gpt_from_scratch.tracking.candidates import MODELS
@@ -162,6 +163,28 @@ def test_only_a_better_figure_measured_alike_moves_the_alias(pipeline, versions,
     assert register_models(pipeline, promote=True)[0].endswith("made champion")
     assert champion(pipeline) == str(versions()[-1].version) == "5"
     assert len(built) == 5
+
+
+def test_a_difference_within_noise_is_said_and_the_higher_accuracy_still_wins(pipeline, versions, one, monkeypatch):
+    monkeypatch.setattr(registry, "_build", lambda *given: _empty(given[2]))
+
+    def evaluated(right: int, wrong: int) -> str:
+        rows = [{"actual": "ham", "predicted": word} for word in ["ham"] * right + ["spam"] * wrong]
+        write_csv(pipeline / "metrics/plots/confusion.csv", rows)
+        write_evaluation(pipeline, accuracy=right / (right + wrong))
+        return register_models(pipeline)[0]
+
+    assert evaluated(90, 10).endswith("); made champion")
+    within = "made champion; the difference to version 1 is within noise (McNemar's exact test: p = 0.25; "
+    within += "of 100 items, 3 only now right, 0 only before)"
+    assert evaluated(93, 7).endswith(f"); {within}")
+    assert versions()[1].tags["champion_decision"] == within
+    assert "90.0 % (95 % interval 82.6–94.5 %)" in versions()[0].description
+    (again,) = register_models(pipeline)
+    assert again.endswith("version 2 is this state; is the champion")
+    assert "version 2's 93.0 %; the difference to version 2 is beyond noise" in evaluated(80, 20)
+    assert champion(pipeline) == "2"
+    assert evaluated(24, 1).endswith("); made champion")  # other items: no paired test
 
 
 def test_losses_per_token_of_other_tokenizers_are_not_compared(pipeline, monkeypatch) -> None:

@@ -53,10 +53,12 @@ def run(
     ] = None,
     queue: Annotated[bool, typer.Option("--queue", help="Work through DVC's queue, several at a time.")] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Variants at a time, with --queue.")] = 2,
+    seeds: Annotated[int | None, typer.Option(min=2, help="Of the study seeds: how many; 5 if not given.")] = None,
 ) -> None:
     """Run a study. What has run with the same settings and code is not run again; failures are reported at the end.
 
-    Examples: gpt experiments run classification; gpt experiments run classification --only lora --queue --jobs 2
+    Examples: gpt experiments run classification; gpt experiments run classification --only lora --queue --jobs 2;
+    gpt experiments run seeds --seeds 5
     """
     from gpt_from_scratch.experiments import studies
     from gpt_from_scratch.pipeline.signals import listen
@@ -65,7 +67,7 @@ def run(
     listen()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     lines, failed = studies.run(
-        root, study, tuple(only or ()), reduced, tuple(change or ()), jobs if queue else 0, _say
+        root, study, tuple(only or ()), reduced, tuple(change or ()), jobs if queue else 0, _say, seeds or 0
     )
     for line in lines:
         typer.echo(line)

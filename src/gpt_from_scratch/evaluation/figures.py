@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from gpt_from_scratch.evaluation.confidence import wilson
 from gpt_from_scratch.files.nested import flatten
 
 HEADLINES = (
@@ -38,6 +39,7 @@ _PHRASES = {
     "wikitext": "WikiText",
 }
 _FRACTIONS = ("accuracy", "match")
+_COUNTS = ("messages", "entries")
 
 
 def figures(evaluation: Mapping[str, Any]) -> dict[str, float]:
@@ -51,12 +53,15 @@ def figures(evaluation: Mapping[str, Any]) -> dict[str, float]:
     return {name: leaves[name] for name in [*first, *leaves]}
 
 
-def headline(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the names and texts of an evaluation's six headline figures; of fewer where models are not evaluated."""
+def headline(evaluation: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return names, texts and intervals of an evaluation's six headline figures; fewer where models are not evaluated.
+
+    See `interval`.
+    """
     found = figures(evaluation)
     judged = [name for name in found if JUDGED.fullmatch(name)]
     names = [*HEADLINES[:-1], *judged[:1]] if judged else HEADLINES
-    return [(label(name), figure_text(found[name], name)) for name in names if name in found]
+    return [(label(name), figure_text(found[name], name), interval(found, name)) for name in names if name in found]
 
 
 def label(name: str, batches: int | None = None) -> str:
@@ -87,6 +92,32 @@ def figure_text(value: float | None, name: str = "", decimals: int | None = None
     return f"{value:,.{decimals}f}"
 
 
+def interval(found: Mapping[str, float], name: str) -> str:
+    """Return the 95 % interval of an accuracy among figures, as "89.4–97.2 %"; nothing for what is no share of items.
+
+    The number of items stands beside it.
+    """
+    section, _, last = name.rpartition("/")
+    counts = [found.get(f"{section}/{count}".lstrip("/")) for count in _COUNTS]
+    items = next(filter(None, counts), None)
+    if items is None or not any(word in last for word in _FRACTIONS):
+        return ""
+    low, high = wilson(found[name], int(items))
+    return f"{100 * low:.1f}–{100 * high:.1f} %"
+
+
+def with_interval(found: Mapping[str, float], name: str) -> str:
+    """Return a figure's text, an accuracy's with its interval in brackets."""
+    text, within = figure_text(found[name], name.rpartition("/")[2]), interval(found, name)
+    return f"{text} ({within})" if within else text
+
+
+def accuracy_text(right: str) -> str:
+    """Return the accuracy of a model with its interval, from its `marks`."""
+    found = {"accuracy": right.count("1") / len(right), "messages": len(right)}
+    return f"{figure_text(found['accuracy'], 'accuracy')} (95 % interval {interval(found, 'accuracy')})"
+
+
 def figure_tables(evaluation: Mapping[str, Any]) -> dict[str, dict[str, dict[str, str]]]:
     """Return the figures as tables: title, row, column, text; a section's own figures are rows of one column."""
     tables: dict[str, dict[str, dict[str, str]]] = {}
@@ -94,7 +125,7 @@ def figure_tables(evaluation: Mapping[str, Any]) -> dict[str, dict[str, dict[str
     sections = list(dict.fromkeys(name.split("/")[0] for name in found))
     for name in sorted(found, key=lambda name: sections.index(name.split("/")[0])):
         *above, last = name.split("/")
-        text = figure_text(found[name], last)
+        text = with_interval(found, name)
         if len(above) < 2:
             tables.setdefault(", ".join(map(label, above)), {}).setdefault(label(last), {})["value"] = text
         else:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.evaluation.figures import figure_text, figures, label
+from gpt_from_scratch.evaluation.figures import figures, label, with_interval
 from gpt_from_scratch.files.writing import read_json, sha256
 from gpt_from_scratch.tokenizer.added import as_decoder, read_added
 from gpt_from_scratch.tokenizer.bpe import two_files
@@ -72,8 +72,6 @@ def model_figures(folder: Path) -> dict[str, str]:
         results = current_evaluation(folder.resolve().parent.parent)[0][PARTS[name]]
     except (InputError, KeyError):  # not evaluated yet
         return {}
-    return {
-        label(name): figure_text(value, name)
-        for name, value in figures(results).items()
-        if "/" not in name or re.match("test[^/]*/[^/]*$", name)
-    }
+    found = figures(results)
+    shown = (name for name in found if "/" not in name or re.match("test[^/]*/[^/]*$", name))
+    return {label(name): with_interval(found, name) for name in shown}

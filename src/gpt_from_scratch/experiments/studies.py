@@ -10,6 +10,7 @@ from gpt_from_scratch.evaluation.figures import figure_text
 from gpt_from_scratch.experiments.measure import measure, result_file
 from gpt_from_scratch.experiments.recorded import recorded
 from gpt_from_scratch.experiments.runner import Outcome, run_study
+from gpt_from_scratch.experiments.seeds import SEEDS, seed_rows, seeds_from, seeds_run, summary, with_seeds
 from gpt_from_scratch.experiments.settings import experiment_name, read_change
 from gpt_from_scratch.experiments.study import Measurement, PipelineStudy, pipeline_study, read_study, study_names
 from gpt_from_scratch.experiments.table import Row, flat, rows, table
@@ -30,6 +31,9 @@ def overview(root: Path) -> Iterator[str]:
             state = "measured" if result_file(root, name).is_file() else "not measured yet"
             yield f"  {len(study.forms)} forms, {state}; a GPU for {sum(form.gpu for form in study.forms)} of them"
             continue
+        if study.seeds:
+            yield f"  {len(seeds_run(found, name))} seeds have run"
+            continue
         small, full = (_done(found, name, study, reduced) for reduced in (True, False))
         yield f"  reduced: {small}; full: {full}"
         if needs := _needs(study):
@@ -44,13 +48,19 @@ def run(
     changes: Sequence[str],
     jobs: int,
     say: Say,
+    seeds: int = 0,
 ) -> tuple[list[str], bool]:
     """Run a study; return the closing lines, and whether a variant failed.
+
+    Args:
+        seeds: number of seeds of a study over them; 0: its usual number.
 
     Raises:
         InputError: for an unknown name, or an option that this kind of study does not have.
     """
     study = read_study(root, name)
+    if seeds and not (isinstance(study, PipelineStudy) and study.seeds):
+        raise InputError(f"{name}: expected no --seeds for a study that varies something else; try the study seeds")
     if isinstance(study, Measurement):
         if jobs:
             raise InputError(f"{name}: expected no --queue for a measurement, which runs without DVC")
@@ -59,8 +69,11 @@ def run(
             raise InputError(f"--set {wrong[0]}: expected a size, a whole number from 1 on, found {sizes[wrong[0]]}")
         measure(root, name, study, reduced=reduced is not False, only=only, changes=sizes, say=say)
         return show(root, name).splitlines(), False
-    small, profile = reduced_setting(root, reduced), load_params(root / "params.yaml").profile
-    say(f"{name}: the {'reduced' if small else 'full'} setting over params.yaml (profile {profile})")
+    params, small = load_params(root / "params.yaml"), not study.seeds and reduced_setting(root, reduced)
+    setting = f"{seeds or SEEDS} seeds" if study.seeds else f"the {'reduced' if small else 'full'} setting"
+    if study.seeds:
+        study = with_seeds(study, seeds_from(study, params, seeds or SEEDS))
+    say(f"{name}: {setting} over params.yaml (profile {params.profile})")
     set_values = dict(read_change(change) for change in changes)
     outcomes = run_study(root, name, study, reduced=small, only=only, changes=set_values, jobs=jobs, say=say)
     show(root, name)  # logs the table
@@ -75,9 +88,13 @@ def show(root: Path, name: str) -> str:
     """
     from gpt_from_scratch.tracking.studies import log_study, stage_seconds
 
-    study = read_study(root, name)
+    study, spread = read_study(root, name), []
     if isinstance(study, Measurement):
         lines, made = _measured(root, name, study)
+    elif study.seeds:
+        lines, made = [study.title, study.about], seed_rows(root, name, study)
+        spread = summary(study, made)
+        made += spread
     else:
         made = rows(root, name, study)
         wanted = {row.experiment: row.params for row in made if row.params is not None}
@@ -90,6 +107,7 @@ def show(root: Path, name: str) -> str:
     if any(row.ours for row in made):
         headline = study.headline if isinstance(study, PipelineStudy) else next(iter(study.columns))
         figures = {row.variant.name: row.ours[headline] for row in made if headline in row.ours}
+        figures = {f"{key}/{row.variant.name}": value for row in spread for key, value in row.ours.items()} or figures
         log_study(root, name, text, flat(made), figures, load_params(root / "params.yaml").profile)
     return text
 

@@ -147,6 +147,9 @@ class PipelineStudy(_Part):
     grid: Grid | None = None
     reduced_grid: Grid | None = Field(default=None, description="in the reduced setting, in the place of grid")
     space: Space | None = None
+    seeds: list[Key] = Field(
+        default=[], description="keys that take a seed, a variant for each of them in the place of named ones"
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> PipelineStudy:

@@ -114,7 +114,8 @@ def _table(metrics: Mapping[str, str]) -> str:
     if not metrics:
         return "Not evaluated: no figure is recorded for this folder as it is."
     rows = "\n".join(f"| {key} | {value} |" for key, value in metrics.items())
-    return f"| metric | value |\n|---|---|\n{rows}"
+    note = "\n\nIn brackets: the 95 % interval (Wilson)." if "%)" in rows else ""
+    return f"| metric | value |\n|---|---|\n{rows}{note}"
 
 
 def _limits(facts: Mapping[str, Any], classifier: ClassifierInfo | None, instructed: bool, *, tied: bool) -> str:

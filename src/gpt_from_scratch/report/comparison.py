@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.evaluation.figures import label
+from gpt_from_scratch.evaluation.confidence import marks, paired
+from gpt_from_scratch.evaluation.figures import accuracy_text, label
 from gpt_from_scratch.experiments.published import params_of_results
-from gpt_from_scratch.files.curves import parse_curve, read_curve
+from gpt_from_scratch.files.curves import parse_curve, parse_rows, read_curve
+from gpt_from_scratch.files.nested import at
+from gpt_from_scratch.files.reading import parse_json, read_text
 from gpt_from_scratch.pipeline.dvc import dvc_output
 from gpt_from_scratch.pipeline.git import git_output
 from gpt_from_scratch.report.charts import TRAININGS, eval_batches
@@ -28,7 +31,7 @@ CURVES = (
 
 
 def comparison(root: Path, revision: str) -> str:
-    """Return metrics, parameters and curves of the workspace beside those of a commit, as Markdown.
+    """Return metrics, classifier, parameters and curves of the workspace beside those of a commit, as Markdown.
 
     Curves are drawn in Mermaid, which GitHub and other hosts show as pictures.
 
@@ -39,6 +42,7 @@ def comparison(root: Path, revision: str) -> str:
         raise InputError(f"revision: expected a commit that git knows, found {revision!r}")
     parts = {
         "Metrics": _table(root, "metrics", revision),
+        "Classifier": _paired(root, revision),
         "Parameters": _table(root, "params", revision),
         "Curves": "\n\n".join(chart for row in CURVES for chart in _charts(root, revision, *row)),
     }
@@ -52,6 +56,23 @@ def _table(root: Path, what: str, revision: str) -> str:
     """Return DVC's table of differences; nothing where it has no row."""
     text = dvc_output(root, what, "diff", "--md", revision)
     return text if len(text.splitlines()) > 2 else ""
+
+
+def _paired(root: Path, revision: str) -> str:
+    """Return the paired test of both states' classifiers; nothing where they answer alike, or on other test sets."""
+    texts = []
+    for name in ("tables/models.json", "plots/confusion.csv"):
+        path = root / "metrics" / name
+        committed = git_output(root, "show", f"{revision}:./metrics/{name}") or ""
+        texts.append((read_text(path) if path.is_file() else "", committed))
+    now, before = (marks(parse_rows(text)) for text in texts[1])
+    if now == before or not (now and before):
+        return ""
+    here, there = (at(parse_json(text or "{}", "tables/models.json"), "classifier.test_set") for text in texts[0])
+    if here != there or len(now) != len(before):
+        return "No paired test: by `metrics/tables/models.json` the test sets are not the same."
+    said = f"Test accuracy {accuracy_text(now)}, in `{revision}` {accuracy_text(before)}"
+    return f"{said}: the difference is {paired(now, before)}."
 
 
 def _charts(root: Path, revision: str, training: str, ending: str, x: str, y: str) -> list[str]:

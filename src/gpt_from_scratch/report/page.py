@@ -18,6 +18,7 @@ from gpt_from_scratch.evaluation.figures import figure_tables, figure_text, head
 from gpt_from_scratch.evaluation.instructions import rouge_l
 from gpt_from_scratch.evaluation.measured import current_evaluation
 from gpt_from_scratch.experiments.published import params_of_results, published_rows
+from gpt_from_scratch.experiments.seeds import spreads
 from gpt_from_scratch.files.curves import read_rows
 from gpt_from_scratch.files.reading import read_text
 from gpt_from_scratch.files.writing import read_json, read_list, write_text
@@ -77,7 +78,7 @@ def contents(root: Path, environments: Mapping[str, Mapping[str, str]]) -> dict[
         "host": socket.gethostname(),
         "evaluation": evaluation,
         "not_evaluated": changed,
-        "headline": headline(evaluation),
+        "headline": _headline(evaluation, spreads(root)),
         "curves": [chart for name, chart in charts.items() if not name.endswith("_lr")],
         "against": since.against,
         "changes": _changes(since.figures, since.params, params),
@@ -94,6 +95,13 @@ def contents(root: Path, environments: Mapping[str, Mapping[str, str]]) -> dict[
         "environment": _environments({title: environments.get(name, {}) for name, title in TRAININGS.items()}),
         "params": (root / "params.yaml").read_text(encoding="utf-8"),
     }
+
+
+def _headline(evaluation: Mapping[str, Any], known: Mapping[str, str]) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield name, text and notes of each headline figure: its unit, its interval, and its spread where it is known."""
+    for name, text, within in headline(evaluation):
+        unit = "nats per token" if "loss" in name else within and f"95 % interval {within}"
+        yield name, text, list(filter(None, [unit, known.get(name)]))
 
 
 def _figures(title: str, rows: Mapping[str, Mapping[str, str]]) -> Table:

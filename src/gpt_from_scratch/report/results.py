@@ -34,6 +34,7 @@ def results_table(root: Path) -> str:
     lines += [f"models/{name}: not evaluated as it is now; run dvc repro" for name in changed]
     for title, table in figure_tables(evaluation).items():
         lines += ["", *_table(title, table)]
+    lines += ["", "In brackets: the 95 % interval of an accuracy on so many items (Wilson)."]
     return "\n".join(lines)
 
 

@@ -43,7 +43,7 @@ def conclude(root: Path, seconds: float) -> Iterator[str]:
     profile, minutes = params_of_results(root).profile, int(seconds) // 60
     took = f"{minutes} min {int(seconds) % 60} s" if minutes else f"{int(seconds)} s"
     yield f"\nThe pipeline with the profile {profile} took {took}. All figures: gpt results, or {report.name}\n"
-    yield from (f"  {name:<36}{text:>8}" for name, text in headline(evaluation))
+    yield from (f"  {name:<36}{text:>8}  {within}".rstrip() for name, text, within in headline(evaluation))
     yield from (f"  models/{name}: not evaluated as it is now; run dvc repro" for name in changed)
     beside = "Beside the book's" if profile == "book" else f"{profile} is not comparable with the book"
     yield f"\n{beside} (gpt results --book)\n\nNext:"

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.evaluation.figures import figure_text, label
+from gpt_from_scratch.evaluation.confidence import marks
+from gpt_from_scratch.evaluation.figures import accuracy_text, figure_text, label
 from gpt_from_scratch.evaluation.measured import MEASURED, current_evaluation
+from gpt_from_scratch.files.curves import read_rows
 from gpt_from_scratch.files.nested import at
 from gpt_from_scratch.files.writing import read_json
 from gpt_from_scratch.params.sections import Params
@@ -25,6 +27,8 @@ from gpt_from_scratch.tracking.summary import pipeline_state
 WEIGHTS = "model.safetensors"
 CIRCUMSTANCES = "measured_on"
 """Tag of a version with the circumstances of its figure."""
+MOST_MARKS = 100_000
+"""Letters of a tag's value in MLflow."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,7 @@ class Candidate:
         circumstances: must be alike for two values to be compared: the test set, and of a loss the tokenizer.
         origin: further facts for people: the profile, and the data of the training.
         md5: DVC's hash of the model's folder; None where there is neither a lock file nor a model.
+        right: a classifier's `marks` on the test set, for the paired test with another version; else nothing.
     """
 
     name: str
@@ -115,6 +120,7 @@ class Candidate:
     circumstances: Mapping[str, str]
     origin: Mapping[str, str]
     md5: str | None
+    right: str = ""
 
     @property
     def folder(self) -> Path:
@@ -176,7 +182,7 @@ class Candidate:
         run = f"run {tags['training_run']}" if "training_run" in tags else "another store's run (DVC brought the model)"
         return f"""{model.purpose}
 
-- **{label(model.metric)}**: {figure_text(self.value, model.metric)}
+- **{label(model.metric)}**: {accuracy_text(self.right) if self.right else figure_text(self.value, model.metric)}
 - **Data**: {self.origin["data"]}, profile {self.origin["profile"]}; {
             ", ".join(f"{key}: {value}" for key, value in facts.items())
         }
@@ -215,7 +221,9 @@ def _candidate(root: Path, params: Params, name: str, model: Registered) -> Cand
     md5, folder = locked_outs(root).get(model.out), root / model.out
     if md5 is None and (folder / WEIGHTS).is_file():
         md5 = folder_hash(folder)
-    return Candidate(name, model, root, float(value), circumstances, origin, md5)
+    right = marks(read_rows(root / "metrics/plots/confusion.csv")) if model.served is CLASSIFIER else ""
+    right = right if len(right) <= MOST_MARKS else ""
+    return Candidate(name, model, root, float(value), circumstances, origin, md5, right)
 
 
 def _run_of(tracking: Tracking, root: Path, stage: str, condition: str = "") -> str | None:

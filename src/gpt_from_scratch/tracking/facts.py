@@ -22,10 +22,10 @@ from gpt_from_scratch.pipeline.git import git_output
 # Changes of the pipeline's own outputs are no changes of the code.
 _WRITTEN_BY_THE_PIPELINE = ("dvc.lock", "metrics")
 
-STATE, PIPELINE_STATE, MODEL_STATE, FILE = (
-    f"mlflow.gpt_from_scratch.{name}" for name in ("state", "pipeline_state", "model_state", "file")
+STATE, PIPELINE_STATE, MODEL_STATE, FILE, MARKS = (
+    f"mlflow.gpt_from_scratch.{name}" for name in ("state", "pipeline_state", "model_state", "file", "marks")
 )
-"""Tags by which runs and versions are found again; MLflow's pages hide what begins with `mlflow.`."""
+"""Tags for the program, by which runs and versions are found again; MLflow's pages hide what begins with `mlflow.`."""
 
 ENVIRONMENT = "environment.json"
 """The run's file on machine, process, libraries and state."""

@@ -71,7 +71,9 @@ def stage_note(root: Path, stage: str, profile: str, edited: Sequence[str]) -> s
 
 def summary_note(profile: str, edited: Sequence[str], evaluation: Mapping[str, Any]) -> str:
     """Return the description of a state of the whole pipeline."""
-    rows = [f"| {name} | {text} |" for name, text in headline(evaluation)]
+    rows = [
+        f"| {name} | {text}{within and f' (95 % interval {within})'} |" for name, text, within in headline(evaluation)
+    ]
     facts = [f"{key}: {evaluation[key]}" for key in ("data", "pretrained") if key in evaluation]
     table = ["| figure | value |", "|---|---|", *rows]
     return "\n".join(

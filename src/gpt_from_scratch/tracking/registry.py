@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.evaluation.confidence import paired
 from gpt_from_scratch.evaluation.figures import figure_text, label
 from gpt_from_scratch.files.writing import write_json
 from gpt_from_scratch.params.sections import Params, load_params
@@ -26,7 +27,7 @@ from gpt_from_scratch.pipeline.dvc import cache_folder, cached_file, file_hash
 from gpt_from_scratch.pipeline.project import project_home
 from gpt_from_scratch.tracking.candidates import CIRCUMSTANCES, WEIGHTS, Candidate, pipeline_candidates
 from gpt_from_scratch.tracking.delivery import deliver_left
-from gpt_from_scratch.tracking.facts import MODEL_STATE, PIPELINE_STATE
+from gpt_from_scratch.tracking.facts import MARKS, MODEL_STATE, PIPELINE_STATE
 from gpt_from_scratch.tracking.reflink import place
 from gpt_from_scratch.tracking.server import Tracking, connect, exclusive, is_server, one_line, upload
 from gpt_from_scratch.tracking.summary import out_of_date
@@ -143,7 +144,7 @@ def register(tracking: Tracking, params: Params, candidate: Candidate) -> tuple[
         # these up in its default store.
         source=logged.artifact_location,
         run_id=run_id,
-        tags={**candidate.tags(), **found_by, **trained_by},
+        tags={**candidate.tags(), **found_by, **trained_by, **({MARKS: candidate.right} if candidate.right else {})},
         description=candidate.description(ALIAS, lineage),
         model_id=logged.model_id if run_id or is_server(tracking.uri) else None,
     )
@@ -160,21 +161,23 @@ def decide(tracking: Tracking, version: ModelVersion, candidate: Candidate) -> s
     if (earlier := version.tags.get(DECIDED)) is not None:
         if number == str(version.version):
             return "is the champion"
-        return f"the champion is version {number} by now" if earlier == MADE and number else earlier
-    reason = None
+        return f"the champion is version {number} by now" if earlier.startswith(MADE) and number else earlier
+    reason, noise = None, ""
     if number not in (None, str(version.version)):
-        reason = _against(candidate, number, tracking.client.get_model_version(version.name, number).tags)
+        held = tracking.client.get_model_version(version.name, number).tags
+        reason, noise = _against(candidate, number, held), _noise(candidate, number, held)
+    decision = f"{reason or MADE}{noise}"
     if reason is None:
-        promote(tracking, version)
-        return MADE
-    tracking.client.set_model_version_tag(version.name, version.version, DECIDED, reason)
-    return reason
+        promote(tracking, version, decision)
+    else:
+        tracking.client.set_model_version_tag(version.name, version.version, DECIDED, decision)
+    return decision
 
 
-def promote(tracking: Tracking, version: ModelVersion) -> None:
+def promote(tracking: Tracking, version: ModelVersion, decision: str = MADE) -> None:
     """Move the alias to a version, whatever its figure."""
     tracking.client.set_registered_model_alias(version.name, ALIAS, version.version)
-    tracking.client.set_model_version_tag(version.name, version.version, DECIDED, MADE)
+    tracking.client.set_model_version_tag(version.name, version.version, DECIDED, decision)
 
 
 def _against(candidate: Candidate, number: str, tags: Mapping[str, str]) -> str | None:
@@ -194,6 +197,17 @@ def _against(candidate: Candidate, number: str, tags: Mapping[str, str]) -> str 
     wanted = "higher" if higher else "lower"
     ours, theirs = (figure_text(value, metric) for value in (candidate.value, held))
     return f"not made champion: {label(metric)} {ours} is not {wanted} than version {number}'s {theirs}"
+
+
+def _noise(candidate: Candidate, number: str, tags: Mapping[str, str]) -> str:
+    """Say whether a classifier and the champion differ by more than noise; nothing where their answers are not known.
+
+    It decides nothing: the higher accuracy is the better guess, also within the noise.
+    """
+    right, held = candidate.right, tags.get(MARKS, "")
+    if right == held or len(right) != len(held) or _circumstances(tags) != candidate.circumstances:
+        return ""
+    return f"; the difference to version {number} is {paired(right, held)}"
 
 
 def _circumstances(tags: Mapping[str, str]) -> dict[str, Any]:

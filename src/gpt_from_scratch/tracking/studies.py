@@ -16,7 +16,7 @@ from gpt_from_scratch.tracking.server import connect, one_line
 log = logging.getLogger(__name__)
 
 MOST_RUNS = 1000
-MOST_FIGURES = 20
+MOST_FIGURES = 24
 
 
 def stage_seconds(root: Path, stage: str, wanted: Mapping[str, Params]) -> dict[str, float]:
