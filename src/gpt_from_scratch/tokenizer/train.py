@@ -43,7 +43,6 @@ def train_bpe(texts: str | Iterable[str], vocab_size: int) -> tuple[dict[str, in
     if vocab_size < 257:
         raise InputError(f"vocab_size: expected at least 257 (all bytes and {END_OF_TEXT}), found {vocab_size}")
     tokens = list(byte_symbols().values())
-    ids = {token: number for number, token in enumerate(tokens)}
     words, frequencies = _split_into_words([texts] if isinstance(texts, str) else texts)
     counts, places = _count_pairs(words, frequencies)
     heap = [(-count, pair) for pair, count in counts.items()]
@@ -56,13 +55,12 @@ def train_bpe(texts: str | Iterable[str], vocab_size: int) -> tuple[dict[str, in
                 f"vocab_size: expected at most {len(tokens) + 1}, all that this text has repeated pairs for, "
                 f"found {vocab_size}"
             )
-        left, right = (tokens[number] for number in best)
-        if (new_id := ids.setdefault(left + right, len(tokens))) == len(tokens):  # else other parts made it before
-            merges.append((left, right))
-            tokens.append(left + right)
+        left, right = best
+        merges.append((tokens[left], tokens[right]))
+        tokens.append(tokens[left] + tokens[right])
         changed: set[Pair] = set()
         for place in places[best]:
-            old, new = words[place], _merge(words[place], best, new_id)
+            old, new = words[place], _merge(words[place], best, len(tokens) - 1)
             words[place] = new
             for pairs, sign in ((pairwise(old), -1), (pairwise(new), 1)):
                 for pair in pairs:
