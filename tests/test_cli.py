@@ -50,6 +50,15 @@ def test_use_profile_works_from_a_folder_below(project: Path, monkeypatch: pytes
     assert (project / "params.yaml").read_text() == "profile: book\n"
 
 
+def test_use_profile_says_that_the_text_is_not_there_yet(project: Path) -> None:
+    (project / "profiles/own.yaml").write_text("profile: own\npretrain: {corpus: {path: data/corpus}}\n")
+    result = CliRunner().invoke(cli.app, ["use-profile", "own"])
+    assert (result.exit_code, result.stderr.count("\n")) == (0, 1)
+    assert "data/corpus: no text there to pretrain on; put one there, see docs/corpora.md" in result.stderr
+    (project / "data/corpus").mkdir(parents=True)
+    assert CliRunner().invoke(cli.app, ["use-profile", "own"]).stderr == ""
+
+
 def test_outside_a_project_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(cli.app, ["clean"])

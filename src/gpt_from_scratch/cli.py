@@ -193,9 +193,14 @@ def use_profile(name: Annotated[str, typer.Argument(help="A file in profiles/, w
     Examples: gpt use-profile book; gpt use-profile quick
     """
     from gpt_from_scratch.params import profiles
+    from gpt_from_scratch.params.sections import load_params
 
-    changed = profiles.use_profile(find_project(), name)
+    root = find_project()
+    changed = profiles.use_profile(root, name)
     typer.echo(f"params.yaml {'is now' if changed else 'was already'} the profile {name}")
+    corpus = load_params(root / "params.yaml").pretrain.corpus
+    if not (corpus.is_book or (root / corpus.path).exists()):
+        typer.echo(f"note: {corpus.path}: no text there to pretrain on; put one there, see docs/corpora.md", err=True)
 
 
 @app.command(rich_help_panel=MAINTENANCE)

@@ -21,7 +21,7 @@ from gpt_from_scratch.params.profiles import use_profile
 from gpt_from_scratch.params.sections import Evaluate, Params, load_params
 from gpt_from_scratch.params.types import Count, Section
 
-PROFILES = ("quick", "book")
+PROFILES = ("quick", "book", "shakespeare", "gpt2")
 
 
 def keys(content: Any, prefix: str = "") -> list[str]:

@@ -31,7 +31,7 @@ def load(tmp_path):
     return load
 
 
-@pytest.mark.parametrize("profile", ["quick", "book"])
+@pytest.mark.parametrize("profile", ["quick", "book", "shakespeare", "gpt2"])
 def test_profiles_are_valid_and_bear_their_names(root, profile):
     assert load_params(root / "profiles" / f"{profile}.yaml").profile == profile
 

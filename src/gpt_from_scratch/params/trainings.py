@@ -29,6 +29,7 @@ from gpt_from_scratch.params.types import (
     Section,
     Seed,
     Text,
+    VocabSize,
     Word,
     param,
 )
@@ -156,13 +157,22 @@ class Corpus(Section):
 class Pretrain(Training):
     """Pretraining from scratch (chapter 5)."""
 
-    FIRST: ClassVar = ("corpus", "model", "epochs", "batch_size", "optimizer", "schedule", "sample", "seed")
+    FIRST: ClassVar = (
+        *("corpus", "tokenizer", "vocab_size", "model", "epochs", "batch_size", "optimizer", "schedule", "sample"),
+        "seed",
+    )
 
     batch_size: BatchSize = 2
     epochs: Epochs = 10
     optimizer: PretrainOptimizer = PretrainOptimizer()
     corpus: Corpus = Corpus()
-    train_fraction: Fraction = param(0.9, "first part, for training: of the book's text by character, else by token")
+    tokenizer: Literal["gpt2", "corpus"] = param(
+        "gpt2", "gpt2: GPT-2's, or the sample's; corpus: trained on the training part"
+    )
+    vocab_size: VocabSize = param(1024, "tokens of tokenizer: corpus, with <|endoftext|>; 257: one for each byte")
+    train_fraction: Fraction = param(
+        0.9, "first part, for training: by character (the book's), byte (tokenizer: corpus) or token"
+    )
     stride: Count = param(256, "tokens from the start of one training sequence to the next")
     model: PretrainModel = PretrainModel()
     sample: Sample = Sample()

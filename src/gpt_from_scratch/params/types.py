@@ -62,6 +62,8 @@ Fraction = Annotated[Number, Field(gt=0.0, lt=1.0)]
 Share = Annotated[Number, Field(ge=0.0, le=1.0)]
 DropRate = Annotated[Number, Field(ge=0.0, lt=1.0)]
 Count = Annotated[int, Field(ge=1, lt=2**31, strict=True)]
+VocabSize = Annotated[int, Field(ge=257, le=65536, strict=True)]
+"""All bytes and `<|endoftext|>` at least; two bytes hold an id of a large corpus."""
 CountOrZero = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
 """A count, or 0 where there is none."""
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]

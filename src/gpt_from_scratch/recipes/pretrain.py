@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gpt_from_scratch.data.raw.files import raw_file
 from gpt_from_scratch.data.text.loaders import text_loaders
-from gpt_from_scratch.data.text.pretraining import read_pretraining_text
+from gpt_from_scratch.data.text.pretraining import pretraining_tokenizer, read_pretraining_text
 from gpt_from_scratch.data.text.shards import Workers
 from gpt_from_scratch.files.writing import new_folder
 from gpt_from_scratch.generation.text import check_room, continue_text, encode
@@ -54,7 +53,7 @@ def pretrain(work: Workspace) -> None:
     params = work.params.pretrain
     device = prepare(work.params.runtime, work.group.local_size)
 
-    bpe = raw_file(work.raw, "bpe")
+    bpe = pretraining_tokenizer(params, work.root, work.corpora_folder)
     tokenizer = load_tokenizer(bpe)
     sample = params.sample
     prompt = encode(tokenizer, sample.prompt)
@@ -77,7 +76,7 @@ def pretrain(work: Workspace) -> None:
         loaders,
         params,
         [work.tracker, work.progress, samples],
-        initial_batches=None,
+        initial_batches=None if params.corpus.is_book else params.eval_batches,
         saver=work.saver,
         group=work.group,
     )

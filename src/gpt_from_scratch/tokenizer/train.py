@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
 from pathlib import Path
@@ -23,8 +24,8 @@ from gpt_from_scratch.tokenizer.bpe import END_OF_TEXT, PATTERN, byte_symbols
 Pair = tuple[int, int]
 
 
-def train_bpe(text: str, vocab_size: int) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Learn a vocabulary and merges from a text.
+def train_bpe(texts: str | Iterable[str], vocab_size: int) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Learn a vocabulary and merges from a text, or from several.
 
     Starting from the 256 bytes, the pair of neighbouring tokens that occurs most often becomes a new token, again
     and again; among equally frequent pairs the one with the smallest ids wins, the left id first. No token crosses
@@ -42,7 +43,7 @@ def train_bpe(text: str, vocab_size: int) -> tuple[dict[str, int], list[tuple[st
     if vocab_size < 257:
         raise InputError(f"vocab_size: expected at least 257 (all bytes and {END_OF_TEXT}), found {vocab_size}")
     tokens = list(byte_symbols().values())
-    words, frequencies = _split_into_words(text)
+    words, frequencies = _split_into_words([texts] if isinstance(texts, str) else texts)
     counts, places = _count_pairs(words, frequencies)
     heap = [(-count, pair) for pair, count in counts.items()]
     heapify(heap)
@@ -79,11 +80,12 @@ def save_bpe(vocabulary: dict[str, int], merges: list[tuple[str, str]], folder: 
     write_text(folder / "vocab.bpe", "\n".join(lines) + "\n")
 
 
-def _split_into_words(text: str) -> tuple[list[list[int]], list[int]]:
-    """Return the distinct pieces of the text as ids of bytes, and how often each occurs."""
+def _split_into_words(texts: Iterable[str]) -> tuple[list[list[int]], list[int]]:
+    """Return the distinct pieces of the texts as ids of bytes, and how often each occurs."""
     occurrences: Counter[str] = Counter()
-    for part in text.split(END_OF_TEXT):
-        occurrences.update(regex.findall(PATTERN, part))
+    for text in texts:
+        for part in text.split(END_OF_TEXT):
+            occurrences.update(regex.findall(PATTERN, part))
     ids = {byte: number for number, byte in enumerate(byte_symbols())}
     return [[ids[byte] for byte in word.encode("utf-8")] for word in occurrences], list(occurrences.values())
 

@@ -123,7 +123,8 @@ def disk_need(params: Params, root: Path = HERE) -> float:
 
 def _trainings(params: Params, root: Path) -> dict[str, _Work]:
     own, classify, instruct = params.pretrain, params.classify, params.instruct
-    pretrained = GPTConfig(_vocabulary(params), **params.pretrain.model.architecture)
+    vocabulary = own.vocab_size if own.tokenizer == "corpus" else _vocabulary(params)
+    pretrained = GPTConfig(vocabulary, **own.model.architecture)
     classifier, assistant = (_base(params, section, pretrained, root) for section in (classify, instruct))
     block = _block_parameters(classifier)
     blocks, trained = {

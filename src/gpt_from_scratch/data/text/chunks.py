@@ -7,8 +7,8 @@ else: no piece of that pattern goes on from one into the other, and none looks b
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from gpt_from_scratch.data.text.documents import Document
@@ -58,6 +58,22 @@ def cut(documents: Iterable[Document], longest: int = PIECE) -> Iterator[Piece]:
                 yield Piece(str(document.path), start, end, follows)
                 start, follows = end, False
         follows = True
+
+
+def split_documents(documents: Sequence[Document], fraction: float) -> tuple[list[Document], list[Document]]:
+    """Return the first `fraction` of the bytes of all documents, and the rest; one is cut in two as pieces are."""
+    left = int(fraction * sum(document.end - document.start for document in documents))
+    first: list[Document] = []
+    rest: list[Document] = []
+    for document in documents:
+        border = min(document.start + left, document.end)
+        if document.start < border < document.end:
+            with document.path.open("rb") as file:
+                border = _last_cut(file, document.start, border)
+        first += [replace(document, end=border)] if border > document.start else []
+        rest += [replace(document, start=border)] if border < document.end else []
+        left = 0 if rest else left - (document.end - document.start)
+    return first, rest
 
 
 def shards(pieces: Iterable[Piece], largest: int = SHARD) -> Iterator[list[Piece]]:

@@ -72,7 +72,8 @@ def find_files(path: Path, patterns: Sequence[str]) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise InputError(f"{path}: expected a text or a folder of texts, found nothing there")
+        cure = "put one there, see docs/corpora.md"
+        raise InputError(f"{path}: expected a text or a folder of texts, found nothing there; {cure}")
     found: set[Path] = set()
     linked: set[Path] = set()
     for pattern in patterns:

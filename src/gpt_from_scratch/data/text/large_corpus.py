@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpt_from_scratch.data.text.chunks import PIECE, SHARD, cut, shards
-from gpt_from_scratch.data.text.documents import find_files, read_documents
+from gpt_from_scratch.data.text.documents import Document, find_files, read_documents
 from gpt_from_scratch.data.text.shards import ONE_WORKER, Workers, shard_files, write_shards
 from gpt_from_scratch.data.text.token_map import TokenMap
 from gpt_from_scratch.files.writing import sha256
@@ -44,24 +44,35 @@ def open_corpus(
     kept: Path,
     workers: Workers = ONE_WORKER,
 ) -> LargeCorpus:
-    """Return a corpus, tokenised now unless it was before.
-
-    Started by torchrun on several machines, each of which sees `kept`, they share the work.
+    """Return a corpus from its files, see `tokenised`.
 
     Args:
         path, patterns: as in `find_files`.
         strip_gutenberg: as in `read_documents`.
-        tokenizer_folder: where the tokenizer's two files lie.
-        kept: the folder for the ids of all corpora.
-        workers: the processes that tokenise.
 
     Raises:
         InputError: when a file is missing, unreadable, empty or not UTF-8.
     """
+    documents = read_documents(find_files(path, patterns), strip_gutenberg)
+    return tokenised(documents, path.parent, tokenizer_folder, kept, workers)
+
+
+def tokenised(
+    documents: Sequence[Document], root: Path, tokenizer_folder: Path, kept: Path, workers: Workers = ONE_WORKER
+) -> LargeCorpus:
+    """Return documents as a corpus, tokenised now unless they were before.
+
+    Started by torchrun on several machines, each of which sees `kept`, they share the work.
+
+    Args:
+        root: the folder that the documents' names count from.
+        tokenizer_folder: where the tokenizer's two files lie.
+        kept: the folder for the ids of all corpora.
+        workers: the processes that tokenise.
+    """
     from filelock import FileLock
 
-    documents = read_documents(find_files(path, patterns), strip_gutenberg)
-    facts = [[str(one.path.relative_to(path.parent)), one.start, one.end, one.sha256] for one in documents]
+    facts = [[str(one.path.relative_to(root)), one.start, one.end, one.sha256] for one in documents]
     tokenizer = [sha256(file) for file in tokenizer_files(tokenizer_folder)]
     key = hashlib.sha256(json.dumps([facts, tokenizer, PIECE, SHARD, "line feeds"]).encode()).hexdigest()
     folder = kept / key[:16]

@@ -22,7 +22,7 @@ class TokenMap:
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = paths
         self._ends = np.cumsum([path.stat().st_size // TYPE.itemsize for path in paths])
-        self._range = range(int(self._ends[-1]))
+        self._range = range(int(self._ends[-1]) if paths else 0)
 
     def __len__(self) -> int:
         return len(self._range)
