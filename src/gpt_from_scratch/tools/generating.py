@@ -159,7 +159,8 @@ def estimate(job: Job, numbers: Iterable[int], price: tuple[float, float] | None
     for number in numbers:
         job.make(number, ask)
     tokens = read // CHARACTERS_PER_TOKEN, written // CHARACTERS_PER_TOKEN
-    cost = f", about ${sum(a * b for a, b in zip(tokens, price, strict=True)) / 1e6:,.2f}" if price else ""
+    dollars = sum(a * b for a, b in zip(tokens, price or (0, 0), strict=True)) / 1e6
+    cost = f", about ${max(dollars, 0.01):,.2f}" if price else ""
     return f"{requests:,} requests, about {tokens[0]:,} tokens to the model and {tokens[1]:,} from it{cost}"
 
 
