@@ -49,7 +49,7 @@ _SUBJECTS = (
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be generated.
+    """The entries to generate.
 
     Attributes:
         number: of entries.
