@@ -34,6 +34,8 @@ def instruction_loaders(
     """
     padding = partial(collate, pad_id=pad_id, max_length=train_set.max_length)
     lengths = [len(ids) for ids in train_set] if group_by_length else None
+    if not isinstance(train_set, Instructions):  # bare sequences, all of them learnt
+        return _padded_loaders(train_set, val_set, batch_size, padding, lengths)
     sets = [list(zip(part, part.learnt(mask_instruction), strict=True)) for part in (train_set, val_set)]
     return _padded_loaders(*sets, batch_size, partial(_masked, padding=padding), lengths)
 
