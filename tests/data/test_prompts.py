@@ -118,7 +118,7 @@ def test_grouping_and_masking_go_together(tokenizer, entries):
 
 def test_a_prompt_that_leaves_no_room(tokenizer, entries):
     with pytest.raises(InputError, match=r"instruct.max_length: .*prompt 1 of 3 has \d+ tokens, limit 20"):
-        Instructions(entries[:3], tokenizer, 20).prompt_lengths()
+        Instructions(entries[:3], tokenizer, 20).learnt(True)
 
 
 def test_entries_of_alpacas_kind(tmp_path):

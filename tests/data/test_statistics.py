@@ -131,6 +131,19 @@ def test_the_command_on_instructions(project, root):
     assert (found["entries"], found["near_duplicates"]["pairs"], found["threshold"]) == (entries, 0, 0.99)
 
 
+def test_the_command_on_conversations(project):
+    turn = [{"role": "user", "content": "Name a bird."}, {"role": "assistant", "content": "A wren."}]
+    chats = [turn, turn * 3, *([turn] * 18)]
+    (project / "chat.jsonl").write_text("".join(json.dumps({"messages": chat}) + "\n" for chat in chats))
+    (found,) = json.loads(invoke("chat.jsonl", "--json").stdout)
+    assert (found["entries"], found["turns"]["median"], found["turns"]["max"]) == (20, 1, 3)
+    assert found["exact_duplicates"] == 18
+    assert found["tokens"]["max"] == 3 * found["tokens"]["min"] + 2  # the ends of the earlier turns
+    (project / "chat.jsonl").write_text(json.dumps({"messages": turn[:1]}))
+    said = invoke("chat.jsonl").stderr
+    assert said == "error: chat.jsonl, entry 1, message 1: expected an assistant's as the last, found user's\n"
+
+
 def test_the_command_on_labelled_texts(project, root):
     (found,) = json.loads(invoke(root / "data/sample/SMSSpamCollection", "--json").stdout)
     assert found["labels"] == {"ham": 565, "spam": 342}

@@ -94,6 +94,17 @@ def test_the_response_loss_is_that_of_the_answer_and_its_end(random_model, token
     assert response_loss(model, tokenizer, ENTRIES, 256, batch_size) == pytest.approx(expected, abs=1e-5)
 
 
+def test_the_response_loss_of_a_conversation_is_that_of_its_last_answer(random_model, tokenizer):
+    model = random_model(context_length=512)
+    talk = {**ENTRIES[2], "earlier_turns": [ENTRIES[0]]}
+    first, last = (format_prompt(entry) + "\n\n### Response:\n" for entry in (ENTRIES[0], ENTRIES[2]))
+    begin = [*tokenizer.encode(first + "A wren."), tokenizer.eot_token, *tokenizer.encode(last)]
+    ids = [*begin, *tokenizer.encode("3"), tokenizer.eot_token]
+    log_probabilities = model(torch.tensor([ids[:-1]]))[0].detach().log_softmax(-1)
+    expected = -sum(log_probabilities[place - 1, ids[place]].item() for place in range(len(begin), len(ids))) / 2
+    assert response_loss(model, tokenizer, [talk], 512, 1) == pytest.approx(expected, abs=1e-5)
+
+
 def test_the_instruction_has_no_part_in_the_response_loss(random_model, tokenizer):
     """A model that knows nothing but the answer's letters has the loss of these letters."""
     model = random_model()

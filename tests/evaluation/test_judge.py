@@ -1,4 +1,4 @@
-"""Judges, against an endpoint of this machine that answers in all the ways one can."""
+"""Judges, against an endpoint of this machine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import socket
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from scipy.stats import pearsonr, spearmanr
@@ -14,49 +13,16 @@ from scipy.stats import pearsonr, spearmanr
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.evaluation.judge import Judge, judged, judging_prompt, scores_of
 from gpt_from_scratch.params import sections
+from tests.chat_endpoint import ChatEndpoint
 
 ENTRY = {"instruction": "Name a bird.", "input": "", "output": "A wren."}
 KEY = "sk-secret-0123456789"
 
 
-class Endpoint:
-    """An OpenAI-compatible endpoint that gives what it is told to, in this order, and the last for ever."""
-
-    def __init__(self):
-        self.replies, self.asked = ["50"], []
-        endpoint = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                endpoint.asked.append((self.path, dict(self.headers), body))
-                reply = endpoint.replies.pop(0) if len(endpoint.replies) > 1 else endpoint.replies[0]
-                if callable(reply):
-                    reply(self)
-                    return
-                status, text, headers = reply if isinstance(reply, tuple) else (200, chat(reply), {})
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(text.encode())))
-                self.end_headers()
-                self.wfile.write(text.encode())
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
-
+class Endpoint(ChatEndpoint):
     def judge(self, **options):
         settings = sections.JudgeParams(name="llama", url=self.url, model="llama3", seed=123)
         return Judge(settings, **{"answer_seconds": 20.0, "pause_seconds": 0.01, **options})
-
-
-def chat(content):
-    return json.dumps({"choices": [{"message": {"role": "assistant", "content": content}}]})
 
 
 @pytest.fixture
@@ -65,8 +31,7 @@ def endpoint(monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # nobody's: a proxy is not for this machine
     found = Endpoint()
     yield found
-    found.server.shutdown()
-    found.server.server_close()
+    found.close()
 
 
 def test_what_is_asked(endpoint):

@@ -130,6 +130,38 @@ def test_preferences(project, work_with):
     ]
 
 
+def test_conversations(project, work_with):
+    turns = [(f"Say {word}.", f"{word} {word}") for word in ("one", "two", "three", "four")] * 10
+    chat = [
+        {"role": role, "content": text}
+        for turn in turns
+        for role, text in zip(("user", "assistant"), turn, strict=True)
+    ]
+    chats = [
+        {"messages": [{"role": "system", "content": "Be brief."}, *chat[start : start + 6]]} for start in range(30)[::2]
+    ]
+    (project / "data/chat.jsonl").write_text("\n".join(map(json.dumps, chats * 2)))
+    work = work_with(data="data/chat.jsonl", prompt_style="phi3", batch_size=4)
+    instruct(work)
+    facts, found = load_facts(project / "models/instruct"), metrics_of(project)
+    assert (facts["instructions"], facts["turns"]) == ("data/chat.jsonl", "3")
+    assert found["steps"] == 25 // 4
+    assert found["cut"] == 0
+    assert found["final"]["train_loss"] < found["initial"]["train_loss"]
+    (sample,) = json.loads((project / "metrics/samples/finetune_instruct.json").read_text())
+    assert sample["prompt"].startswith("<|system|>\nBe brief.\n<|user|>\nSay ")
+    assert sample["prompt"].count("<|user|>") == 1
+    assert evaluate_instructions(work, CPU)["entries"] == 3
+    responses = json.loads((project / "metrics/responses.json").read_text())
+    for response, given in zip(responses, (chats * 2)[25:28], strict=True):
+        messages = given["messages"]
+        assert (response["instruction"], response["output"]) == (messages[-2]["content"], messages[-1]["content"])
+        assert [turn["output"] for turn in response["earlier_turns"]] == [
+            messages[2]["content"],
+            messages[4]["content"],
+        ]
+
+
 @pytest.mark.parametrize("recipe", [instruct, lambda work: evaluate_instructions(work, CPU)])
 @pytest.mark.parametrize(
     ("objective", "data"), [("answers", "data/sample/preference-data.json"), ("preferences", "data/own.json")]

@@ -146,11 +146,14 @@ def fitting(history: list[list[int]], turn: list[int], room: int) -> list[list[i
 def introduction(folder: Path) -> str:
     """Return the lines that a chat begins with: what the model is, and its limits."""
     from gpt_from_scratch.report.about import about
+    from gpt_from_scratch.weights.config_file import load_facts
 
+    turns = load_facts(folder).get("turns")
+    single = "to answer single instructions, and never trained to converse"
     return (
         f"{folder}: {about(folder).text}\n"
-        "It was trained to answer single instructions, and never trained to converse: earlier turns are given to it as "
-        "context, as far as they fit.\nIt knows little and does not know what it does not know. "
+        f"It was trained {f'on conversations of up to {turns} turns' if turns else single}: earlier turns are given to "
+        "it as context, as far as they fit.\nIt knows little and does not know what it does not know. "
         "/reset forgets, /quit leaves."
     )
 

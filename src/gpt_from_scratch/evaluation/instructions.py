@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from tiktoken import Encoding
 from torch import Tensor
 
-from gpt_from_scratch.data.instructions.entries import Entry, collate, format_response, response_start
-from gpt_from_scratch.data.instructions.prompts import PromptStyle, format_prompt
+from gpt_from_scratch.data.instructions.entries import Entry, collate, encode_entry, response_start
+from gpt_from_scratch.data.instructions.prompts import PromptStyle
 from gpt_from_scratch.errors import InputError, shown
 from gpt_from_scratch.evaluation.language import token_loss
 from gpt_from_scratch.generation.answering import prompt_ids
@@ -49,7 +49,7 @@ def response_loss(
     batch_size: int,
     style: PromptStyle = "alpaca",
 ) -> float:
-    """Return the mean loss, nats per token, on the tokens of the responses and their ends alone.
+    """Return the mean loss, nats per token, on the tokens of the (last) responses and their ends alone.
 
     Raises:
         InputError: when `max_length` leaves nothing of any response.
@@ -73,12 +73,12 @@ def _response_batch(
     tokenizer: Encoding, entries: Sequence[Entry], max_length: int, style: PromptStyle
 ) -> tuple[Tensor, Tensor]:
     """Return inputs and targets `[batch, tokens]`; the targets before each response are ignored."""
-    texts, begins = [], []
+    texts, answers = [], []
     for entry in entries:
-        ids = tokenizer.encode(format_prompt(entry, style) + format_response(entry, style), disallowed_special=())
+        ids, _ = encode_entry(tokenizer, entry, style)
         texts.append(ids)
-        begins.append(response_start(tokenizer, ids, entry["output"]))
-    return collate(texts, tokenizer.eot_token, max_length=max_length, prompt_lengths=begins)
+        answers.append([(response_start(tokenizer, ids, entry["output"]), len(ids) + 1)])
+    return collate(texts, tokenizer.eot_token, max_length=max_length, learnt=answers)
 
 
 def answer_metrics(entries: Sequence[Entry], texts: Sequence[str]) -> dict[str, float]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gpt_from_scratch.data.instructions.conversations import turns_of
 from gpt_from_scratch.data.instructions.prompts import (
     PromptStyle,
     Question,
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
 
 
 def prompt_ids(tokenizer: Encoding, question: Question, style: PromptStyle) -> list[int]:
-    """Return the token ids of a prompt, up to where the response with its header begins."""
-    return encode(tokenizer, format_prompt(question, style))
+    """Return the token ids of a prompt, a conversation's earlier turns included, up to the response's header."""
+    earlier = turns_of(question)[:-1]
+    before = [token for turn in earlier for token in turn_ids(tokenizer, turn, turn["output"], style)]
+    return [*before, *encode(tokenizer, format_prompt(question, style))]
 
 
 def turn_ids(tokenizer: Encoding, question: Question, answer: str, style: PromptStyle) -> list[int]:

@@ -272,7 +272,7 @@ class Instruct(Finetune):
 
     epochs: Epochs = 2
     data: DataPath = param(
-        BOOK_INSTRUCTIONS, "JSON list or lines: instruction, input, output; or chosen, rejected (pairs)"
+        BOOK_INSTRUCTIONS, "JSON list or lines: instruction, input, output; messages; or chosen, rejected"
     )
     prompt_style: Literal["alpaca", "phi3"] = param("alpaca", "form of the prompt: the book's, or exercise 7.1's")
     mask_instruction: Flag = param(False, "learn the responses alone (exercise 7.2)")

@@ -9,6 +9,7 @@ import torch
 from tiktoken import Encoding
 
 from gpt_from_scratch.data.batches.loaders import Loader
+from gpt_from_scratch.data.instructions.conversations import turns_of
 from gpt_from_scratch.data.instructions.entries import Instructions
 from gpt_from_scratch.data.instructions.loaders import instruction_loaders, preference_loaders
 from gpt_from_scratch.data.instructions.preferences import Preferences
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 NAME = "finetune_instruct"
 
-TEACHING = (FACT, "objective", "instructions", "preferences")
+TEACHING = (FACT, "objective", "instructions", "preferences", "turns")
 """The facts of a model folder that say how and from what the model was taught; see `teaching`."""
 
 
@@ -87,7 +88,7 @@ def instruct(work: Workspace) -> None:
     if not work.group.first:
         return
 
-    own = teaching(params)
+    own = teaching(params, train_part)
     facts = {
         **work.data_facts("instruct"),
         **{key: value for key, value in facts.items() if key not in TEACHING},
@@ -105,14 +106,14 @@ def instruct(work: Workspace) -> None:
 
 
 def sample_prompt(params: Instruct, tokenizer: Encoding, context_length: int, entries: Sequence[Question]) -> str:
-    """Return the prompt of the samples: the first entry's that fits the context with an answer.
+    """Return the prompt of the samples: the first entry's that fits the context with an answer, without later turns.
 
     Raises:
         InputError: when none fits.
     """
     lengths = []
     for entry in entries:
-        prompt = format_prompt(entry, params.prompt_style)
+        prompt = format_prompt(turns_of(entry)[0], params.prompt_style)
         lengths.append(len(encode(tokenizer, prompt)))
         if lengths[-1] + params.sample_tokens <= context_length:
             return prompt
@@ -150,8 +151,8 @@ def learn_preferences(
     return PreferenceTuning(params.preferences.beta), loaders, sum(pairs.cut for pairs in sets)
 
 
-def teaching(params: Instruct) -> dict[str, str]:
-    """Return how and from what the model was taught, where that is not the book's way."""
+def teaching(params: Instruct, entries: Sequence[Question]) -> dict[str, str]:
+    """Return how and from what the model was taught, where that is not the book's way; `turns` of the longest entry."""
     facts = {}
     if params.prompt_style != "alpaca":
         facts[FACT] = params.prompt_style
@@ -159,4 +160,6 @@ def teaching(params: Instruct) -> dict[str, str]:
         facts |= {"objective": params.objective, "preferences": params.data}
     elif not params.is_book:
         facts["instructions"] = params.data
+    if (turns := max(len(turns_of(entry)) for entry in entries)) > 1:
+        facts["turns"] = str(turns)
     return facts

@@ -136,9 +136,8 @@ def _limits(facts: Mapping[str, Any], classifier: ClassifierInfo | None, instruc
             )
     if instructed:
         header = response_header(style_of(facts)).strip()
-        lines.append(
-            f"It saw single instructions only, no conversations. Its answer begins with the header `{header}`."
-        )
+        saw = f"conversations of up to {facts['turns']} turns" if "turns" in facts else "single instructions only"
+        lines.append(f"It saw {saw}. Its answer begins with the header `{header}`.")
     if facts.get("pretrained") == "synthetic":
         lines.append("Its base never saw a text, so figures say nothing about what GPT-2's real weights would reach.")
     return "\n".join(f"- {line}" for line in lines)

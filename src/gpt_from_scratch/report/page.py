@@ -155,7 +155,8 @@ def _answers(entries: Sequence[Mapping[str, Any]]) -> Table:
     judges = list(dict.fromkeys(judge for entry in entries for judge in entry.get("scores", {})))
     rows = []
     for entry in entries:
-        asked = "\n\n".join(filter(None, (entry["instruction"], entry["input"])))
+        earlier = [turn[key] for turn in entry.get("earlier_turns", ()) for key in ("instruction", "output")]
+        asked = "\n\n".join(filter(None, (*earlier, entry["instruction"], entry["input"])))
         overlap = figure_text(rouge_l(entry["output"], entry["model_response"]), "rouge_l")
         scores = [figure_text(entry.get("scores", {}).get(judge)) for judge in judges]
         rows.append([asked, entry["output"], entry["model_response"], overlap, *scores])

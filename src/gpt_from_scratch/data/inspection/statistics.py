@@ -14,8 +14,15 @@ import pandas as pd
 from tiktoken import Encoding
 
 from gpt_from_scratch.data.inspection.near_duplicates import NearDuplicates, near_duplicates, near_matches
-from gpt_from_scratch.data.instructions.entries import Entry, format_response, split_entries
-from gpt_from_scratch.data.instructions.prompts import PromptStyle, format_prompt
+from gpt_from_scratch.data.instructions.conversations import turns_of
+from gpt_from_scratch.data.instructions.entries import (
+    Entry,
+    encode_entry,
+    format_conversation,
+    format_response,
+    split_entries,
+)
+from gpt_from_scratch.data.instructions.prompts import PromptStyle
 from gpt_from_scratch.data.messages.spam import fold, split_messages, split_statistics
 from gpt_from_scratch.data.text.chunks import cut
 from gpt_from_scratch.data.text.documents import Document
@@ -56,7 +63,7 @@ def instruction_statistics(
     """Return sizes, lengths and repetitions of instructions, and which test and validation entries training nearly has.
 
     Lengths are those of prompt and response together, as they are trained on. Entries are compared by instruction,
-    input and output together, and numbered from 1 as they stand in the file.
+    input and output of all turns together, and numbered from 1 as they stand in the file.
 
     Args:
         train_fraction, test_fraction: of the split in file order.
@@ -65,13 +72,16 @@ def instruction_statistics(
         most: how many pairs to name.
         style: of prompt and response.
     """
-    whole = [format_prompt(entry, style) + format_response(entry, style) for entry in entries]
-    lengths = [len(tokenizer.encode(text, disallowed_special=())) for text in whole]
-    texts = ["\n".join((entry["instruction"], entry["input"], entry["output"])) for entry in entries]
+    whole = [format_conversation(entry, style) + format_response(entry, style) for entry in entries]
+    lengths = [len(encode_entry(tokenizer, entry, style)[0]) for entry in entries]
+    keys = ("instruction", "input", "output")
+    texts = ["\n".join(turn[key] for turn in turns_of(entry) for key in keys) for entry in entries]
+    turns = [len(turns_of(entry)) for entry in entries]
     found = {
         "prompt_style": style,
         "entries": len(entries),
         "empty_inputs": sum(not entry["input"].strip() for entry in entries),
+        **({"turns": distribution(turns)} if max(turns) > 1 else {}),
         "characters": distribution([len(text) for text in whole]),
         "tokens": distribution(lengths),
         f"longer_than_{max_length}_tokens": sum(length > max_length for length in lengths),

@@ -11,6 +11,7 @@ from tiktoken import Encoding
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from gpt_from_scratch.data.instructions.conversations import OWN_KEYS, is_conversation, read_conversation, turns_of
 from gpt_from_scratch.data.instructions.prompts import PromptStyle, Question, format_prompt, response_header
 from gpt_from_scratch.errors import InputError, shown
 from gpt_from_scratch.files.writing import read_list
@@ -27,11 +28,13 @@ class Entry(Question):
 def read_entries(path: Path, *, empty_answers: bool = False) -> list[Entry]:
     """Read a JSON list of entries, the form of the book's data and of Stanford's Alpaca, or JSON Lines.
 
+    Entries may be conversations too; see `conversations`.
+
     Args:
         empty_answers: let an answer be empty, as 28 of Alpaca's 52,002 are; else it is an error.
 
     Raises:
-        InputError: naming the file, the entry (from 1) and the key that is wrong.
+        InputError: naming the file, the entry (from 1) and the key or message that is wrong.
     """
     return read_objects(path, Entry, "instructions", {"input", *(["output"] if empty_answers else [])})
 
@@ -50,6 +53,11 @@ def read_objects(path: Path, kind: type, what: str, may_be_empty: Collection[str
     for number, entry in enumerate(content, start=1):
         if not isinstance(entry, dict):
             raise InputError(f"{path}, entry {number}: expected an object, found {type(entry).__name__}")
+        if own := [key for key in OWN_KEYS if key in entry]:
+            raise InputError(f"{path}, entry {number}: expected a conversation as messages, found the key {own[0]!r}")
+        if kind is Entry and is_conversation(entry):
+            content[number - 1] = read_conversation(entry, f"{path}, entry {number}")
+            continue
         entry.setdefault("input", "")
         for key in kind.__annotations__:
             if key not in entry:
@@ -78,6 +86,14 @@ def split_entries(
     return parts
 
 
+def format_conversation(entry: Entry, style: PromptStyle = "alpaca") -> str:
+    """Return an entry up to where its last response begins, as a text to read: earlier turns have no end of text."""
+    *earlier, last = turns_of(entry)
+    return "\n\n".join(
+        [*(format_prompt(turn, style) + format_response(turn, style) for turn in earlier), format_prompt(last, style)]
+    )
+
+
 def format_response(entry: Entry, style: PromptStyle = "alpaca") -> str:
     """Return the response with its header, as it follows the prompt."""
     return response_header(style) + entry["output"]
@@ -99,6 +115,22 @@ def response_start(tokenizer: Encoding, ids: Sequence[int], response: str) -> in
     return begin
 
 
+def encode_entry(
+    tokenizer: Encoding, entry: Entry, style: PromptStyle = "alpaca"
+) -> tuple[list[int], list[tuple[int, int]]]:
+    """Return an entry's token ids without the last end of text, and where in them each turn's response lies.
+
+    A response is its header, the answer and the end of the text, as the model generates them.
+    """
+    ids, responses = [], []
+    for turn in turns_of(entry):
+        response = format_response(turn, style)
+        own = tokenizer.encode(format_prompt(turn, style) + response, disallowed_special=())
+        responses.append((len(ids) + response_start(tokenizer, own, response), len(ids) + len(own) + 1))
+        ids += [*own, tokenizer.eot_token]
+    return ids[:-1], responses
+
+
 class Instructions(Dataset[list[int]]):
     """Prompt and response of every entry as token ids.
 
@@ -116,29 +148,30 @@ class Instructions(Dataset[list[int]]):
         self, entries: Sequence[Entry], tokenizer: Encoding, max_length: int, style: PromptStyle = "alpaca"
     ) -> None:
         self.max_length = max_length
-        self._tokenizer = tokenizer
-        self._responses = [format_response(entry, style) for entry in entries]
-        self._token_ids = [
-            tokenizer.encode(format_prompt(entry, style) + response, disallowed_special=())
-            for entry, response in zip(entries, self._responses, strict=True)
-        ]
+        encoded = [encode_entry(tokenizer, entry, style) for entry in entries]
+        self._token_ids = [ids for ids, _ in encoded]
+        self._responses = [responses for _, responses in encoded]
         self.cut = sum(len(ids) > max_length for ids in self._token_ids)
 
-    def prompt_lengths(self) -> list[int]:
-        """Return how many tokens of each sequence are the prompt's: those before the response and its header.
+    def learnt(self, mask_instruction: bool) -> list[list[tuple[int, int]]]:
+        """Return which parts of each sequence with its end are learnt: of several turns the responses alone.
+
+        Args:
+            mask_instruction: learn no more than the response of single turns either.
 
         Raises:
-            InputError: when `max_length` leaves nothing of a response.
+            InputError: when `max_length` leaves nothing of a response, where only these are learnt.
         """
-        lengths = []
-        for number, (ids, response) in enumerate(zip(self._token_ids, self._responses, strict=True), start=1):
-            lengths.append(response_start(self._tokenizer, ids, response))
-            if lengths[-1] > self.max_length:
+        parts = []
+        for number, (ids, responses) in enumerate(zip(self._token_ids, self._responses, strict=True), start=1):
+            alone = mask_instruction or len(responses) > 1
+            parts.append(responses if alone else [(0, len(ids) + 1)])
+            if alone and responses[0][0] > self.max_length:
                 raise InputError(
                     f"instruct.max_length: expected room for a response after every prompt, but prompt {number} of "
-                    f"{len(self)} has {lengths[-1]} tokens, limit {self.max_length}"
+                    f"{len(self)} has {responses[0][0]} tokens, limit {self.max_length}"
                 )
-        return lengths
+        return parts
 
     def __len__(self) -> int:
         return len(self._token_ids)
@@ -153,7 +186,7 @@ def collate(
     ignore_index: int = IGNORE_INDEX,
     max_length: int | None = None,
     device: torch.device | str = "cpu",
-    prompt_lengths: Sequence[int] | None = None,
+    learnt: Sequence[Sequence[tuple[int, int]]] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Pad sequences to the batch's longest and return inputs and targets, each `[batch, tokens]` (section 7.3).
 
@@ -161,7 +194,8 @@ def collate(
     `pad_id` after the first become `ignore_index`, so that the end is learnt once and the padding not at all.
 
     Args:
-        prompt_lengths: tokens at the beginning of each sequence that are not learnt either (exercise 7.2).
+        learnt: begin and end of those parts of each sequence with its end that alone are learnt (exercise 7.2), ends
+            of text inside of them included.
     """
     longest = max(len(ids) for ids in batch) + 1
     padded = torch.full((len(batch), longest), pad_id)
@@ -170,6 +204,8 @@ def collate(
     inputs, targets = padded[:, :-1], padded[:, 1:].clone()
     pads = targets == pad_id
     targets[pads & (pads.cumsum(dim=1) > 1)] = ignore_index
-    for row, length in enumerate(prompt_lengths or ()):
-        targets[row, : max(length - 1, 0)] = ignore_index
+    for row, parts in enumerate(learnt or ()):
+        targets[row] = ignore_index
+        for begin, end in parts:
+            targets[row, max(begin - 1, 0) : end - 1] = padded[row, max(begin, 1) : end]
     return inputs[:, :max_length].to(device), targets[:, :max_length].to(device)

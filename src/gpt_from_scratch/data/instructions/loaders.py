@@ -26,22 +26,23 @@ def instruction_loaders(
 
     Args:
         group_by_length: make training batches of sequences that are about equally long; see `SimilarLengths`.
-        mask_instruction: let the tokens of the prompts be no targets, in both sets (exercise 7.2).
+        mask_instruction: let the tokens of the prompts be no targets, in both sets (exercise 7.2). Those of a
+            conversation of several turns never are.
 
     Raises:
-        InputError: as `Instructions.prompt_lengths` does, where that is asked for.
+        InputError: as `Instructions.learnt` does.
     """
     padding = partial(collate, pad_id=pad_id, max_length=train_set.max_length)
     lengths = [len(ids) for ids in train_set] if group_by_length else None
-    if not mask_instruction:
+    if not isinstance(train_set, Instructions):  # bare sequences, all of them learnt
         return _padded_loaders(train_set, val_set, batch_size, padding, lengths)
-    sets = [list(zip(part, part.prompt_lengths(), strict=True)) for part in (train_set, val_set)]
+    sets = [list(zip(part, part.learnt(mask_instruction), strict=True)) for part in (train_set, val_set)]
     return _padded_loaders(*sets, batch_size, partial(_masked, padding=padding), lengths)
 
 
-def _masked(batch: Sequence[tuple[list[int], int]], padding: Callable[..., tuple[Tensor, Tensor]]) -> object:
-    sequences, prompt_lengths = zip(*batch, strict=True)
-    return padding(sequences, prompt_lengths=prompt_lengths)
+def _masked(batch: Sequence[tuple[list[int], list]], padding: Callable[..., tuple[Tensor, Tensor]]) -> object:
+    sequences, learnt = zip(*batch, strict=True)
+    return padding(sequences, learnt=learnt)
 
 
 def preference_loaders(

@@ -11,7 +11,7 @@ from tiktoken import Encoding
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from gpt_from_scratch.data.instructions.entries import IGNORE_INDEX, collate, read_objects, response_start
+from gpt_from_scratch.data.instructions.entries import collate, read_objects, response_start
 from gpt_from_scratch.data.instructions.prompts import PromptStyle, Question, format_prompt, response_header
 from gpt_from_scratch.errors import InputError
 
@@ -109,9 +109,8 @@ def collate_pairs(batch: Sequence[Pair], pad_id: int, max_length: int | None = N
     """
     sequences = [ids for pair in batch for ids in pair.sequences]
     begins = [begin for pair in batch for begin in pair.begins]
-    inputs, targets = collate(sequences, pad_id, max_length=max_length, prompt_lengths=begins)
-    for row, ids in enumerate(sequences):
-        targets[row, len(ids) - 1 :] = IGNORE_INDEX
+    responses = [[(begin, len(ids))] for begin, ids in zip(begins, sequences, strict=True)]
+    inputs, targets = collate(sequences, pad_id, max_length=max_length, learnt=responses)
     return *(part.unflatten(0, (len(batch), 2)) for part in (inputs, targets)), torch.stack(
         [p.reference for p in batch]
     )

@@ -1,4 +1,8 @@
-"""The prompt of an instruction in the two styles of chapter 7: Alpaca's (section 7.2), and Phi-3's (exercise 7.1)."""
+"""The prompt of an instruction in the two styles of chapter 7: Alpaca's (section 7.2), and Phi-3's (exercise 7.1).
+
+A conversation is its turns one after another, each with a whole prompt, its response and the end of the text. A system
+message precedes the first.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,11 @@ FACT = "prompt_style"
 
 
 class Question(TypedDict):
-    """An instruction without its answer; `input` may be empty."""
+    """An instruction without its answer; `input` may be empty.
+
+    That of a conversation is its last; it has `earlier_turns`, each with its `output`. The first turn may have a
+    `system_message`. See `conversations`.
+    """
 
     instruction: str
     input: str
@@ -23,8 +31,9 @@ class Question(TypedDict):
 
 @dataclass(frozen=True)
 class _Style:
-    """The texts before the instruction, before an input, and before the response."""
+    """The texts before and after a system message, before the instruction, before an input, and before the response."""
 
+    system: tuple[str, str]
     opening: str
     input_header: str
     response_header: str
@@ -32,20 +41,23 @@ class _Style:
 
 _STYLES: dict[PromptStyle, _Style] = {
     "alpaca": _Style(
+        ("", "\n\n"),
         "Below is an instruction that describes a task. Write a response that appropriately completes the request."
         "\n\n### Instruction:\n",
         "\n\n### Input:\n",
         "\n\n### Response:\n",
     ),
     # As the companion's solution of exercise 7.1 spells it, colon included.
-    "phi3": _Style("<|user|>\n", "\n", "\n<|assistant|>:\n"),
+    "phi3": _Style(("<|system|>\n", "\n"), "<|user|>\n", "\n", "\n<|assistant|>:\n"),
 }
 
 
 def format_prompt(entry: Question, style: PromptStyle = "alpaca") -> str:
-    """Return an entry up to where the response with its header begins."""
+    """Return an entry's own turn up to where the response with its header begins."""
     words = _STYLES[style]
     prompt = words.opening + entry["instruction"]
+    if system := entry.get("system_message"):
+        prompt = system.join(words.system) + prompt
     return f"{prompt}{words.input_header}{entry['input']}" if entry["input"] else prompt
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from gpt_from_scratch.data.instructions.conversations import is_conversation
 from gpt_from_scratch.data.instructions.entries import read_entries, split_entries
 from gpt_from_scratch.data.instructions.preferences import read_preferences
 from gpt_from_scratch.data.raw.files import named_file
@@ -58,11 +59,13 @@ def read_instructions(path: Path, objective: Objective, *, empty_answers: bool =
 
 
 def objectives_of(path: Path) -> list[Objective]:
-    """Return the objectives whose keys the first entry of a file has.
+    """Return the objectives whose keys the first entry of a file has; a conversation has answers.
 
     Raises:
         InputError: when it is no JSON.
     """
     content = read_list(path)
     first = content[0] if isinstance(content, list) and content else None
-    return [name for name, keys in _KEYS.items() if isinstance(first, dict) and first.keys() >= set(keys)]
+    if not isinstance(first, dict):
+        return []
+    return ["answers"] if is_conversation(first) else [name for name in _KEYS if first.keys() >= set(_KEYS[name])]

@@ -1,0 +1,144 @@
+"""A larger model behind any OpenAI-compatible chat endpoint: what judges, and what generates data.
+
+Ollama's, which the book asks, is `http://localhost:11434/v1`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from gpt_from_scratch.errors import InputError, reason, shown
+from gpt_from_scratch.files.local_addresses import bypass_proxies
+
+CONNECT_SECONDS = 10.0
+ANSWER_SECONDS = 180.0
+"""Time for one answer: a model that runs on this machine is first loaded."""
+TRIES_AGAIN = 4
+PAUSE_SECONDS = 1.0
+"""The pause before the third try, the second is at once; each later pause is twice as long as the one before it."""
+LONGEST_PAUSE_SECONDS = 60
+LARGEST_REPLY = 2**20
+_PASSING = (408, 429, 500, 502, 503, 504)
+
+
+class Endpoint:
+    """A model at an endpoint.
+
+    The key goes into the request's header and nowhere else, and only over https or to this machine.
+
+    Args:
+        name: what errors call it.
+        url: address up to /chat/completions.
+        model: name at the endpoint.
+        key_variable: the environment variable that has the key; it may be empty.
+        answer_seconds, pause_seconds: see `ANSWER_SECONDS` and `PAUSE_SECONDS`.
+
+    Raises:
+        InputError: when the key cannot stand in a header.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        model: str,
+        key_variable: str,
+        *,
+        answer_seconds: float = ANSWER_SECONDS,
+        pause_seconds: float = PAUSE_SECONDS,
+    ) -> None:
+        self._name, self._model, self._key_variable = name, model, key_variable
+        self._answer_seconds = answer_seconds
+        self._url = f"{url.rstrip('/')}/chat/completions"
+        key = os.environ.get(key_variable, "").strip()
+        if not (key.isascii() and key.isprintable()):
+            raise InputError(f"{key_variable} in the environment: expected a key of printable ASCII characters")
+        here = _is_here(self._url)
+        self._key = key if here or self._url.startswith("https:") else ""
+        bypass_proxies()
+        self._session = requests.Session()
+        self._session.trust_env = not here  # a proxy is for other machines
+        # Asking twice does no harm, so that a POST is tried again too; what is away or hangs, not as often.
+        retry = urllib3.Retry(
+            total=TRIES_AGAIN,
+            connect=2,
+            read=1,
+            status_forcelist=_PASSING,
+            allowed_methods=["POST"],
+            backoff_factor=pause_seconds / 2,
+            backoff_max=LONGEST_PAUSE_SECONDS,
+            retry_after_max=LONGEST_PAUSE_SECONDS,
+            raise_on_status=False,
+        )
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, HTTPAdapter(max_retries=retry))
+
+    def reply(self, prompt: str, seed: int, temperature: float = 0) -> str:
+        """Return the answer to a prompt; empty where the model refuses to give one.
+
+        Raises:
+            InputError: when the model does not answer, also not when asked again.
+        """
+        body = {
+            "model": self._model,
+            "messages": [{"role": "user", "content": prompt}],
+            "temperature": temperature,
+            "seed": seed,
+            "stream": False,
+        }
+        timeout = (CONNECT_SECONDS, self._answer_seconds)
+        try:
+            # With `auth`, no password is looked for in ~/.netrc; a redirect would take the entries elsewhere.
+            with self._session.post(
+                self._url, json=body, timeout=timeout, auth=self._authorised, allow_redirects=False, stream=True
+            ) as response:
+                return self._content(response)
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            raise self._away(f"found {_cause(error)}") from None
+
+    def _authorised(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._key:
+            request.headers["Authorization"] = f"Bearer {self._key}"
+        return request
+
+    def _content(self, response: requests.Response) -> str:
+        # Not all that a host likes to send, and not for as long as it likes.
+        text = response.raw.read(LARGEST_REPLY, decode_content=True).decode("utf-8", "replace")
+        if response.status_code != 200:
+            hint = (
+                f" (is {self._key_variable} set?)" if response.status_code in (401, 403) else f": {self._hidden(text)}"
+            )
+            raise self._away(f"found status {response.status_code} {response.reason}{hint}")
+        try:
+            content = json.loads(text)["choices"][0]["message"]["content"]
+        except (ValueError, LookupError, TypeError, RecursionError):
+            raise self._away(f"found {self._hidden(text)}") from None
+        return content if isinstance(content, str) else ""  # null where a model refuses to say anything
+
+    def _hidden(self, text: str) -> str:
+        return shown(text.replace(self._key, "***") if self._key else text)
+
+    def _away(self, found: str) -> InputError:
+        return InputError(f"{self._name}: {self._url}: expected an answer of {self._model}, {found}")
+
+
+def _is_here(url: str) -> bool:
+    """Return whether an address is this machine's own."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _cause(error: Exception) -> str:
+    """Return the error below the layers that wrap it."""
+    inner = error.args[0] if error.args else error
+    return reason(getattr(inner, "reason", None) or inner) or type(error).__name__
