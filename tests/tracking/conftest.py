@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from served_project import make_project
 
-from gpt_from_scratch.tracking import server
+from gpt_from_scratch.tracking import candidates, server
+from gpt_from_scratch.tracking.candidates import MODELS
 from gpt_from_scratch.tracking.server import Tracking, connect
 
 
@@ -115,3 +117,19 @@ def mlflow_server(copied, tmp_path) -> Iterator[Callable[[], Callable[[], None]]
     yield run
     for stop in stops:
         stop()
+
+
+@pytest.fixture
+def pipeline(copied, root) -> Path:
+    folder = copied("pipeline")
+    # The runs' files of this copy lie in this copy.
+    with closing(sqlite3.connect(folder / "mlflow.db")) as database, database:
+        database.execute("UPDATE experiments SET artifact_location = ?", ((folder / "mlartifacts").as_uri(),))
+    make_project(folder, root)
+    return folder
+
+
+@pytest.fixture
+def one(monkeypatch) -> None:
+    """Only the smallest of the models, to save time."""
+    monkeypatch.setattr(candidates, "MODELS", {"spam-classifier": MODELS["spam-classifier"]})

@@ -8,19 +8,17 @@ import logging
 import os
 import re
 import shutil
-import sqlite3
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from served_project import make_model, make_project, write_evaluation
+from served_project import make_model, write_evaluation
 
 from gpt_from_scratch.files.writing import write_csv
 from gpt_from_scratch.pipeline import dvc as dvc_outs
@@ -37,19 +35,11 @@ def _no_cache(monkeypatch) -> None:
 
 
 @pytest.fixture
-def pipeline(copied, root) -> Path:
-    folder = copied("pipeline")
-    # The runs' files of this copy lie in this copy.
-    with closing(sqlite3.connect(folder / "mlflow.db")) as database, database:
-        database.execute("UPDATE experiments SET artifact_location = ?", ((folder / "mlartifacts").as_uri(),))
-    make_project(folder, root)
-    return folder
-
-
-@pytest.fixture
-def one(monkeypatch) -> None:
-    """Only the smallest of the models, to save time."""
-    monkeypatch.setattr(candidates, "MODELS", {"spam-classifier": MODELS["spam-classifier"]})
+def built(monkeypatch) -> list[Any]:
+    """What versions would be built from; they are made without files, to save time."""
+    calls: list[Any] = []
+    monkeypatch.setattr(registry, "_build", lambda *given: calls.append(given) or Counter(copied=given[2].mkdir() or 0))
+    return calls
 
 
 @pytest.fixture
@@ -134,9 +124,7 @@ def test_three_versions_with_their_lineage_and_nothing_pickled(pipeline, version
     assert len(versions()) == 1
 
 
-def test_only_a_better_figure_measured_alike_moves_the_alias(pipeline, versions, one, monkeypatch) -> None:
-    built = []
-    monkeypatch.setattr(registry, "_build", lambda *given: built.append(given) or _empty(given[2]))
+def test_only_a_better_figure_measured_alike_moves_the_alias(pipeline, versions, one, built) -> None:
     write_evaluation(pipeline, accuracy=0.9)
     register_models(pipeline)
     write_evaluation(pipeline, accuracy=0.8)
@@ -165,9 +153,8 @@ def test_only_a_better_figure_measured_alike_moves_the_alias(pipeline, versions,
     assert len(built) == 5
 
 
-def test_a_difference_within_noise_is_said_and_the_higher_accuracy_still_wins(pipeline, versions, one, monkeypatch):
-    monkeypatch.setattr(registry, "_build", lambda *given: _empty(given[2]))
-
+@pytest.mark.usefixtures("one", "built")
+def test_a_difference_within_noise_is_said_and_the_higher_accuracy_still_wins(pipeline, versions):
     def evaluated(right: int, wrong: int) -> str:
         rows = [{"actual": "ham", "predicted": word} for word in ["ham"] * right + ["spam"] * wrong]
         write_csv(pipeline / "metrics/plots/confusion.csv", rows)
@@ -187,9 +174,8 @@ def test_a_difference_within_noise_is_said_and_the_higher_accuracy_still_wins(pi
     assert evaluated(24, 1).endswith("); made champion")  # other items: no paired test
 
 
-def test_losses_per_token_of_other_tokenizers_are_not_compared(pipeline, monkeypatch) -> None:
+def test_losses_per_token_of_other_tokenizers_are_not_compared(pipeline, monkeypatch, built) -> None:
     monkeypatch.setattr(candidates, "MODELS", {name: MODELS[name] for name in ("instruction-gpt", "pretrained-gpt")})
-    monkeypatch.setattr(registry, "_build", lambda *given: _empty(given[2]))
     register_models(pipeline)
     for name in ("pretrain", "instruct"):
         merges = pipeline / "models" / name / "merges.txt"
@@ -200,10 +186,9 @@ def test_losses_per_token_of_other_tokenizers_are_not_compared(pipeline, monkeyp
     assert text.endswith("made champion")  # by bits per byte
 
 
-def test_a_champion_by_another_figure_stays(pipeline, monkeypatch) -> None:
+def test_a_champion_by_another_figure_stays(pipeline, monkeypatch, built) -> None:
     """As one by the validation loss, by which language models were compared before bits per byte."""
     earlier = replace(MODELS["pretrained-gpt"], metric="language_model/validation_loss")
-    monkeypatch.setattr(registry, "_build", lambda *given: _empty(given[2]))
     for model in (earlier, MODELS["pretrained-gpt"]):
         monkeypatch.setattr(candidates, "MODELS", {"pretrained-gpt": model})
         (line,) = register_models(pipeline)
@@ -220,9 +205,8 @@ def test_what_evaluate_measured_is_registered_and_nothing_else(pipeline, one, ro
     assert line.endswith("not registered: models/classifier is not what evaluate measured; dvc repro evaluates it")
 
 
-def test_lower_is_better_for_a_loss(pipeline, monkeypatch) -> None:
+def test_lower_is_better_for_a_loss(pipeline, monkeypatch, built) -> None:
     monkeypatch.setattr(candidates, "MODELS", {name: MODELS[name] for name in ("instruction-gpt", "pretrained-gpt")})
-    monkeypatch.setattr(registry, "_build", lambda *given: _empty(given[2]))
     register_models(pipeline)
     write_evaluation(pipeline, response_loss=1.9, loss=5.1)
     answers, text = register_models(pipeline)
@@ -351,8 +335,3 @@ def test_a_server_that_is_away_costs_only_the_versions(pipeline, monkeypatch, ca
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert register_models(pipeline) == []
     assert "models could not be registered; gpt register tries again" in caplog.text
-
-
-def _empty(folder: Path) -> Any:
-    folder.mkdir()
-    return Counter(copied=0)

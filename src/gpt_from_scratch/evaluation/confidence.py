@@ -1,4 +1,4 @@
-"""What an accuracy is worth: its interval, and the paired test of two models on one test set."""
+"""The worth of an accuracy: its interval, and the paired test of two models on one test set."""
 
 from __future__ import annotations
 
