@@ -192,7 +192,13 @@ def test_every_text_among_the_parameters_is_bounded_or_no_path() -> None:
 
     bounded = {"profile", "download_gpt2.sizes", "download_gpt2.path", "classify.base", "instruct.base"}
     bounded |= {"pretrain.corpus.path", "pretrain.corpus.files", "instruct.data"}
-    bounded |= {"evaluate.judges.name", "evaluate.judges.url", "classify.data.path", "classify.data.encoding"}
+    bounded |= {
+        "evaluate.benchmark_model",
+        "evaluate.judges.name",
+        "evaluate.judges.url",
+        "classify.data.path",
+        "classify.data.encoding",
+    }
     prompts = {"pretrain.sample.prompt", "evaluate.sample_prompts", "evaluate.stop", "evaluate.judges.model"}
     columns = {"classify.data.text", "classify.data.label"}
     assert set(texts(Params)) == bounded | prompts | columns

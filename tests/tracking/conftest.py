@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import pytest
 from served_project import make_project
 
-from gpt_from_scratch.tracking import candidates, server
+from gpt_from_scratch.tracking import candidates, run, server
 from gpt_from_scratch.tracking.candidates import MODELS
 from gpt_from_scratch.tracking.server import Tracking, connect
 
@@ -27,6 +28,25 @@ from gpt_from_scratch.tracking.server import Tracking, connect
 def _own_surroundings(monkeypatch) -> None:
     for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _opened_at_once(request, monkeypatch) -> None:
+    """MLflow is open as soon as a run is entered, except where a test is about the time before."""
+
+    class AtOnce(ThreadPoolExecutor):
+        def submit(self, *work: Any) -> Future:
+            future = super().submit(*work)
+            wait([future])
+            return future
+
+    if "in_background" not in request.fixturenames:
+        monkeypatch.setattr(run, "ThreadPoolExecutor", AtOnce)
+
+
+@pytest.fixture
+def in_background() -> None:
+    """Ask for MLflow to be opened beside the work, as a stage does."""
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,12 @@ from gpt_from_scratch.tracking import delivery, run, system
 from gpt_from_scratch.tracking.run_file import RunFile
 from gpt_from_scratch.tracking.server import connect
 from gpt_from_scratch.training.loop import Record
+
+
+def resumed(stage: run.StageRun, state: dict[str, Any] | None) -> run.StageRun:
+    """Return a run that goes on where an earlier process left it."""
+    stage.load_state_dict(state or {})
+    return stage
 
 
 def train(stage: run.StageRun, steps: range, *, save_at: int | None = None) -> dict | None:
@@ -45,7 +52,7 @@ def test_a_run_goes_on_without_doubled_points(project, runs, death, pending, tmp
         with run.track_stage(project, f"between, {death}", {}, "quick"):
             pass
         assert runs(name)[0].info.status == "KILLED"
-    with run.track_stage(project, name, {"a": 1}, "quick", earlier=carried, **checkpoints) as second:
+    with resumed(run.track_stage(project, name, {"a": 1}, "quick", **checkpoints), carried) as second:
         assert second.run_id == first.run_id
         assert runs(name)[0].info.status == "RUNNING"
         train(second, range(carried_step(death), 400))
@@ -78,7 +85,7 @@ def test_a_table_is_not_sent_twice(project, runs) -> None:
     first._flush()
     carried = first.state_dict()
     shoot(first)
-    with run.track_stage(project, "table", {}, "quick", earlier=carried) as second:
+    with resumed(run.track_stage(project, "table", {}, "quick"), carried) as second:
         second.table([{"text": "a"}], "samples.json")
         second.dataset("x", "x.txt", "0" * 64, "training")
     table = json.loads((project / "mlartifacts" / second.run_id / "artifacts/samples.json").read_text())
@@ -90,7 +97,7 @@ def test_a_deleted_run_begins_anew(project, runs, tmp_path) -> None:
         train(first, range(10))
         carried = first.state_dict()
     connect(project).client.delete_run(first.run_id)
-    with run.track_stage(project, "deleted", {}, "quick", checkpoints=tmp_path, earlier=carried) as second:
+    with resumed(run.track_stage(project, "deleted", {}, "quick", checkpoints=tmp_path), carried) as second:
         train(second, range(9, 20))
     assert [found.info.run_id for found in runs("deleted")] == [second.run_id] != [first.run_id]
     history = connect(project).client.get_metric_history(second.run_id, "loss/loss")
@@ -164,7 +171,7 @@ def test_a_table_grows_in_the_run_that_goes_on_and_holds_no_row_twice(project, r
     first.table(rows[1:2], "samples.json")  # after the checkpoint, and sent before the end
     first._flush()
     shoot(first)
-    with run.track_stage(project, "grown table", {}, "quick", earlier=carried) as second:
+    with resumed(run.track_stage(project, "grown table", {}, "quick"), carried) as second:
         second.table(rows[1:2], "samples.json")
         second.table(rows[2:], "samples.json")
         second.table(rows, "samples.json")
@@ -183,7 +190,7 @@ def test_what_the_machine_does_is_noted_and_goes_on_in_a_later_process(project, 
     first._flush()
     shoot(first)
     seconds = 3500.0
-    with run.track_stage(project, "machine", {}, "quick", earlier=carried) as second:
+    with resumed(run.track_stage(project, "machine", {}, "quick"), carried) as second:
         for seconds in range(3500, 4000):
             second.metrics({"b": 1.0}, int(seconds))
     client = connect(project).client
@@ -206,10 +213,22 @@ def test_the_machine_is_noted_once_a_second_also_at_the_end_and_after_a_resumpti
         first.text("b", "b.txt")
         carried = first.state_dict()
     monkeypatch.setattr(run.StageRun, "_seconds", lambda self: self._spent + 0.1)
-    with run.track_stage(project, "train", {}, "quick", earlier=carried) as second:
+    with resumed(run.track_stage(project, "train", {}, "quick"), carried) as second:
         second.text("c", "c.txt")
     client = connect(project).client
     for history in (
         client.get_metric_history(one.run_id, "system/cpu_utilization_percentage") for one in (first, second)
     ):
         assert len({point.step for point in history}) == len(history) <= 2
+
+
+def test_the_best_loss_survives_a_resumed_run(project, runs, tmp_path) -> None:
+    losses = [5.0, 3.0, 4.0, float("nan"), 3.5]
+    earlier = None
+    for steps in (range(3), range(2, 5)):
+        with resumed(run.track_stage(project, "best", {}, "quick", checkpoints=tmp_path), earlier) as stage:
+            for step in steps:
+                stage.log(Record(step, "validation_loss", losses[step], 1, step))
+            earlier = json.loads(json.dumps(stage.state_dict()))
+    (found,) = runs("best")
+    assert [found.data.metrics[name] for name in ("best_validation_loss", "best_step")] == [3.0, 1.0]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -252,7 +253,7 @@ def test_the_runs_of_processes_that_are_gone_are_ended(project, runs) -> None:
     )
     source = str(Path(run.__file__).parents[2])
     subprocess.run([sys.executable, "-c", script, str(project)], env={"PYTHONPATH": source}, check=False)
-    assert runs("shot")[0].info.status == "RUNNING"
+    assert not runs("shot")  # it was gone before MLflow was open
     with run.track_stage(project, "after", {}, "quick"):
         assert runs("after")[0].info.status == "RUNNING"
     assert runs("shot")[0].info.status == "KILLED"
@@ -312,16 +313,31 @@ def test_a_name_says_the_change_first(edited, name) -> None:
     assert run_name("summary", "quick", edited) == name
 
 
-def test_the_best_loss_survives_a_resumed_run(project, runs, tmp_path) -> None:
-    losses = [5.0, 3.0, 4.0, float("nan"), 3.5]
-    earlier = None
-    for steps in (range(3), range(2, 5)):
-        with run.track_stage(project, "best", {}, "quick", checkpoints=tmp_path, earlier=earlier) as stage:
-            for step in steps:
-                stage.log(Record(step, "validation_loss", losses[step], 1, step))
-            earlier = json.loads(json.dumps(stage.state_dict()))
-    (found,) = runs("best")
-    assert [found.data.metrics[name] for name in ("best_validation_loss", "best_step")] == [3.0, 1.0]
+@pytest.mark.usefixtures("in_background")
+def test_work_does_not_wait_for_mlflow_and_all_of_it_arrives(project, runs, monkeypatch) -> None:
+    opened, held = run.connect, Event()
+    monkeypatch.setattr(run, "connect", lambda root: held.wait(60) and opened(root))
+    with run.track_stage(project, "beside", {}, "quick") as stage:
+        stage.metrics({"accuracy": 0.5})
+        stage.artifact(project / "mlflow.db")
+        assert not runs("beside")
+        held.set()
+    assert runs("beside")[0].data.metrics["accuracy"] == 0.5
+
+
+def test_a_stage_may_leave_its_run_to_the_next_one(project, runs, pending) -> None:
+    with run.track_stage(project, "left", {}, "quick", later=True) as stage:
+        stage.metrics({"accuracy": 0.5})
+    assert not runs("left")
+    assert len(list(pending.glob("*.jsonl"))) == 1
+    with run.track_stage(project, "next", {}, "quick"):
+        pass
+    (found,) = runs("left")
+    assert (found.info.status, found.data.metrics["accuracy"]) == ("FINISHED", 0.5)
+    assert found.info.end_time <= runs("next")[0].info.start_time
+    with pytest.raises(ValueError, match="no"), run.track_stage(project, "failed", {}, "quick", later=True):
+        raise ValueError("no")
+    assert runs("failed")[0].info.status == "FAILED"
 
 
 def test_the_experiment_says_what_it_is_and_a_users_own_words_stay(copied) -> None:
