@@ -16,6 +16,7 @@ from benchmarks.peers import transformers_gpt2
 from benchmarks.row import Row
 from gpt_from_scratch.experiments.timing import in_turn
 from gpt_from_scratch.model import GPTConfig, GPTModel
+from gpt_from_scratch.model.initial import draw_gpt2_weights
 from gpt_from_scratch.model.linear import Linear
 from gpt_from_scratch.training.optimizer import build_optimizer
 from gpt_from_scratch.training.tasks import LanguageModelling
@@ -38,6 +39,8 @@ def rows(shape: GPTConfig = SHAPE) -> Iterator[Row]:
 def _row(cfg: GPTConfig) -> Row:
     torch.manual_seed(123)
     model = GPTModel(cfg)
+    if cfg.tie_weights:  # under PyTorch's own the softmax is saturated, and denormal numbers slow everybody down
+        draw_gpt2_weights(model)
     ids = torch.randint(cfg.vocab_size, (BATCH, TOKENS + 1))
     inputs, targets = ids[:, :-1], ids[:, 1:]
     peers = dict(transformers_peers(model) if cfg.tie_weights else reference_peers(model))

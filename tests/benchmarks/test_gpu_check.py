@@ -74,6 +74,7 @@ def test_a_build_with_cuda_runs_the_fake_tensors(tmp_path, monkeypatch, capsys, 
     assert "built with CUDA 13.0, finds none\nWith fake tensors" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_tests_and_benchmark_in_one_file(tmp_path, tests, monkeypatch, capsys):
     (tests / "test_made_up.py").write_text(TESTS)
     (tests / "test_needy.py").write_text("import pytest\npytest.importorskip('no_such_library')\n")

@@ -35,7 +35,7 @@ def shown(row: dict) -> str:
 
 def test_figures_aims_and_dates_are_those_of_the_results_files(root, lines) -> None:
     heading, *rows = lines
-    assert len(heading) == 6
+    assert len(heading) == 7
     for column, title in enumerate(heading[3:], start=3):
         file, date = COLUMN.fullmatch(title).groups()
         results = json.loads((root / "benchmarks/results" / file).read_text(encoding="utf-8"))

@@ -218,6 +218,7 @@ def in_session(pid: int, session: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143)])
 def test_a_killed_run_is_gone_on_with(tmp_path, text, bpe, tokenizer, root, number, code):
     path, kept = write(tmp_path / "text.txt", text[:30_000]), tmp_path / "kept"

@@ -59,6 +59,7 @@ def test_killed_asked_and_interrupted(pretraining):
     assert ours == whole
 
 
+@pytest.mark.slow
 def test_a_stage_ends_when_its_dvc_is_gone_and_other_runtime_settings_go_on_with_a_warning(pretraining):
     """DVC starts a stage through a shell, which may stay in between."""
     pretraining.delete_outs("pretrain")
@@ -83,6 +84,7 @@ def test_a_stage_ends_when_its_dvc_is_gone_and_other_runtime_settings_go_on_with
     assert step >= 0
 
 
+@pytest.mark.slow
 def test_not_a_number_ends_the_stage_in_one_line(pretraining):
     pretraining.delete_outs("pretrain")
     with pretraining.edited("lr: 0.002", "lr: 1.0e+30"):

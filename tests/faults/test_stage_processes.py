@@ -48,6 +48,7 @@ def started_in_two(project):
     return process, other
 
 
+@pytest.mark.slow
 def test_told_to_end_and_gone_on_with_in_one(project):
     project, expected = project
     with project.edited("processes: 1", "processes: 2"):
@@ -65,6 +66,7 @@ def test_told_to_end_and_gone_on_with_in_one(project):
     assert [status for status, _ in project.runs("pretrain")] == ["FINISHED", "FINISHED"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("before", "code"), [([], 129), (["nohup"], 0)])
 def test_a_closed_terminal_saves_and_under_nohup_nothing_ends(project, before, code):
     project, expected = project
@@ -102,6 +104,7 @@ def test_a_process_that_is_shot_ends_the_other_and_both_go_on(project, sharding)
     assert_same(project, expected)
 
 
+@pytest.mark.slow
 def test_started_by_torchrun(project):
     project, expected = project
     project.delete_outs("pretrain")
@@ -116,6 +119,7 @@ def test_started_by_torchrun(project):
     assert len([status for status, _ in project.runs("pretrain") if status == "FINISHED"]) >= 2
 
 
+@pytest.mark.slow
 def test_more_processes_than_a_batch_has_sequences(project):
     project, _ = project
     project.delete_outs("pretrain")

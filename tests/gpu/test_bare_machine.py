@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 HIDDEN = """
 import sys
 from importlib.metadata import packages_distributions
@@ -33,6 +35,7 @@ sys.exit(pytest.main(["-c", "tests/gpu/gpu.ini", "--confcutdir", "tests/gpu", "-
 """
 
 
+@pytest.mark.slow
 def test_it_needs_no_more(root):
     environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "CUDA_VISIBLE_DEVICES": ""}
     environment.pop("PYTEST_ADDOPTS", None)

@@ -38,6 +38,7 @@ def run(project, stage):
     )
 
 
+@pytest.mark.slow
 def test_from_the_texts_to_the_model(project):
     assert run(project, "fetch_data").returncode == 0
     answer = run(project, "pretrain")

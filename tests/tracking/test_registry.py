@@ -312,6 +312,7 @@ def test_an_attempt_that_was_cut_short_is_made_again(pipeline, versions, one, mo
     assert not list((pipeline / "mlartifacts/models").glob(".registering-*"))
 
 
+@pytest.mark.slow
 def test_on_a_server_too_a_version_is_made_and_loads(pipeline, one, mlflow_server, monkeypatch, tmp_path) -> None:
     """Also where the run that trained the model is not on the server, as after `dvc pull`."""
     import mlflow

@@ -86,6 +86,7 @@ def test_a_file_that_is_no_database_is_named(tmp_path) -> None:
         server.connect(tmp_path)
 
 
+@pytest.mark.slow
 def test_processes_that_start_together_share_a_fresh_database(tmp_path) -> None:
     script = "import sys, pathlib; from gpt_from_scratch.tracking.server import connect; connect(pathlib.Path('.'))"
     environment = os.environ | {"PYTHONPATH": str(Path(server.__file__).parents[2])}

@@ -135,7 +135,7 @@ def one_of_two(rank, root, folder, sharding):
         (folder / "found.json").write_text(json.dumps(found))
 
 
-@pytest.fixture(scope="module", params=["none", "full"])
+@pytest.fixture(scope="module", params=["none", pytest.param("full", marks=pytest.mark.slow)])
 def two(request, root, tmp_path_factory):
     """What two processes found, and the folder of their checkpoints."""
     folder = tmp_path_factory.mktemp("two")
