@@ -26,6 +26,7 @@ from gpt_from_scratch.params.types import (
     Flag,
     Fraction,
     JudgeName,
+    NewToken,
     Number,
     Positive,
     Section,
@@ -105,6 +106,9 @@ class DownloadGpt2(Section):
         min_length=1,
     )
     path: BasePath = param("", "for source path: a folder under data/bases/ in Hugging Face's layout, the size custom")
+    add_tokens: list[NewToken] = param(
+        [], "tokens added to every model, such as <|user|>; each begins as the mean of the others"
+    )
     seed: Seed = param(123, "seed of the synthetic weights")
     tiny: TinyModel = TinyModel()
 

@@ -14,6 +14,7 @@ from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files.writing import new_folder
 from gpt_from_scratch.model.config import GPT2_SIZES, GPTConfig
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
+from gpt_from_scratch.weights.enlarged import add_tokens
 from gpt_from_scratch.weights.gpt2 import convert_checkpoint, convert_huggingface
 from gpt_from_scratch.weights.layout import parameter_count
 from gpt_from_scratch.weights.synthetic import write_synthetic_checkpoint
@@ -51,6 +52,8 @@ def provide_bases(params: Params, root: Path, downloads: Downloads) -> None:
                 convert_huggingface(folder, destination, {"pretrained": source}, raw_file(raw, "bpe"))
             else:
                 convert_download(source, size, downloads, destination)
+            if params.download_gpt2.add_tokens:
+                add_tokens(destination, params.download_gpt2.add_tokens)
 
 
 def warn_of_cost(size: str, threads: int) -> None:
