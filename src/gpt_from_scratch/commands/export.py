@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from gpt_from_scratch.commands import models
+from gpt_from_scratch.errors import InputError
 
 app = typer.Typer()
 
@@ -15,7 +16,8 @@ app = typer.Typer()
 @app.command(
     rich_help_panel=models.PANEL,
     epilog="Examples:\n\ngpt export models/instruct ~/my-assistant\n\n"
-    "gpt export models/pretrain model.pth --format book",
+    "gpt export models/pretrain model.pth --format book\n\n"
+    "gpt export models/instruct ~/my-assistant --gguf --hub me/my-assistant",
 )
 def export(
     model: Annotated[str, typer.Argument(help="A model's folder.", autocompletion=models.complete_model)],
@@ -27,14 +29,24 @@ def export(
         ),
     ] = "huggingface",
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
+    hub: Annotated[
+        str, typer.Option(metavar="USER/NAME", help="A repository of the Hugging Face Hub: list what would be sent.")
+    ] = "",
+    push: Annotated[bool, typer.Option("--push", help="With --hub: send it; a new repository is private.")] = False,
+    gguf: Annotated[bool, typer.Option("--gguf", help="Also write OUT.gguf, by llama.cpp's converter.")] = False,
 ) -> None:
     """Write a model in a format that others load, after a check that its logits are the same."""
     from gpt_from_scratch.data.instructions.prompts import style_of
     from gpt_from_scratch.evaluation.measured import role
     from gpt_from_scratch.report.card import folder_card
+    from gpt_from_scratch.tools.sharing import publish, to_gguf
     from gpt_from_scratch.weights.config_file import load_config, load_facts
     from gpt_from_scratch.weights.export import book_config, export_model
 
+    if form == "book" and (hub or gguf):
+        raise InputError("--format book: expected neither --hub nor --gguf, which pass on the form huggingface")
+    if push and not hub:
+        raise InputError("--push: expected --hub USER/NAME, found none")
     folder, out = models.find_model(model), out.expanduser()
     difference = export_model(folder, out, form=form, card=folder_card(folder, out.name), force=force)
     typer.echo(f"{out}: written; its logits differ from the model's by {difference:.1g} at most")
@@ -46,3 +58,8 @@ def export(
             typer.echo("and, for the classifier's head, before load_state_dict:")
             typer.echo(f"model.out_head = torch.nn.Linear({load_config(folder).emb_dim}, number of labels)")
         typer.echo(f"model.load_state_dict(torch.load({str(out)!r}, weights_only=True))")
+    if gguf:
+        typer.echo(to_gguf(out))
+    if hub:
+        for line in publish(out, hub, push=push):
+            typer.echo(line)

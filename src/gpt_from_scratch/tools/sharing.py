@@ -1,0 +1,70 @@
+"""An exported model, passed on: to the Hugging Face Hub, or to llama.cpp as a GGUF file."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from gpt_from_scratch.errors import InputError
+
+CONVERTER = "convert_hf_to_gguf.py"
+
+
+def publish(folder: Path, repository: str, *, push: bool) -> Iterator[str]:
+    """Yield the lines of a dry run, or with `push` of the upload into a repository, which is made private.
+
+    Raises:
+        InputError: when the name is none, the library is missing, or the hub does not take it.
+    """
+    try:
+        from huggingface_hub import HfApi, constants
+        from huggingface_hub.utils import validate_repo_id
+    except ModuleNotFoundError:
+        raise InputError("--hub: the package huggingface_hub is not installed: pip install huggingface_hub") from None
+    try:
+        validate_repo_id(repository)
+    except ValueError as error:
+        raise InputError(f"--hub: expected USER/NAME, found {repository!r}: {error}") from None
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    yield from (f"  {path.relative_to(folder)}  {path.stat().st_size / 1e6:,.1f} MB" for path in files)
+    address = f"{constants.ENDPOINT}/{repository}"
+    if not push:
+        yield f"nothing was sent; with --push it goes to {address}, a private repository"
+        return
+    try:
+        api = HfApi()
+        api.create_repo(repository, private=True, exist_ok=True)
+        api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Upload by gpt export")
+    except Exception as error:  # of the library, of its HTTP library, or of the system
+        text = " ".join(str(error).split())
+        cure = "log in with a token that may write: hf auth login, or HF_TOKEN"
+        raise InputError(f"{address}: expected the hub to take it, found: {text[:300]}; {cure}") from None
+    yield f"{address}: pushed"
+
+
+def to_gguf(folder: Path) -> str:
+    """Convert an exported folder by llama.cpp's converter; return the line to print: its command, where it is missing.
+
+    It is looked for on the PATH and in the folder that the environment's LLAMA_CPP names.
+
+    Raises:
+        InputError: when it fails.
+    """
+    out = folder.with_name(f"{folder.name}.gguf")
+    given = Path(os.environ.get("LLAMA_CPP", "")) / CONVERTER
+    found = shutil.which(CONVERTER) or (str(given) if "LLAMA_CPP" in os.environ and given.is_file() else None)
+    options = [str(folder), "--outfile", str(out)]
+    if found is None:
+        return f"{CONVERTER} was not found (set LLAMA_CPP to llama.cpp's folder); run there: python {CONVERTER} " + (
+            shlex.join(options)
+        )
+    done = subprocess.run([sys.executable, found, *options], capture_output=True, text=True, check=False)
+    if done.returncode or not out.is_file():
+        last = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
+        raise InputError(f"{found}: expected {out}, found code {done.returncode}: {last}")
+    return f"{out}: written by {found}"
