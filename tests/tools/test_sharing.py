@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.tools.sharing import CONVERTER, publish, to_gguf
+from gpt_from_scratch.pipeline.llama_cpp import CONVERTER, to_gguf
+from gpt_from_scratch.tools.hub import publish
 
 
 class Hub(BaseHTTPRequestHandler):

@@ -38,8 +38,9 @@ def export(
     """Write a model in a format that others load, after a check that its logits are the same."""
     from gpt_from_scratch.data.instructions.prompts import style_of
     from gpt_from_scratch.evaluation.measured import role
+    from gpt_from_scratch.pipeline.llama_cpp import to_gguf
     from gpt_from_scratch.report.card import folder_card
-    from gpt_from_scratch.tools.sharing import publish, to_gguf
+    from gpt_from_scratch.tools.hub import publish
     from gpt_from_scratch.weights.config_file import load_config, load_facts
     from gpt_from_scratch.weights.export import book_config, export_model
 

@@ -1,0 +1,37 @@
+"""llama.cpp's converter, which makes a GGUF file of an exported model."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from gpt_from_scratch.errors import InputError
+
+CONVERTER = "convert_hf_to_gguf.py"
+
+
+def to_gguf(folder: Path) -> str:
+    """Convert an exported folder by llama.cpp's converter; return the line to print: its command, where it is missing.
+
+    It is looked for on the PATH and in the folder that the environment's LLAMA_CPP names.
+
+    Raises:
+        InputError: when it fails.
+    """
+    out = folder.with_name(f"{folder.name}.gguf")
+    given = Path(os.environ.get("LLAMA_CPP", "")) / CONVERTER
+    found = shutil.which(CONVERTER) or (str(given) if "LLAMA_CPP" in os.environ and given.is_file() else None)
+    options = [str(folder), "--outfile", str(out)]
+    if found is None:
+        return f"{CONVERTER} was not found (set LLAMA_CPP to llama.cpp's folder); run there: python {CONVERTER} " + (
+            shlex.join(options)
+        )
+    done = subprocess.run([sys.executable, found, *options], capture_output=True, encoding="utf-8", errors="replace")
+    if done.returncode or not out.is_file():
+        last = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
+        raise InputError(f"{found}: expected {out}, found code {done.returncode}: {last}")
+    return f"{out}: written by {found}"
