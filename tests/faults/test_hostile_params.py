@@ -199,6 +199,12 @@ def test_every_text_among_the_parameters_is_bounded_or_no_path() -> None:
         "classify.data.path",
         "classify.data.encoding",
     }
-    prompts = {"pretrain.sample.prompt", "evaluate.sample_prompts", "evaluate.stop", "evaluate.judges.model"}
+    prompts = {
+        "download_gpt2.add_tokens",
+        "pretrain.sample.prompt",
+        "evaluate.sample_prompts",
+        "evaluate.stop",
+        "evaluate.judges.model",
+    }
     columns = {"classify.data.text", "classify.data.label"}
     assert set(texts(Params)) == bounded | prompts | columns
