@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -34,14 +34,13 @@ def _own_surroundings(monkeypatch) -> None:
 def _opened_at_once(request, monkeypatch) -> None:
     """MLflow is open as soon as a run is entered, except where a test is about the time before."""
 
-    class AtOnce(ThreadPoolExecutor):
-        def submit(self, *work: Any) -> Future:
-            future = super().submit(*work)
-            wait([future])
-            return future
+    def at_once(root: Path) -> Future:
+        future = server.connect_beside(root)
+        wait([future])
+        return future
 
     if "in_background" not in request.fixturenames:
-        monkeypatch.setattr(run, "ThreadPoolExecutor", AtOnce)
+        monkeypatch.setattr(run, "connect_beside", at_once)
 
 
 @pytest.fixture

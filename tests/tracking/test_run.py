@@ -14,7 +14,7 @@ from threading import Event
 import pytest
 
 from gpt_from_scratch.params.sections import load_params
-from gpt_from_scratch.tracking import delivery, run, system
+from gpt_from_scratch.tracking import delivery, run, server, system
 from gpt_from_scratch.tracking.facts import STATE
 from gpt_from_scratch.tracking.notes import run_name
 from gpt_from_scratch.tracking.run_file import RunFile
@@ -217,7 +217,8 @@ def test_a_lock_that_cannot_be_had_does_not_stop_the_stage(project, runs, monkey
     def broken(_root):
         raise OSError("read-only file system")
 
-    monkeypatch.setattr(run, "connect", broken)
+    for module in (run, server):
+        monkeypatch.setattr(module, "connect", broken)
     with run.track_stage(project, "readonly", {}, "quick") as stage:
         stage.metrics({"accuracy": 0.5})
     assert "read-only file system" in caplog.text
@@ -315,8 +316,8 @@ def test_a_name_says_the_change_first(edited, name) -> None:
 
 @pytest.mark.usefixtures("in_background")
 def test_work_does_not_wait_for_mlflow_and_all_of_it_arrives(project, runs, monkeypatch) -> None:
-    opened, held = run.connect, Event()
-    monkeypatch.setattr(run, "connect", lambda root: held.wait(60) and opened(root))
+    opened, held = server.connect, Event()
+    monkeypatch.setattr(server, "connect", lambda root: held.wait(60) and opened(root))
     with run.track_stage(project, "beside", {}, "quick") as stage:
         stage.metrics({"accuracy": 0.5})
         stage.artifact(project / "mlflow.db")

@@ -145,3 +145,12 @@ def _answering(status: int) -> Iterator[str]:
         threading.Thread(target=answering.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{answering.server_port}"
         answering.shutdown()
+
+
+def test_no_process_is_forked_while_mlflow_is_imported(monkeypatch, tmp_path):
+    monkeypatch.setattr(server, "connect", lambda root: time.sleep(0.5))
+    opening = server.connect_beside(tmp_path)
+    assert not opening.done()
+    if not (child := os.fork()):
+        os._exit(0 if opening.done() else 1)
+    assert os.waitpid(child, 0)[1] == 0

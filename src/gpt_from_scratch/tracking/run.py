@@ -9,7 +9,7 @@ import math
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,7 @@ from gpt_from_scratch.tracking.server import (
     check_database,
     check_server,
     connect,
+    connect_beside,
     is_chosen,
     is_server,
     one_line,
@@ -140,9 +141,7 @@ class StageRun(Tracker):
     def __enter__(self) -> StageRun:
         check_database(self._root)
         if not self._later:
-            threads = ThreadPoolExecutor(1)
-            self._connection = threads.submit(connect, self._root)
-            threads.shutdown(wait=False)
+            self._connection = connect_beside(self._root)
             # A mistake of the user's: before the work begins is the time to say so.
             if is_chosen() and isinstance(error := self._connection.exception(), InputError):
                 raise error

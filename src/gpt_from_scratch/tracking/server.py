@@ -10,6 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,11 @@ _CURES = {
 }
 """What to do where the server refuses, by MLflow's code of HTTP status 401 and 403."""
 LOCK_SECONDS = 60.0
+
+
+_opening: list[Future[Tracking]] = []
+# A process forked meanwhile would wait for ever for a module that the thread was importing.
+os.register_at_fork(before=lambda: wait(_opening, LOCK_SECONDS))
 
 
 @dataclass(frozen=True)
@@ -137,6 +143,14 @@ def connect(root: Path) -> Tracking:
             f"{without_password(uri)}, which answers: {one_line(error)}; correct the address, or unset the variable "
             "to log into mlflow.db in the project's folder"
         ) from None
+
+
+def connect_beside(root: Path) -> Future[Tracking]:
+    """Do `connect` in a thread: the import of MLflow alone takes seconds."""
+    threads = ThreadPoolExecutor(1)
+    _opening[:] = [threads.submit(connect, root)]
+    threads.shutdown(wait=False)
+    return _opening[0]
 
 
 def connect_to_read(root: Path) -> Tracking:
