@@ -18,30 +18,44 @@ from gpt_from_scratch.tools.hub import publish
 
 
 class Hub(BaseHTTPRequestHandler):
-    """The requests that creating a repository and uploading small files take."""
+    """The requests that creating a repository and uploading files take, those ending in .bin by LFS."""
 
-    status, asked, files = 200, [], {}
+    status, asked, files, blobs, private = 200, [], {}, {}, True
 
     def do_GET(self) -> None:
-        self._answer({"id": "me/mine", "sha": "0" * 40, "siblings": [], "modelId": "me/mine", "private": True})
+        self._answer({"id": "me/mine", "sha": "0" * 40, "siblings": [], "modelId": "me/mine", "private": Hub.private})
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         Hub.asked.append((self.path, self.headers.get("Authorization")))
         if self.path.endswith("/preupload/main"):
             names = [file["path"] for file in json.loads(body)["files"]]
-            modes = [{"path": name, "uploadMode": "regular", "shouldIgnore": False, "oid": None} for name in names]
-            self._answer({"files": modes})
+            modes = {True: "lfs", False: "regular"}
+            about = {"shouldIgnore": False, "oid": None}
+            files = [{"path": name, "uploadMode": modes[name.endswith(".bin")], **about} for name in names]
+            self._answer({"files": files})
+        elif self.path.endswith("/info/lfs/objects/batch"):
+            where = f"{self.server.address}/blobs"
+            objects = [
+                {**one, "actions": {"upload": {"href": f"{where}/{one['oid']}"}}} for one in json.loads(body)["objects"]
+            ]
+            self._answer({"transfer": "basic", "objects": objects})
         elif self.path.split("?")[0].endswith("/commit/main"):
             for line in map(json.loads, body.splitlines()):
                 if line["key"] == "file":
                     Hub.files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+                elif line["key"] == "lfsFile":
+                    Hub.files[line["value"]["path"]] = Hub.blobs[line["value"]["oid"]]
             self._answer({"commitUrl": f"{self.server.address}/me/mine/commit/1", "commitOid": "1", "hookOutput": ""})
         elif self.path == "/api/repos/create":
             Hub.created = json.loads(body)
             self._answer({"url": f"{self.server.address}/me/mine", "id": "me/mine"})
         else:
             self._answer({"errors": [], "warnings": []})
+
+    def do_PUT(self) -> None:
+        Hub.blobs[self.path.rsplit("/", 1)[1]] = self.rfile.read(int(self.headers["Content-Length"]))
+        self._answer({})
 
     def _answer(self, content: Any) -> None:
         text = json.dumps(content).encode()
@@ -61,7 +75,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     server.address = f"http://127.0.0.1:{server.server_port}"
-    Hub.status, Hub.asked, Hub.files = 200, [], {}
+    Hub.status, Hub.asked, Hub.files, Hub.blobs, Hub.private = 200, [], {}, {}, True
     for module, name in ((constants, "ENDPOINT"), (hf_api.constants, "ENDPOINT")):
         monkeypatch.setattr(module, name, server.address)
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
@@ -98,10 +112,27 @@ def test_all_files_arrive_in_a_private_repository(hub, folder):
     assert {token for _, token in Hub.asked} == {"Bearer hf_secret"}
 
 
+def test_a_public_repository_is_sent_nothing_unasked(hub, folder):
+    Hub.private = False
+    with pytest.raises(InputError, match="expected a private repository, found a public one; --public"):
+        list(publish(folder, "me/mine", push=True))
+    assert Hub.files == {} and {path for path, _ in Hub.asked} == {"/api/repos/create"}
+    assert list(publish(folder, "me/mine", push=True, public=True))[-1] == f"{hub}/me/mine: pushed"
+    assert Hub.created.get("private", Hub.created.get("visibility")) in (False, "public")
+
+
+def test_a_large_file_goes_by_lfs(hub, folder, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)  # Xet's own protocol is not imitated
+    monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    (folder / "weights.bin").write_bytes(bytes(range(256)) * 4000)
+    list(publish(folder, "me/mine", push=True))
+    assert Hub.files == {path.name: path.read_bytes() for path in folder.iterdir()} and len(Hub.blobs) == 1
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refusal_is_one_line_with_the_cure_and_without_the_token(hub, folder, status):
     Hub.status = status
-    with pytest.raises(InputError, match=r"expected the hub to take it, found: .*; log in with a token") as refused:
+    with pytest.raises(InputError, match=r"expected the hub to take it, found: .*; .* a token that") as refused:
         list(publish(folder, "me/mine", push=True))
     assert "hf_secret" not in str(refused.value) and "\n" not in str(refused.value)
 
@@ -123,7 +154,10 @@ def test_the_converter_is_looked_for_and_its_command_shown(folder, tmp_path, mon
     monkeypatch.setenv("LLAMA_CPP", str(tool))
     assert to_gguf(folder) == f"{out}: written by {tool / CONVERTER}"
     assert out.read_text() == f"GGUF of {folder}"
-    out.unlink()
-    (tool / CONVERTER).write_text("raise SystemExit('no such model')")
-    with pytest.raises(InputError, match=r"expected .*mine\.gguf, found code 1: no such model"):
+    with pytest.raises(InputError, match=r"mine\.gguf: exists already; --force"):
         to_gguf(folder)
+    for failing, message in (("raise SystemExit('no such model')", "code 1: no such model"), ("", "code 0: no output")):
+        (tool / CONVERTER).write_text(failing)
+        with pytest.raises(InputError, match=rf"expected .*mine\.gguf, found {message}"):
+            to_gguf(folder, force=True)
+        assert out.read_text() == f"GGUF of {folder}"  # what was there stays

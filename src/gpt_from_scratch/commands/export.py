@@ -32,7 +32,8 @@ def export(
     hub: Annotated[
         str, typer.Option(metavar="USER/NAME", help="A repository of the Hugging Face Hub: list what would be sent.")
     ] = "",
-    push: Annotated[bool, typer.Option("--push", help="With --hub: send it; a new repository is private.")] = False,
+    push: Annotated[bool, typer.Option("--push", help="With --hub: send it, to a private repository.")] = False,
+    public: Annotated[bool, typer.Option("--public", help="With --hub: to one that everyone can read.")] = False,
     gguf: Annotated[bool, typer.Option("--gguf", help="Also write OUT.gguf, by llama.cpp's converter.")] = False,
 ) -> None:
     """Write a model in a format that others load, after a check that its logits are the same."""
@@ -46,8 +47,8 @@ def export(
 
     if form == "book" and (hub or gguf):
         raise InputError("--format book: expected neither --hub nor --gguf, which pass on the form huggingface")
-    if push and not hub:
-        raise InputError("--push: expected --hub USER/NAME, found none")
+    if (push or public) and not hub:
+        raise InputError(f"{'--push' if push else '--public'}: expected --hub USER/NAME, found none")
     folder, out = models.find_model(model), out.expanduser()
     difference = export_model(folder, out, form=form, card=folder_card(folder, out.name), force=force)
     typer.echo(f"{out}: written; its logits differ from the model's by {difference:.1g} at most")
@@ -60,7 +61,7 @@ def export(
             typer.echo(f"model.out_head = torch.nn.Linear({load_config(folder).emb_dim}, number of labels)")
         typer.echo(f"model.load_state_dict(torch.load({str(out)!r}, weights_only=True))")
     if gguf:
-        typer.echo(to_gguf(out))
+        typer.echo(to_gguf(out, force=force))
     if hub:
-        for line in publish(out, hub, push=push):
+        for line in publish(out, hub, push=push, public=public):
             typer.echo(line)

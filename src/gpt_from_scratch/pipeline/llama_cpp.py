@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from gpt_from_scratch.errors import InputError
@@ -14,24 +15,29 @@ from gpt_from_scratch.errors import InputError
 CONVERTER = "convert_hf_to_gguf.py"
 
 
-def to_gguf(folder: Path) -> str:
+def to_gguf(folder: Path, *, force: bool = False) -> str:
     """Convert an exported folder by llama.cpp's converter; return the line to print: its command, where it is missing.
 
     It is looked for on the PATH and in the folder that the environment's LLAMA_CPP names.
 
     Raises:
-        InputError: when it fails.
+        InputError: when it fails, or the file is there already without `force`; what was there stays.
     """
     out = folder.with_name(f"{folder.name}.gguf")
+    if out.exists() and not force:
+        raise InputError(f"{out}: exists already; --force replaces it, or choose another name")
     given = Path(os.environ.get("LLAMA_CPP", "")) / CONVERTER
     found = shutil.which(CONVERTER) or (str(given) if "LLAMA_CPP" in os.environ and given.is_file() else None)
-    options = [str(folder), "--outfile", str(out)]
     if found is None:
         return f"{CONVERTER} was not found (set LLAMA_CPP to llama.cpp's folder); run there: python {CONVERTER} " + (
-            shlex.join(options)
+            shlex.join([str(folder), "--outfile", str(out)])
         )
-    done = subprocess.run([sys.executable, found, *options], capture_output=True, encoding="utf-8", errors="replace")
-    if done.returncode or not out.is_file():
-        last = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
-        raise InputError(f"{found}: expected {out}, found code {done.returncode}: {last}")
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as name:
+        made = Path(name) / out.name  # an older file is no sign of success
+        command = [sys.executable, found, str(folder), "--outfile", str(made)]
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
+        if done.returncode or not made.is_file():
+            last = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
+            raise InputError(f"{found}: expected {out}, found code {done.returncode}: {last}")
+        made.replace(out)
     return f"{out}: written by {found}"

@@ -8,11 +8,12 @@ from pathlib import Path
 from gpt_from_scratch.errors import InputError
 
 
-def publish(folder: Path, repository: str, *, push: bool) -> Iterator[str]:
-    """Yield the lines of a dry run, or with `push` of the upload into a repository, which is made private.
+def publish(folder: Path, repository: str, *, push: bool, public: bool = False) -> Iterator[str]:
+    """Yield the lines of a dry run, or with `push` of the upload; a repository that is missing is made.
 
     Raises:
-        InputError: when the name is none, the library is missing, or the hub does not take it.
+        InputError: when the name is none, the library is missing, the hub does not take it, or everyone can read the
+            repository without `public`: nothing is sent then.
     """
     try:
         from huggingface_hub import HfApi, constants
@@ -27,14 +28,18 @@ def publish(folder: Path, repository: str, *, push: bool) -> Iterator[str]:
     yield from (f"  {path.relative_to(folder)}  {path.stat().st_size / 1e6:,.1f} MB" for path in files)
     address = f"{constants.ENDPOINT}/{repository}"
     if not push:
-        yield f"nothing was sent; with --push it goes to {address}, a private repository"
+        yield f"nothing was sent; with --push it goes to {address}, a {'public' if public else 'private'} repository"
         return
     try:
         api = HfApi()
-        api.create_repo(repository, private=True, exist_ok=True)
+        api.create_repo(repository, private=not public, exist_ok=True)
+        if not public and not api.repo_info(repository).private:  # it was there already
+            raise InputError(f"{address}: expected a private repository, found a public one; --public sends it there")
         api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Upload by gpt export")
+    except InputError:
+        raise
     except Exception as error:  # of the library, of its HTTP library, or of the system
         text = " ".join(str(error).split())
-        cure = "log in with a token that may write: hf auth login, or HF_TOKEN"
+        cure = "it takes a connection, and a token that may write: hf auth login, or HF_TOKEN"
         raise InputError(f"{address}: expected the hub to take it, found: {text[:300]}; {cure}") from None
     yield f"{address}: pushed"
