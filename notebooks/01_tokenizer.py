@@ -432,7 +432,7 @@ assert input_vectors.shape == (8, context_length, width)
 twice = token_embedding(torch.tensor([7, 7])) + position_embedding(torch.tensor([0, 3]))
 assert not torch.equal(twice[0], twice[1])  # the same token in two places is no longer the same vector
 
-figure, panels = plt.subplots(3, 1, figsize=(10, 4.6), sharex=True)
+figure, panels = plt.subplots(3, 1, figsize=(10, 4.8), sharex=True)
 for panel, matrix, title in zip(
     panels,
     (token_vectors[0], position_vectors, input_vectors[0]),

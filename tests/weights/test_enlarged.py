@@ -60,7 +60,12 @@ def test_more_are_added_behind_those_added_before(folder):
     assert load_tokenizer(folder).encode("<|tool|><|user|>") == [load_tokenizer(folder).n_vocab - 1 - n for n in (0, 2)]
 
 
-@pytest.mark.parametrize("tokens", [["<|endoftext|>"], [" the"], ["<|a|>", "<|a|>"]])
+def test_a_token_may_be_one_character(folder):
+    add_tokens(folder, ["🙂"])
+    assert load_tokenizer(folder).encode("a🙂")[1:] == [load_tokenizer(folder).n_vocab - 1]
+
+
+@pytest.mark.parametrize("tokens", [["<|endoftext|>"], [" the"], ["a"], ["<|a|>", "<|a|>"]])
 def test_a_token_that_is_there_already_is_refused(folder, tokens):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(InputError, match="add_tokens: expected tokens that the tokenizer lacks, each once, found"):

@@ -68,7 +68,7 @@ CountOrZero = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
 """A count, or 0 where there is none."""
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 Text = Annotated[str, Field(min_length=1)]
-NewToken = Annotated[str, Field(min_length=2, max_length=100)]
+NewToken = Annotated[str, Field(min_length=1, max_length=100)]
 Size = Annotated[str, Field(pattern=r"^(124M|355M|774M|1558M|tiny|custom)$")]
 Base = Annotated[str, Field(pattern=r"^(pretrain|gpt2/(124M|355M|774M|1558M|tiny|custom))$")]
 
