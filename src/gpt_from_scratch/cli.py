@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from gpt_from_scratch import __version__
 from gpt_from_scratch.commands import classify, converse, data, experiments, export, inspect, write
-from gpt_from_scratch.commands.models import PANEL
+from gpt_from_scratch.commands.models import PANEL, check_output
 from gpt_from_scratch.errors import InputError, reason
 from gpt_from_scratch.files.local_addresses import bypass_proxies
 from gpt_from_scratch.pipeline.project import find_project
@@ -127,6 +127,7 @@ def report(
 
     root = find_project()
     path = out or root / "report.html"
+    check_output(path)
     write_report(root, path, training_environments(root))
     typer.echo(f"report: {path}")
     attach_report(root, path)
@@ -269,7 +270,9 @@ def profile(
     pin_instructions(root)  # what is looked at is what the stage does
     from gpt_from_scratch.tools.profiling import profile_stage
 
-    found = profile_stage(root, stage, steps, out or root / ".cache" / "profile" / stage)
+    out = out or root / ".cache" / "profile" / stage
+    check_output(out / "trace.json")
+    found = profile_stage(root, stage, steps, out)
     typer.echo(found.table)
     typer.echo(f"{stage}: {found.steps} steps in {found.seconds:.2f} s under the profiler")
     typer.echo(f"trace, for chrome://tracing or https://ui.perfetto.dev: {found.trace}")

@@ -142,6 +142,25 @@ def test_nothing_is_overwritten_without_force_and_no_strangers_folder_with_it(gp
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "photos"]
 
 
+def test_nothing_is_written_before_all_options_are_checked(gpt, tmp_path, monkeypatch) -> None:
+    (tmp_path / "mine.gguf").touch()
+    (tmp_path / "other.gguf").mkdir()
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    monkeypatch.setattr(export, "load_any", lambda _: pytest.fail("the weights are read"))
+    for (out, *options), complaint in (
+        (["mine", "--hub", "a b/c"], "--hub: expected USER/NAME"),
+        (["mine", "--hub", "me/mine", "--push"], "--push: expected a token"),
+        (["mine", "--gguf"], "mine.gguf: exists already"),
+        (["other", "--gguf", "--force"], "other.gguf: exists already"),
+        (["no/mine"], "expected a folder for mine"),
+        (["mine.gguf"], "mine.gguf: exists already"),
+        (["x", "--format", "book"], "expected a name that ends in .pth"),
+    ):
+        refused = gpt("export", "pretrain", tmp_path / out, *options)
+        assert complaint in refused.stderr and refused.exit_code == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.gguf", "other.gguf"]
+
+
 def test_what_does_not_compute_the_same_is_not_left_there(gpt, tmp_path, monkeypatch) -> None:
     save = export.save_model
 

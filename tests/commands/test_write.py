@@ -224,3 +224,27 @@ def test_the_lowest_temperatures_take_the_likeliest_token(gpt, command) -> None:
     for temperature in ("1e-5", "1e-40", "1e-320"):
         found = gpt(*command, "--tokens", "5", "--temperature", temperature, input="a\n").stdout
         assert found.replace(f'"temperature": {float(temperature)}', '"temperature": 0.0') == greedy.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["generate", "--prompts", "no such file", "--out"],
+        ["classify", "--file", "no such file", "--out"],
+        ["report", "--out"],
+        ["experiments", "table", "no such study", "--out"],
+        ["profile", "pretrain", "--out"],
+        ["data", "generate", "instructions"],
+    ],
+)
+def test_where_nothing_can_be_written_is_said_before_the_work(gpt, tmp_path, arguments) -> None:
+    (tmp_path / "file").touch()
+    result = gpt(*arguments, tmp_path / "file" / "new.json")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.endswith(f"expected a place to write to, but {tmp_path / 'file'} takes no file\n")
+
+
+@pytest.mark.parametrize("command", [["generate", "Hello"], ["instruct", "Hello"], ["chat"]])
+def test_the_sampling_is_checked_before_the_weights_are_read(gpt, monkeypatch, command) -> None:
+    monkeypatch.setattr("gpt_from_scratch.commands.models.load_writer", lambda *_: pytest.fail("the weights are read"))
+    assert "repetition_penalty: expected" in gpt(*command, "--repetition-penalty", 1000).stderr

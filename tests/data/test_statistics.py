@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import pandas as pd
 import pytest
@@ -18,8 +19,11 @@ from gpt_from_scratch.data.inspection.statistics import (
 )
 from gpt_from_scratch.data.text.documents import read_documents
 from gpt_from_scratch.files.writing import sha256
+from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.params.sections import SplitSpam
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
+from gpt_from_scratch.tokenizer.train import save_bpe, train_bpe
+from gpt_from_scratch.weights.huggingface import save_model
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +173,36 @@ def test_the_command_on_other_names_and_folders(project):
     (project / "b.JSONL").write_text("".join(json.dumps(entry(n)) + "\n" for n in range(30)))
     (found,) = json.loads(invoke("b.JSONL", "--json", "--most", 0).stdout)
     assert (found["kind"], found["entries"]) == ("instructions", 30)
+
+
+def test_the_tokenizer_of_the_corpus_counts_what_it_will_tokenise(project, root):
+    params, text = (project / "params.yaml").read_text(), root / "data/sample/the-lighthouse.txt"
+    params = params.replace("tokenizer: gpt2", "tokenizer: corpus").replace("vocab_size: 1024", "vocab_size: 300")
+    params = params.replace("path: data/raw/text.txt", "path: data/sample/the-lighthouse.txt")
+    (project / "params.yaml").write_text(params)
+
+    def counted(*names: str) -> list[str]:
+        return [json.loads(invoke(root / "data/sample" / name, "--json").stdout)[0]["tokenizer"] for name in names]
+
+    names = ("the-lighthouse.txt", "SMSSpamCollection", "instruction-data.json")
+    fetched, untrained = "data/sample/bpe, 1,536 tokens", "; the corpus's own is not trained yet"
+    assert counted(*names) == [fetched + untrained, fetched, fetched]
+    (project / "trained").mkdir()
+    save_bpe(*train_bpe(text.read_text(), 300), project / "trained")
+    shape = {"context_length": 8, "emb_dim": 4, "n_heads": 1, "n_layers": 1}
+    for data, vocabulary, bpe, own in (
+        ("data/other.txt", 300, project / "trained", False),
+        ("data/sample/the-lighthouse.txt", 1536, root / "data/sample/bpe", False),
+        ("data/sample/the-lighthouse.txt", 300, project / "trained", True),
+    ):
+        shutil.rmtree(project / "models", ignore_errors=True)
+        (project / "models/pretrain").mkdir(parents=True)
+        save_model(
+            GPTModel(GPTConfig(vocab_size=vocabulary, **shape)), project / "models/pretrain", bpe, {"data": data}
+        )
+        assert counted(names[0]) == ["models/pretrain, 300 tokens" if own else fetched + untrained]
+    (project / "params.yaml").write_text(params.replace("base: gpt2/tiny", "base: pretrain"))
+    assert counted(*names) == ["models/pretrain, 300 tokens"] * 3
 
 
 @pytest.mark.parametrize(

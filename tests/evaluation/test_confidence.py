@@ -1,11 +1,12 @@
 """Intervals and paired tests are SciPy's."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, permutation_test
 
-from gpt_from_scratch.evaluation.confidence import marks, mcnemar, paired, wilson
+from gpt_from_scratch.evaluation.confidence import marks, mcnemar, paired, paired_means, sign_flips, wilson
 from gpt_from_scratch.evaluation.figures import accuracy_text, figures, interval
 
 
@@ -25,6 +26,28 @@ def test_p_is_that_of_the_binomial_test(gained, lost):
 def test_thousands_of_disagreements_overflow_nothing():
     assert 0.9 < mcnemar(3000, 3001) <= 1
     assert mcnemar(0, 5000) == 0.0
+
+
+@given(st.lists(st.sampled_from([0.0, 0.1, 0.2, 0.3, -0.1, -0.35, -0.5]), min_size=2, max_size=10))
+def test_the_sign_flips_of_few_differences_are_all_tried(differences):
+    theirs = permutation_test((differences,), np.mean, permutation_type="samples", n_resamples=np.inf).pvalue
+    assert sign_flips(differences) == pytest.approx(theirs, abs=1e-12)
+
+
+@pytest.mark.parametrize("mean", [0.0, 0.03, 0.06, 0.5])
+def test_the_sign_flips_of_many_differences_are_drawn(mean):
+    """As far from SciPy's draws as chance may bring two such shares, 4 deviations; the same again by their seed."""
+    differences = np.random.default_rng(1).normal(mean, 0.3, 110).tolist()
+    theirs = permutation_test((differences,), np.mean, permutation_type="samples", n_resamples=20000, rng=2).pvalue
+    ours = sign_flips(differences)
+    assert ours == pytest.approx(theirs, abs=1e-3 + 4 * (theirs * (1 - theirs) * (1 / 8192 + 1 / 20000)) ** 0.5)
+    assert ours == sign_flips(differences) > 0
+
+
+def test_two_models_by_the_scores_of_their_answers():
+    said = "noise (paired sign-flip test: p = {}; {} answers)"
+    assert paired_means([0.5] * 8, [0.25] * 8) == "beyond " + said.format("0.0078", 8)
+    assert paired_means([0.5, 0.1, 0.3], [0.25, 0.3, 0.3]) == "within " + said.format("1", 3)
 
 
 def test_what_the_row_that_starts_from_random_weights_is_worth():

@@ -7,7 +7,7 @@ import pytest
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.evaluation.classification import classification_metrics
-from gpt_from_scratch.evaluation.instructions import response_loss
+from gpt_from_scratch.evaluation.instructions import response_metrics
 
 ENTRY = {"instruction": "Name a bird.", "input": "", "output": "A wren."}
 
@@ -21,4 +21,6 @@ def test_a_set_without_messages_has_no_figures():
 
 def test_no_room_for_any_response_is_one_clear_error(random_model, tokenizer):
     with pytest.raises(InputError, match=r"instruct\.max_length: expected room .* found 5 tokens"):
-        response_loss(random_model(), tokenizer, [ENTRY], 5, 1)
+        response_metrics(random_model(), tokenizer, [ENTRY], 5, 1)
+    with pytest.raises(InputError, match=r"instruct\.data: expected text in one of the 1 test answers"):
+        response_metrics(random_model(), tokenizer, [{**ENTRY, "output": ""}], 256, 1)

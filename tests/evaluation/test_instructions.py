@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 
 import pytest
@@ -14,7 +15,7 @@ from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.evaluation.instructions import (
     answer_metrics,
     fitting_entries,
-    response_loss,
+    response_metrics,
     rouge_l,
     words,
 )
@@ -91,7 +92,24 @@ def loss_by_hand(model, tokenizer, entries) -> float:
 def test_the_response_loss_is_that_of_the_answer_and_its_end(random_model, tokenizer, batch_size):
     model = random_model()
     expected = loss_by_hand(model, tokenizer, ENTRIES)
-    assert response_loss(model, tokenizer, ENTRIES, 256, batch_size) == pytest.approx(expected, abs=1e-5)
+    assert response_metrics(model, tokenizer, ENTRIES, 256, batch_size)["response_loss"] == pytest.approx(
+        expected, abs=1e-5
+    )
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_bits_per_byte_of_the_responses_are_of_what_the_loss_counts(random_model, tokenizer, cut):
+    model = random_model()
+    model.out_head.weight.data.zero_()  # all 258 tokens are as likely
+    texts = [tokenizer.encode(format_prompt(entry) + format_response(entry)) for entry in ENTRIES]
+    longest = max(map(len, texts)) - 3 if cut else 256
+    starts = [len(tokenizer.encode(format_prompt(entry) + "\n\n### Response:\n")) for entry in ENTRIES]
+    counted = [[*ids, tokenizer.eot_token][start : longest + 1] for ids, start in zip(texts, starts, strict=True)]
+    answers = [tokenizer.decode_bytes(ids).removesuffix(b"<|endoftext|>") for ids in counted]
+    assert cut == (answers != [entry["output"].encode() for entry in ENTRIES])
+    bits = sum(map(len, counted)) * math.log2(258)
+    found = response_metrics(model, tokenizer, ENTRIES, longest, 2)
+    assert found["response_bits_per_byte"] == pytest.approx(bits / sum(map(len, answers)))
 
 
 def test_the_response_loss_of_a_conversation_is_that_of_its_last_answer(random_model, tokenizer):
@@ -102,7 +120,7 @@ def test_the_response_loss_of_a_conversation_is_that_of_its_last_answer(random_m
     ids = [*begin, *tokenizer.encode("3"), tokenizer.eot_token]
     log_probabilities = model(torch.tensor([ids[:-1]]))[0].detach().log_softmax(-1)
     expected = -sum(log_probabilities[place - 1, ids[place]].item() for place in range(len(begin), len(ids))) / 2
-    assert response_loss(model, tokenizer, [talk], 512, 1) == pytest.approx(expected, abs=1e-5)
+    assert response_metrics(model, tokenizer, [talk], 512, 1)["response_loss"] == pytest.approx(expected, abs=1e-5)
 
 
 def test_the_instruction_has_no_part_in_the_response_loss(random_model, tokenizer):
@@ -112,7 +130,9 @@ def test_the_instruction_has_no_part_in_the_response_loss(random_model, tokenize
     bias = torch.zeros(258)
     bias[[ord("3"), tokenizer.eot_token]] = 20.0
     model.out_head.bias = torch.nn.Parameter(bias)
-    assert response_loss(model, tokenizer, [ENTRIES[2]], 256, 1) == pytest.approx(torch.tensor(2.0).log().item(), 1e-3)
+    assert response_metrics(model, tokenizer, [ENTRIES[2]], 256, 1)["response_loss"] == pytest.approx(
+        torch.tensor(2.0).log().item(), 1e-3
+    )
 
 
 def test_a_cut_response_counts_as_far_as_it_goes(random_model, tokenizer):
@@ -121,7 +141,9 @@ def test_a_cut_response_counts_as_far_as_it_goes(random_model, tokenizer):
     ids = tokenizer.encode(format_prompt(entry) + format_response(entry))[: before + 3]
     log_probabilities = model(torch.tensor([ids]))[0].detach().double().log_softmax(-1)
     expected = -sum(log_probabilities[place - 1, ids[place]].item() for place in range(before, before + 3)) / 3
-    assert response_loss(model, tokenizer, [entry], before + 2, 1) == pytest.approx(expected, abs=1e-5)
+    assert response_metrics(model, tokenizer, [entry], before + 2, 1)["response_loss"] == pytest.approx(
+        expected, abs=1e-5
+    )
 
 
 @pytest.mark.parametrize("style", ["alpaca", "phi3"])

@@ -14,7 +14,7 @@ import torch
 from gpt_from_scratch.data.instructions.entries import read_entries, split_entries
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.evaluation.figures import figures
-from gpt_from_scratch.evaluation.instructions import response_loss
+from gpt_from_scratch.evaluation.instructions import response_metrics
 from gpt_from_scratch.evaluation.judge import Judge
 from gpt_from_scratch.files.writing import sha256, write_json
 from gpt_from_scratch.model import GPTConfig, GPTModel
@@ -94,8 +94,9 @@ def test_style_masking_and_data(project, work_with):
     test = split_entries(read_entries(project / "data/own.json"), 0.85, 0.1)[1]
     found = evaluate_instructions(work, CPU)
     assert found["entries"] == len(test) == 4
-    assert found["response_loss"] == pytest.approx(response_loss(model, tokenizer, test, 160, 16, "phi3"))
-    assert found["response_loss"] != pytest.approx(response_loss(model, tokenizer, test, 160, 16, "alpaca"))
+    for style, same in (("phi3", True), ("alpaca", False)):
+        for name, value in response_metrics(model, tokenizer, test, 160, 16, style).items():
+            assert (found[name] == pytest.approx(value)) == same
     responses = json.loads((project / "metrics/responses.json").read_text())
     assert [response["instruction"] for response in responses] == [entry["instruction"] for entry in test]
     assert all("scores" not in response for response in responses)

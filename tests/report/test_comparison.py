@@ -1,5 +1,6 @@
 """What a pull request shows."""
 
+import json
 import os
 import re
 import shutil
@@ -80,6 +81,25 @@ def test_two_classifiers_are_compared_in_pairs(project, monkeypatch) -> None:
     measured = project / "metrics/tables/models.json"
     measured.write_text(re.sub(r'("test_set": )"', r'\g<1>"other', measured.read_text()))
     assert "No paired test: by `metrics/tables/models.json` the test sets" in comparison(project, "HEAD")
+
+
+def test_two_instruction_models_are_compared_in_pairs(project, monkeypatch) -> None:
+    monkeypatch.setattr("gpt_from_scratch.report.comparison.dvc_output", lambda *_: "")  # seconds
+    path = project / "metrics/responses.json"
+    rows = json.loads(path.read_text())
+    for row in rows[:7]:
+        row["model_response"] = row["output"].upper()
+    path.write_text(json.dumps([{**row, "scores": {"judge": 50}} for row in rows]))
+    section = comparison(project, "HEAD").partition("### Answers to instructions\n\n")[2]
+    rouge, loose = section.split("\n\n")[:2]
+    before = json.loads((project / "metrics/evaluation.json").read_text())["instructions"]
+    assert re.match(rf"ROUGE-L 0\.\d{{3}}, in `HEAD` {before['rouge_l']:.3f}: the difference is beyond noise", rouge)
+    assert rouge.endswith(f"(paired sign-flip test: p = 0.016; {len(rows)} answers).")
+    assert loose.startswith("Loose match 16.7 % (95 % interval 8.3–30.6 %), in `HEAD` 0.0 %")
+    assert loose.endswith("(McNemar's exact test: p = 0.016; of 42 items, 7 only now right, 0 only before).")
+    rows[0]["output"] += "!"
+    path.write_text(json.dumps(rows))
+    assert "by `metrics/responses.json` the test entries are not the same" in comparison(project, "HEAD")
 
 
 def test_no_differences_are_said_in_one_line(project) -> None:

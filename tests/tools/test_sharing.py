@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +15,7 @@ import pytest
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.pipeline.llama_cpp import CONVERTER, to_gguf
-from gpt_from_scratch.tools.hub import publish
+from gpt_from_scratch.tools.hub import check_repository, publish
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -137,9 +138,16 @@ def test_a_refusal_is_one_line_with_the_cure_and_without_the_token(hub, folder, 
     assert "hf_secret" not in str(refused.value) and "\n" not in str(refused.value)
 
 
-def test_a_name_that_is_none_is_refused(folder):
+def test_what_cannot_be_sent_is_refused(monkeypatch):
     with pytest.raises(InputError, match="--hub: expected USER/NAME, found 'a b/c'"):
-        list(publish(folder, "a b/c", push=False))
+        check_repository("a b/c", push=False)
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    check_repository("me/mine", push=False)
+    with pytest.raises(InputError, match="--push: expected a token of the Hugging Face Hub, found none; .* HF_TOKEN"):
+        check_repository("me/mine", push=True)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(InputError, match="--hub: the package huggingface_hub is not installed: pip install"):
+        check_repository("me/mine", push=False)
 
 
 def test_the_converter_is_looked_for_and_its_command_shown(folder, tmp_path, monkeypatch):

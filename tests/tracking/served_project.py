@@ -57,7 +57,7 @@ def write_evaluation(
         "pretrained": "none",
         "language_model": {"validation_loss": loss, "validation_bits_per_byte": loss / 3},
         "classifier": {"test": {"accuracy": accuracy}},
-        "instructions": {"response_loss": response_loss},
+        "instructions": {"response_loss": response_loss, "response_bits_per_byte": response_loss / 2},
     }
     write_json(folder / "metrics/evaluation.json", evaluation)
     path = folder / "metrics" / MEASURED

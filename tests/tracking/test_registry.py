@@ -20,7 +20,7 @@ import pytest
 import yaml
 from served_project import make_model, write_evaluation
 
-from gpt_from_scratch.files.writing import write_csv
+from gpt_from_scratch.files.writing import write_csv, write_json
 from gpt_from_scratch.pipeline import dvc as dvc_outs
 from gpt_from_scratch.tracking import candidates, registry
 from gpt_from_scratch.tracking.candidates import MODELS
@@ -174,16 +174,34 @@ def test_a_difference_within_noise_is_said_and_the_higher_accuracy_still_wins(pi
     assert evaluated(24, 1).endswith("); made champion")  # other items: no paired test
 
 
-def test_losses_per_token_of_other_tokenizers_are_not_compared(pipeline, monkeypatch, built) -> None:
+def test_models_with_other_tokenizers_are_compared_by_bits_per_byte(pipeline, monkeypatch, built) -> None:
     monkeypatch.setattr(candidates, "MODELS", {name: MODELS[name] for name in ("instruction-gpt", "pretrained-gpt")})
     register_models(pipeline)
     for name in ("pretrain", "instruct"):
         merges = pipeline / "models" / name / "merges.txt"
         merges.write_text(merges.read_text().replace("#version: 0.2", "#version: 0.3"))
     write_evaluation(pipeline, response_loss=0.5, loss=0.5)
-    answers, text = register_models(pipeline)
-    assert re.search(r"measured otherwise \(tokenizer \w{12}, here \w{12}\)$", answers)
-    assert text.endswith("made champion")  # by bits per byte
+    for line in register_models(pipeline):
+        assert line.endswith("made champion")
+
+
+def test_answers_of_two_instruction_models_are_compared_in_pairs(pipeline, monkeypatch, built) -> None:
+    monkeypatch.setattr(candidates, "MODELS", {"instruction-gpt": MODELS["instruction-gpt"]})
+
+    def evaluated(loss: float, right: int, entries: int = 20) -> str:
+        said = ["a wren"] * right + ["an owl"] * (entries - right)
+        write_json(
+            pipeline / "metrics/responses.json", [{"output": "a wren", "model_response": answer} for answer in said]
+        )
+        write_evaluation(pipeline, response_loss=loss)
+        (line,) = register_models(pipeline)
+        return line.partition("); ")[2]
+
+    assert evaluated(2.0, 5) == "made champion"
+    within = "made champion; ROUGE-L's difference to version 1 is within noise (paired sign-flip test: p = 0.25; "
+    assert evaluated(1.9, 8) == within + "20 answers)"
+    assert evaluated(1.8, 20).endswith("version 2 is beyond noise (paired sign-flip test: p = 0.00049; 20 answers)")
+    assert evaluated(1.7, 20) == evaluated(1.6, 20, 21) == "made champion"  # the same answers; other entries
 
 
 def test_a_champion_by_another_figure_stays(pipeline, monkeypatch, built) -> None:

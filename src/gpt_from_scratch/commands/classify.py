@@ -59,6 +59,8 @@ def classify(
         raise InputError("expected a text, or --file with a file of them, and not both")
     if file is None and (column is not None or out is not None or encoding is not None or not header):
         raise InputError("--column, --no-header, --encoding and --out: expected --file with them")
+    if out is not None:
+        models.check_output(out)
     if not header and column is None:
         raise InputError("--no-header: expected --column with the number of a column")
     from gpt_from_scratch.data.messages.tables import parse_texts

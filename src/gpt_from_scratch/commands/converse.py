@@ -61,9 +61,9 @@ def instruct(
     facts = load_facts(folder)
     _note_untaught(folder, facts)
     style, question = style_of(facts), _question(text, input_text)
+    sampling = Sampling(temperature, top_k, seed, top_p, min_p, repetition_penalty, tuple(stop or ()))
     writer, tokenizer = models.load_writer(folder, models.use_device(device, threads), precision)
     room = writer.config.context_length - len(prompt_ids(tokenizer, question, style))
-    sampling = Sampling(temperature, top_k, seed, top_p, min_p, repetition_penalty, tuple(stop or ()))
     most = tokens or max(1, min(256, room))
     models.show(stream_answer(writer, tokenizer, question, most, style, sampling, cure=CURE))
 
@@ -99,10 +99,10 @@ def chat(
     facts = load_facts(folder)
     _note_untaught(folder, facts)
     style = style_of(facts)
+    sampling = Sampling(temperature, top_k, seed, top_p, min_p, repetition_penalty, tuple(stop or ()))
     writer, tokenizer = models.load_writer(folder, models.use_device(device, threads), precision)
     context = writer.config.context_length
     tokens = tokens or min(128, context // 2)
-    sampling = Sampling(temperature, top_k, seed, top_p, min_p, repetition_penalty, tuple(stop or ()))
     sampling = sampling.started(writer.device)
     typer.echo(introduction(folder))
     history: list[list[int]] = []

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from gpt_from_scratch.commands.models import check_output
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.pipeline.project import find_project
 
@@ -103,6 +104,7 @@ def generate(
     if source and number and number > len(entries):
         raise InputError(f"--number: expected at most {len(entries)}, the entries of {source}, found {number}")
     job = Job(kind, number or len(entries) or 100, seed, reflect, entries)
+    check_output(out)
     endpoint = Endpoint("--url", url, model, KEY_VARIABLE)
     draft = Draft(out, settings_of(job, model, source))
     left = [place for place in range(job.number) if place not in draft.made]

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from gpt_from_scratch.commands.models import check_output
 from gpt_from_scratch.pipeline.project import find_project
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -87,6 +88,8 @@ def table(
     from gpt_from_scratch.experiments import studies
     from gpt_from_scratch.files.writing import write_text
 
+    if out is not None:
+        check_output(out)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     text = studies.show(find_project(), study)
     if out is not None:

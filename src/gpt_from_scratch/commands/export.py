@@ -39,9 +39,9 @@ def export(
     """Write a model in a format that others load, after a check that its logits are the same."""
     from gpt_from_scratch.data.instructions.prompts import style_of
     from gpt_from_scratch.evaluation.measured import role
-    from gpt_from_scratch.pipeline.llama_cpp import to_gguf
+    from gpt_from_scratch.pipeline.llama_cpp import gguf_path, to_gguf
     from gpt_from_scratch.report.card import folder_card
-    from gpt_from_scratch.tools.hub import publish
+    from gpt_from_scratch.tools.hub import check_repository, publish
     from gpt_from_scratch.weights.config_file import load_config, load_facts
     from gpt_from_scratch.weights.export import book_config, export_model
 
@@ -50,6 +50,10 @@ def export(
     if (push or public) and not hub:
         raise InputError(f"{'--push' if push else '--public'}: expected --hub USER/NAME, found none")
     folder, out = models.find_model(model), out.expanduser()
+    if hub:
+        check_repository(hub, push=push)
+    if gguf:
+        gguf_path(out, force=force)
     difference = export_model(folder, out, form=form, card=folder_card(folder, out.name), force=force)
     typer.echo(f"{out}: written; its logits differ from the model's by {difference:.1g} at most")
     if role(folder) == "instruct":

@@ -67,6 +67,8 @@ def generate(
         raise InputError("--num: at --temperature 0 all texts are the same; try --temperature 1")
     if out is not None and prompts is None:
         raise InputError("--out: expected --prompts with it; one text goes to standard output")
+    if out is not None:
+        models.check_output(out)
     texts = [models.read_argument(prompt or "")] if prompts is None else read_prompts(prompts)
     for number, text in enumerate(texts, start=1):
         if not text:
@@ -77,9 +79,9 @@ def generate(
     from gpt_from_scratch.generation.stream import stream_text
 
     folder = models.find_model(model)
+    sampling = Sampling(temperature, top_k, seed, top_p, min_p, repetition_penalty, tuple(stop or ()))
     writer, tokenizer = models.load_writer(folder, models.use_device(device, threads), precision)
     ids = encode_prompts(texts, writer, tokenizer, tokens, cut=cut)
-    sampling = Sampling(temperature, top_k, seed, top_p, min_p, repetition_penalty, tuple(stop or ()))
     if prompts is None and num == 1:
         typer.echo(texts[0], nl=False)
         models.show(stream_text(writer, tokenizer, ids[0], tokens, sampling))

@@ -12,7 +12,7 @@ from torch import Tensor
 from gpt_from_scratch.data.instructions.entries import Entry, collate, encode_entry, response_start
 from gpt_from_scratch.data.instructions.prompts import PromptStyle
 from gpt_from_scratch.errors import InputError, shown
-from gpt_from_scratch.evaluation.language import token_loss
+from gpt_from_scratch.evaluation.language import bits_per_byte, mean_bytes, token_loss
 from gpt_from_scratch.generation.answering import prompt_ids
 from gpt_from_scratch.model import GPTModel
 
@@ -41,32 +41,33 @@ def fitting_entries(
     ]
 
 
-def response_loss(
+def response_metrics(
     model: GPTModel,
     tokenizer: Encoding,
     entries: Sequence[Entry],
     max_length: int,
     batch_size: int,
     style: PromptStyle = "alpaca",
-) -> float:
-    """Return the mean loss, nats per token, on the tokens of the (last) responses and their ends alone.
+) -> dict[str, float]:
+    """Return the loss (nats per token) on the (last) responses and their ends alone, and their bits per byte.
+
+    The bits are those of all tokens that the loss counts, the bytes the UTF-8 of the same tokens: what `max_length`
+    cuts off is in neither, and an end adds bits and no byte.
 
     Raises:
-        InputError: when `max_length` leaves nothing of any response.
+        InputError: when `max_length` leaves nothing of any response, or all are empty.
     """
-    loss = token_loss(
-        model,
-        (
-            _response_batch(tokenizer, entries[start : start + batch_size], max_length, style)
-            for start in range(0, len(entries), batch_size)
-        ),
-    )
+    starts = range(0, len(entries), batch_size)
+    batches = [_response_batch(tokenizer, entries[start : start + batch_size], max_length, style) for start in starts]
+    loss, mean = token_loss(model, batches), mean_bytes(tokenizer, batches)
     if math.isnan(loss):
         raise InputError(
             f"instruct.max_length: expected room for a response after one of the {len(entries)} test prompts at least, "
             f"found {max_length} tokens, which each of them fills"
         )
-    return loss
+    if math.isnan(mean):
+        raise InputError(f"instruct.data: expected text in one of the {len(entries)} test answers at least, found none")
+    return {"response_loss": loss, "response_bits_per_byte": bits_per_byte(loss, mean)}
 
 
 def _response_batch(
@@ -83,13 +84,17 @@ def _response_batch(
 
 def answer_metrics(entries: Sequence[Entry], texts: Sequence[str]) -> dict[str, float]:
     """Return the share of exact answers, as they are and but for case and signs, and the mean ROUGE-L."""
-    expected = [entry["output"].strip() for entry in entries]
-    pairs = list(zip(expected, texts, strict=True))
+    scores = answer_scores(entries, texts)
+    return {"entries": len(texts), **{name: sum(values) / len(values) for name, values in scores.items()}}
+
+
+def answer_scores(entries: Sequence[Entry], texts: Sequence[str]) -> dict[str, list[float]]:
+    """Return the scores of each answer whose means are `answer_metrics`; a match is a 1."""
+    pairs = [(entry["output"].strip(), text) for entry, text in zip(entries, texts, strict=True)]
     return {
-        "entries": len(pairs),
-        "exact_match": sum(a == b for a, b in pairs) / len(pairs),
-        "loose_match": sum(words(a) == words(b) for a, b in pairs) / len(pairs),
-        "rouge_l": sum(rouge_l(a, b) for a, b in pairs) / len(pairs),
+        "exact_match": [a == b for a, b in pairs],
+        "loose_match": [words(a) == words(b) for a, b in pairs],
+        "rouge_l": [rouge_l(a, b) for a, b in pairs],
     }
 
 

@@ -40,7 +40,7 @@ def language_metrics(
         loss = token_loss(model, batches)
         metrics[f"{part}_loss"] = loss
         metrics[f"{part}_perplexity"] = perplexity(loss)
-        metrics[f"{part}_bits_per_byte"] = loss / math.log(2) / mean_bytes(tokenizer, batches)
+        metrics[f"{part}_bits_per_byte"] = bits_per_byte(loss, mean_bytes(tokenizer, batches))
     return metrics
 
 
@@ -60,6 +60,11 @@ def mean_bytes(tokenizer: Encoding, batches: Iterable[tuple[Tensor, Tensor]]) ->
         total += int(lengths[learnt].sum())
         count += len(learnt)
     return total / count if total else math.nan
+
+
+def bits_per_byte(loss: float, mean: float) -> float:
+    """Return a loss, nats per token, in bits per byte of text, at so many bytes a token: see `mean_bytes`."""
+    return loss / math.log(2) / mean
 
 
 def perplexity(loss: float) -> float:

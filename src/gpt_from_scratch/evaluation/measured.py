@@ -11,8 +11,6 @@ from typing import Any
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.evaluation.figures import figures, label, with_interval
 from gpt_from_scratch.files.writing import read_json, sha256
-from gpt_from_scratch.tokenizer.added import as_decoder, read_added
-from gpt_from_scratch.tokenizer.bpe import two_files
 
 PARTS = {"pretrain": "language_model", "classifier": "classifier", "instruct": "instructions"}
 """The pipeline's trained models, by their folder below `models/`, and their part of `metrics/evaluation.json`."""
@@ -24,12 +22,9 @@ _WEIGHTS = "model.safetensors"
 
 
 def measured(folder: Path, test_set: Any) -> dict[str, str]:
-    """Return the hashes of a model's weights, of its tokenizer, and of the texts that it was measured on."""
-    with two_files(folder) as files:
-        added = json.dumps(as_decoder(read_added(folder)), sort_keys=True)
-        tokenizer = hashlib.sha256("".join([*map(sha256, files), added]).encode())
+    """Return the hashes of a model's weights and of the texts that it was measured on."""
     texts = hashlib.sha256(json.dumps(test_set, sort_keys=True).encode())
-    return {"weights": sha256(folder / _WEIGHTS), "tokenizer": tokenizer.hexdigest(), "test_set": texts.hexdigest()}
+    return {"weights": sha256(folder / _WEIGHTS), "test_set": texts.hexdigest()}
 
 
 def role(folder: Path) -> str | None:

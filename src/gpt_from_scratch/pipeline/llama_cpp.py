@@ -15,17 +15,27 @@ from gpt_from_scratch.errors import InputError
 CONVERTER = "convert_hf_to_gguf.py"
 
 
+def gguf_path(folder: Path, *, force: bool) -> Path:
+    """Return the file beside an exported folder that it is converted to.
+
+    Raises:
+        InputError: when it is there already without `force`, or is something else.
+    """
+    out = folder.with_name(f"{folder.name}.gguf")
+    if out.is_dir() or (out.exists() and not force):
+        raise InputError(f"{out}: exists already; --force replaces a file, or choose another name")
+    return out
+
+
 def to_gguf(folder: Path, *, force: bool = False) -> str:
     """Convert an exported folder by llama.cpp's converter; return the line to print: its command, where it is missing.
 
     It is looked for on the PATH and in the folder that the environment's LLAMA_CPP names.
 
     Raises:
-        InputError: when it fails, or the file is there already without `force`; what was there stays.
+        InputError: when it fails, or as `gguf_path` does; what was there stays.
     """
-    out = folder.with_name(f"{folder.name}.gguf")
-    if out.exists() and not force:
-        raise InputError(f"{out}: exists already; --force replaces it, or choose another name")
+    out = gguf_path(folder, force=force)
     given = Path(os.environ.get("LLAMA_CPP", "")) / CONVERTER
     found = shutil.which(CONVERTER) or (str(given) if "LLAMA_CPP" in os.environ and given.is_file() else None)
     if found is None:

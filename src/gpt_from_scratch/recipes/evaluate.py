@@ -26,8 +26,8 @@ from gpt_from_scratch.evaluation.classification import (
     roc_points,
 )
 from gpt_from_scratch.evaluation.figures import figures
-from gpt_from_scratch.evaluation.instructions import answer_metrics, fitting_entries, response_loss
-from gpt_from_scratch.evaluation.language import language_metrics, perplexity, samples
+from gpt_from_scratch.evaluation.instructions import answer_metrics, fitting_entries, response_metrics
+from gpt_from_scratch.evaluation.language import bits_per_byte, language_metrics, mean_bytes, perplexity, samples
 from gpt_from_scratch.evaluation.measured import MEASURED, PARTS, measured
 from gpt_from_scratch.evaluation.zero_shot import Scorer, benchmark_metrics
 from gpt_from_scratch.files.curves import read_curve
@@ -109,7 +109,11 @@ def load_for_evaluation(work: Workspace, name: str, device: Any) -> GPTModel:
 
 
 def evaluate_language(work: Workspace, device: Any) -> dict[str, Any]:
-    """Measure the pretrained model on its text and let it write."""
+    """Measure the pretrained model on its text and let it write.
+
+    The training's curve becomes one of perplexities and bits per byte. Its losses are those of the first batches of
+    each part; a whole part's bytes per token stand for theirs, an estimate as the losses are of the whole part's.
+    """
     params, model = work.params.evaluate, load_for_evaluation(work, "pretrain", device)
     tokenizer = load_tokenizer(work.models / "pretrain")
     workers = Workers(usable_cores(), work.on_fork)
@@ -120,7 +124,9 @@ def evaluate_language(work: Workspace, device: Any) -> dict[str, Any]:
     windows = [TokenWindows(ids, context, context) for ids in (text.train, text.validation)]
     if not work.params.pretrain.corpus.is_book:
         windows = [Subset(part, range(0, len(part), -(-len(part) // MOST_WINDOWS))) for part in windows]
-    metrics = language_metrics(model, tokenizer, *(DataLoader(part, batch_size=params.batch_size) for part in windows))
+    parts = [DataLoader(part, batch_size=params.batch_size) for part in windows]
+    metrics = language_metrics(model, tokenizer, *parts)
+    train_bytes, validation_bytes = (mean_bytes(tokenizer, part) for part in parts)
     shares = params.top_p, params.min_p, params.repetition_penalty
     sampling = Sampling(params.temperature, params.top_k, params.seed, *shares, tuple(params.stop))
     written = samples(model, tokenizer, params.sample_prompts, params.sample_tokens, sampling)
@@ -129,6 +135,8 @@ def evaluate_language(work: Workspace, device: Any) -> dict[str, Any]:
             "step": row["step"],
             "train_perplexity": perplexity(row["train_loss"]),
             "validation_perplexity": perplexity(row["validation_loss"]),
+            "train_bits_per_byte": bits_per_byte(row["train_loss"], train_bytes),
+            "validation_bits_per_byte": bits_per_byte(row["validation_loss"], validation_bytes),
         }
         for row in read_curve(work.metrics / "plots" / "pretrain.csv")
     ]
@@ -202,13 +210,13 @@ def evaluate_instructions(work: Workspace, device: Any, judges: Sequence[Judge] 
     test, left_out = fitting_entries(every, tokenizer, style, model.config.context_length, params.response_tokens)
     for note in left_out:
         log.warning("left out of the answers: %s", note)
-    with tqdm(total=len(test), desc="answers", unit="entry", mininterval=2) as bar:
-        texts = answers(model, tokenizer, test, params.response_tokens, params.answers_at_once, bar.update, style)
     longest = work.params.instruct.max_length
     cut = Instructions(every, tokenizer, longest, style).cut
     warn_cut(cut, len(every), "test instructions with their answers", longest)
-    loss = response_loss(model, tokenizer, every, longest, params.batch_size, style)
-    metrics = {"response_loss": loss, "prompts_too_long": len(left_out), **answer_metrics(test, texts)}
+    loss = response_metrics(model, tokenizer, every, longest, params.batch_size, style)
+    with tqdm(total=len(test), desc="answers", unit="entry", mininterval=2) as bar:
+        texts = answers(model, tokenizer, test, params.response_tokens, params.answers_at_once, bar.update, style)
+    metrics = {**loss, "prompts_too_long": len(left_out), **answer_metrics(test, texts)}
     responses = [{**entry, "model_response": text} for entry, text in zip(test, texts, strict=True)]
     verdicts = {}
     if judges:

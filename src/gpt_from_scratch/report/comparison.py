@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.evaluation.confidence import marks, paired
-from gpt_from_scratch.evaluation.figures import accuracy_text, label
+from gpt_from_scratch.evaluation.confidence import marks, paired, paired_means
+from gpt_from_scratch.evaluation.figures import accuracy_text, figure_text, label
 from gpt_from_scratch.experiments.published import params_of_results
 from gpt_from_scratch.files.curves import parse_curve, parse_rows, read_curve
 from gpt_from_scratch.files.nested import at
@@ -31,7 +31,7 @@ CURVES = (
 
 
 def comparison(root: Path, revision: str) -> str:
-    """Return metrics, classifier, parameters and curves of the workspace beside those of a commit, as Markdown.
+    """Return metrics, paired tests, parameters and curves of the workspace beside those of a commit, as Markdown.
 
     Curves are drawn in Mermaid, which GitHub and other hosts show as pictures.
 
@@ -42,7 +42,8 @@ def comparison(root: Path, revision: str) -> str:
         raise InputError(f"revision: expected a commit that git knows, found {revision!r}")
     parts = {
         "Metrics": _table(root, "metrics", revision),
-        "Classifier": _paired(root, revision),
+        "Classifier": _classifiers(root, revision),
+        "Answers to instructions": _answers(root, revision),
         "Parameters": _table(root, "params", revision),
         "Curves": "\n\n".join(chart for row in CURVES for chart in _charts(root, revision, *row)),
     }
@@ -58,21 +59,46 @@ def _table(root: Path, what: str, revision: str) -> str:
     return text if len(text.splitlines()) > 2 else ""
 
 
-def _paired(root: Path, revision: str) -> str:
+def _both(root: Path, revision: str, name: str) -> tuple[str, str]:
+    """Return a metrics file's text in the workspace and in a commit; nothing where it is not there."""
+    path = root / "metrics" / name
+    return read_text(path) if path.is_file() else "", git_output(root, "show", f"{revision}:./metrics/{name}") or ""
+
+
+def _classifiers(root: Path, revision: str) -> str:
     """Return the paired test of both states' classifiers; nothing where they answer alike, or on other test sets."""
-    texts = []
-    for name in ("tables/models.json", "plots/confusion.csv"):
-        path = root / "metrics" / name
-        committed = git_output(root, "show", f"{revision}:./metrics/{name}") or ""
-        texts.append((read_text(path) if path.is_file() else "", committed))
-    now, before = (marks(parse_rows(text)) for text in texts[1])
+    now, before = (marks(parse_rows(text)) for text in _both(root, revision, "plots/confusion.csv"))
     if now == before or not (now and before):
         return ""
-    here, there = (at(parse_json(text or "{}", "tables/models.json"), "classifier.test_set") for text in texts[0])
+    measured = (parse_json(text or "{}", "tables/models.json") for text in _both(root, revision, "tables/models.json"))
+    here, there = (at(content, "classifier.test_set") for content in measured)
     if here != there or len(now) != len(before):
         return "No paired test: by `metrics/tables/models.json` the test sets are not the same."
     said = f"Test accuracy {accuracy_text(now)}, in `{revision}` {accuracy_text(before)}"
     return f"{said}: the difference is {paired(now, before)}."
+
+
+def _answers(root: Path, revision: str) -> str:
+    """Return the paired tests of both states' instruction models; nothing where they answer alike."""
+    from gpt_from_scratch.evaluation.instructions import answer_scores  # loads PyTorch
+
+    states = [parse_json(text or "[]", "responses.json") for text in _both(root, revision, "responses.json")]
+    texts = [[row.pop("model_response") for row in rows] for rows in states]
+    if texts[0] == texts[1] or not all(texts):
+        return ""
+    entries = [[row | {"scores": None} for row in rows] for rows in states]  # judges' scores are of the answers
+    if entries[0] != entries[1]:
+        return "No paired test: by `metrics/responses.json` the test entries are not the same."
+    now, before = (answer_scores(rows, answers) for rows, answers in zip(entries, texts, strict=True))
+    means = [figure_text(sum(scores["rouge_l"]) / len(scores["rouge_l"])) for scores in (now, before)]
+    compared = [("ROUGE-L", *means, paired_means(now["rouge_l"], before["rouge_l"]))]
+    for name in ("exact_match", "loose_match"):
+        right, then = ("".join(str(int(mark)) for mark in scores[name]) for scores in (now, before))
+        if right != then:
+            compared.append((label(name).capitalize(), accuracy_text(right), accuracy_text(then), paired(right, then)))
+    return "\n\n".join(
+        f"{name} {here}, in `{revision}` {there}: the difference is {said}." for name, here, there, said in compared
+    )
 
 
 def _charts(root: Path, revision: str, training: str, ending: str, x: str, y: str) -> list[str]:

@@ -40,7 +40,7 @@ class Registered:
         out: its folder in the project.
         stage, section: the stage that trains it, and that stage's parameters.
         metric: the figure of `metrics/evaluation.json` that decides which version is the champion.
-        compared: what of `Candidate.circumstances` must be alike beside the test set; of a loss by token the tokenizer.
+        compared: what of `Candidate.circumstances` must be alike beside the test set.
         limits: its limitations, for the description.
     """
 
@@ -73,10 +73,10 @@ MODELS = {
         out="models/instruct",
         stage="finetune_instruct",
         section="instruct",
-        metric="instructions/response_loss",
+        metric="instructions/response_bits_per_byte",
         higher_is_better=False,
         served=INSTRUCTOR,
-        compared=("tokenizer", "weights"),
+        compared=("weights",),
         limits="Small for its task: it learns the form of an answer, and states what is wrong as surely as what is "
         "right.",
     ),
@@ -107,10 +107,11 @@ class Candidate:
     Attributes:
         name: in the registry.
         value: of the figure.
-        circumstances: must be alike for two values to be compared: the test set, and of a loss the tokenizer.
+        circumstances: must be alike for two values to be compared: the test set, and the precision of the weights.
         origin: further facts for people: the profile, and the data of the training.
         md5: DVC's hash of the model's folder; None where there is neither a lock file nor a model.
-        right: a classifier's `marks` on the test set, for the paired test with another version; else nothing.
+        right: for the paired test with another version: a classifier's `marks` on the test set, or an instruction
+            model's ROUGE-L of each answer, where it answered all; else nothing.
     """
 
     name: str
@@ -182,7 +183,11 @@ class Candidate:
         run = f"run {tags['training_run']}" if "training_run" in tags else "another store's run (DVC brought the model)"
         return f"""{model.purpose}
 
-- **{label(model.metric)}**: {accuracy_text(self.right) if self.right else figure_text(self.value, model.metric)}
+- **{label(model.metric)}**: {
+            accuracy_text(self.right)
+            if self.right and model.served is CLASSIFIER
+            else figure_text(self.value, model.metric)
+        }
 - **Data**: {self.origin["data"]}, profile {self.origin["profile"]}; {
             ", ".join(f"{key}: {value}" for key, value in facts.items())
         }
@@ -214,16 +219,26 @@ def _candidate(root: Path, params: Params, name: str, model: Registered) -> Cand
     if not isinstance(value, int | float):
         raise InputError(f"{root}/metrics/evaluation.json: {model.metric}: expected a number, found {value!r}")
     noted = read_json(path).get(Path(model.out).name, {}) if (path := root / "metrics" / MEASURED).is_file() else {}
-    hashes = {key: noted.get(key, "not noted")[:12] for key in ("test_set", "tokenizer")}
-    known = {**hashes, "weights": params.evaluate.weights}
+    known = {"test_set": noted.get("test_set", "not noted")[:12], "weights": params.evaluate.weights}
     circumstances = {key: known[key] for key in ("test_set", *model.compared)}
     origin = {"profile": params.profile, "data": str(trained.get("data", evaluation["data"]))}
     md5, folder = locked_outs(root).get(model.out), root / model.out
     if md5 is None and (folder / WEIGHTS).is_file():
         md5 = folder_hash(folder)
-    right = marks(read_rows(root / "metrics/plots/confusion.csv")) if model.served is CLASSIFIER else ""
+    right = ""
+    if model.served is CLASSIFIER:
+        right = marks(read_rows(root / "metrics/plots/confusion.csv"))
+    elif model.served is INSTRUCTOR and not at(evaluation, "instructions.prompts_too_long"):
+        right = _rouge_of_answers(root / "metrics/responses.json")
     right = right if len(right) <= MOST_MARKS else ""
     return Candidate(name, model, root, float(value), circumstances, origin, md5, right)
+
+
+def _rouge_of_answers(path: Path) -> str:
+    from gpt_from_scratch.evaluation.instructions import rouge_l  # loads PyTorch
+
+    rows = read_json(path) if path.is_file() else []
+    return " ".join(f"{rouge_l(row['output'].strip(), row['model_response']):.4f}" for row in rows)
 
 
 def _run_of(tracking: Tracking, root: Path, stage: str, condition: str = "") -> str | None:

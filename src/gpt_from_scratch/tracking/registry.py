@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.evaluation.confidence import paired
+from gpt_from_scratch.evaluation.confidence import paired, paired_means
 from gpt_from_scratch.evaluation.figures import figure_text, label
 from gpt_from_scratch.files.writing import write_json
 from gpt_from_scratch.params.sections import Params, load_params
@@ -30,6 +30,7 @@ from gpt_from_scratch.tracking.delivery import deliver_left
 from gpt_from_scratch.tracking.facts import MARKS, MODEL_STATE, PIPELINE_STATE
 from gpt_from_scratch.tracking.reflink import place
 from gpt_from_scratch.tracking.server import Tracking, connect, exclusive, is_server, one_line, upload
+from gpt_from_scratch.tracking.signatures import CLASSIFIER
 from gpt_from_scratch.tracking.summary import out_of_date
 
 if TYPE_CHECKING:
@@ -200,14 +201,19 @@ def _against(candidate: Candidate, number: str, tags: Mapping[str, str]) -> str 
 
 
 def _noise(candidate: Candidate, number: str, tags: Mapping[str, str]) -> str:
-    """Say whether a classifier and the champion differ by more than noise; nothing where their answers are not known.
+    """Say whether a model and the champion differ by more than noise; nothing where their answers are not known.
 
-    It decides nothing: the higher accuracy is the better guess, also within the noise.
+    It decides nothing: the better figure is the better guess, also within the noise. Of an instruction model, whose
+    figure is no mean over answers, it is ROUGE-L's difference.
     """
-    right, held = candidate.right, tags.get(MARKS, "")
-    if right == held or len(right) != len(held) or _circumstances(tags) != candidate.circumstances:
+    now, before = candidate.right.split(), tags.get(MARKS, "").split()
+    same_items = [*map(len, now)] == [*map(len, before)] and _circumstances(tags) == candidate.circumstances
+    if now == before or not same_items:
         return ""
-    return f"; the difference to version {number} is {paired(right, held)}"
+    if candidate.model.served is CLASSIFIER:
+        return f"; the difference to version {number} is {paired(*now, *before)}"
+    scores = ([float(score) for score in version] for version in (now, before))
+    return f"; ROUGE-L's difference to version {number} is {paired_means(*scores)}"
 
 
 def _circumstances(tags: Mapping[str, str]) -> dict[str, Any]:

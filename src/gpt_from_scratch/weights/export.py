@@ -50,12 +50,12 @@ def export_model(
             book's code could not compute them.
     """
     source, destination = Path(source), Path(destination)
-    model, info = load_any(source)
     if form == "book" and destination.suffix.lower() != ".pth":
         raise InputError(f"{destination}: expected a name that ends in .pth, as the book's files do")
-    if form == "book" and not model.config.causal:
-        raise InputError(f"{source}: expected a causal model, as the book's code always is, found one that is not")
     with _placed(source, destination, force=force) as temporary:
+        model, info = load_any(source)
+        if form == "book" and not model.config.causal:
+            raise InputError(f"{source}: expected a causal model, as the book's code always is, found one that is not")
         if form == "book":
             save_pth(model, temporary)
             written = load_pth(temporary, model.config, None if info is None else len(info.labels))

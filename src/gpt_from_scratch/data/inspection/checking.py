@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from tiktoken import Encoding
+
 from gpt_from_scratch.data.inspection.statistics import instruction_statistics, message_statistics, text_statistics
 from gpt_from_scratch.data.instructions.reading import Objective, objectives_of, read_instructions
 from gpt_from_scratch.data.messages.labelled import class_names, read_splits
@@ -15,9 +17,11 @@ from gpt_from_scratch.data.messages.tables import is_table
 from gpt_from_scratch.data.raw.files import named_file, raw_file
 from gpt_from_scratch.data.text.documents import find_files, read_documents
 from gpt_from_scratch.errors import InputError, named, shown
+from gpt_from_scratch.files.writing import read_json
 from gpt_from_scratch.params.sections import Params
 from gpt_from_scratch.params.types import BOOK_INSTRUCTIONS
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
+from gpt_from_scratch.weights.config_file import load_facts
 
 _EXCERPT = 70
 
@@ -26,7 +30,8 @@ class Checker:
     """Measures data sets as the present parameters would use them.
 
     Args:
-        root: the project's folder. Its tokenizer is the fetched one, or before that the sample's.
+        root: the project's folder. Its tokenizer is the fetched one, or before that the sample's; for the text, and for
+            what a model that starts from `pretrain` learns, the corpus's own where the parameters ask for it.
         params: the split, the longest sequence and the data sets that are looked at when none is named.
         threshold: cosine from which two instructions nearly equal each other.
         most: pairs of them to name.
@@ -36,8 +41,9 @@ class Checker:
         self._root, self._params = root, params
         self._threshold, self._most = threshold, most
         folders = (root / "data" / "raw" / "bpe", root / "data" / "sample" / "bpe")
-        self._bpe = next((folder for folder in folders if folder.is_dir()), folders[0])
-        self._tokenizer = load_tokenizer(self._bpe)
+        bpe = next((folder for folder in folders if folder.is_dir()), folders[0])
+        self._fetched = self._named(bpe, load_tokenizer(bpe))
+        self._pretrained = self._own_tokenizer() if params.pretrain.tokenizer == "corpus" else self._fetched
 
     def present(self) -> Iterator[dict[str, Any]]:
         """Yield what is found in the three data sets of the parameters.
@@ -71,9 +77,10 @@ class Checker:
 
     def _instructions(self, path: Path, objective: Objective) -> dict[str, Any]:
         params = self._params.instruct
+        tokenizer, name = self._tokenizer(params.base)
         found = instruction_statistics(
             read_instructions(path, objective, empty_answers=path != self._root / BOOK_INSTRUCTIONS),
-            self._tokenizer,
+            tokenizer,
             train_fraction=params.train_fraction,
             test_fraction=params.test_fraction,
             max_length=params.max_length,
@@ -81,7 +88,7 @@ class Checker:
             most=self._most,
             style=params.prompt_style,
         )
-        return {**self._head(path, "instructions"), "threshold": self._threshold, **found}
+        return {**self._head(path, "instructions", name), "threshold": self._threshold, **found}
 
     def _messages(self, path: Path, *form: Any) -> dict[str, Any]:
         split, given = self._params.split_spam, {}
@@ -91,19 +98,43 @@ class Checker:
             given = {name: rows for name, (_, rows) in read_splits(path, *form).items()}
             messages = given.pop("train")
             labels = class_names(messages)
-        head = {**self._head(path, "labelled texts"), "recipe": split.recipe}
-        return {**head, **message_statistics(messages, labels, self._tokenizer, split, given)}
+        tokenizer, name = self._tokenizer(self._params.classify.base)
+        head = {**self._head(path, "labelled texts", name), "recipe": split.recipe}
+        return {**head, **message_statistics(messages, labels, tokenizer, split, given)}
 
     def _text(self, path: Path, patterns: list[str], strip_gutenberg: bool) -> dict[str, Any]:
         documents = read_documents(find_files(path, patterns), strip_gutenberg)
-        return {**self._head(path, "plain text"), **text_statistics(documents, self._tokenizer)}
+        tokenizer, name = self._pretrained
+        return {**self._head(path, "plain text", name), **text_statistics(documents, tokenizer)}
 
-    def _head(self, path: Path, kind: str) -> dict[str, Any]:
+    def _tokenizer(self, base: str) -> tuple[Encoding, str]:
+        """Return the tokenizer of a model that starts from `base`, and what it is called."""
+        return self._pretrained if base == "pretrain" else self._fetched
+
+    def _own_tokenizer(self) -> tuple[Encoding, str]:
+        """Return the corpus's own tokenizer, from `models/pretrain` if that is of this corpus; else the fetched one."""
+        corpus, folder = self._params.pretrain.corpus, self._root / "models" / "pretrain"
+        sources = self._root / "data" / "raw" / "sources.json"
+        data = corpus.path if not corpus.is_book else read_json(sources)["data"] if sources.is_file() else None
+        fetched, name = self._fetched
+        if (folder / "config.json").is_file() and load_facts(folder).get("data") == data:
+            own = load_tokenizer(folder)
+            if (
+                own.n_vocab == self._params.pretrain.vocab_size
+                and own.token_byte_values() != fetched.token_byte_values()
+            ):
+                return self._named(folder, own)
+        return fetched, f"{name}; the corpus's own is not trained yet"
+
+    def _named(self, folder: Path, tokenizer: Encoding) -> tuple[Encoding, str]:
+        return tokenizer, f"{folder.relative_to(self._root)}, {tokenizer.n_vocab:,} tokens"
+
+    def _head(self, path: Path, kind: str, tokenizer: str) -> dict[str, Any]:
         inside = path.is_relative_to(self._root)
         return {
             "file": str(path.relative_to(self._root) if inside else path),
             "kind": kind,
-            "tokenizer": f"{self._bpe.relative_to(self._root)}, {self._tokenizer.n_vocab:,} tokens",
+            "tokenizer": tokenizer,
         }
 
 
