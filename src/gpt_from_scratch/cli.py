@@ -137,7 +137,7 @@ def report(
 def compare(
     revision: Annotated[str, typer.Argument(help="A commit, branch or tag.")] = "HEAD",
 ) -> None:
-    """Print metrics, a paired test, parameters and curves beside those of a commit, as Markdown for a pull request.
+    """Print metrics, paired tests, parameters and curves beside those of a commit, as Markdown for a pull request.
 
     Example: gpt compare main
     """

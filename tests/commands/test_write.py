@@ -177,7 +177,7 @@ def test_it_streams_and_ends_well_when_nobody_reads_on(project, root) -> None:
         (["x", "--stop", ""], "stop: expected Unicode texts of at least one character"),
         (["--prompts", "nowhere.txt"], "nowhere.txt: file not found"),
         (["--prompts", "."], "expected a file, found a folder"),
-        (["--prompts", "dvc.yaml", "--out", "dvc.yaml/x", "--tokens", "1"], "dvc.yaml: File exists"),
+        (["--prompts", "dvc.yaml", "--out", "dvc.yaml/x", "--tokens", "1"], "dvc.yaml takes no file"),
     ],
 )
 def test_what_is_wrong_is_one_line(gpt, project, arguments, message) -> None:

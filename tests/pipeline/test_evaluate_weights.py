@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 import torch
 
-from gpt_from_scratch.files.writing import sha256
+from gpt_from_scratch.files.curves import read_curve
+from gpt_from_scratch.files.writing import sha256, write_csv, write_json
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.params.sections import load_params
 from gpt_from_scratch.recipes.evaluate import evaluate_instructions, evaluate_language, load_for_evaluation
@@ -52,3 +54,18 @@ def test_so_is_the_language_model(work_with):
     model = load_for_evaluation(work_with("int8"), "pretrain", torch.device("cpu"))
     assert type(model.out_head).__name__ == "Int8Linear"
     assert "load_for_evaluation" in evaluate_language.__code__.co_names
+
+
+def test_the_curve_in_bits_per_byte_has_the_bytes_of_the_whole_parts(work_with, root, tmp_path):
+    text = tmp_path / "data/raw/text.txt"
+    text.write_bytes((root / "data/sample/the-lighthouse.txt").read_bytes())
+    write_json(text.with_name("sources.json"), {"data": "sample", "sha256": {"text.txt": sha256(text)}})
+    losses = {"train": 2.0, "validation": 0.0}
+    row = {f"{part}_loss": loss for part, loss in losses.items()}
+    write_csv(tmp_path / "metrics/plots/pretrain.csv", [{"step": 0, **row}])
+    found = evaluate_language(work_with("fp32"), torch.device("cpu"))
+    (row,) = read_curve(tmp_path / "metrics/plots/perplexity.csv")
+    for part, loss in losses.items():
+        bits = loss * found[f"{part}_bits_per_byte"] / found[f"{part}_loss"]
+        assert row[f"{part}_bits_per_byte"] == pytest.approx(bits, rel=1e-6)
+        assert row[f"{part}_perplexity"] == pytest.approx(math.exp(loss))

@@ -143,7 +143,7 @@ def test_what_cannot_be_sent_is_refused(monkeypatch):
         check_repository("a b/c", push=False)
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
     check_repository("me/mine", push=False)
-    with pytest.raises(InputError, match="--push: expected a token of the Hugging Face Hub, found none; .* HF_TOKEN"):
+    with pytest.raises(InputError, match=r"--push: expected a token of the Hugging Face Hub, found none; .* HF_TOKEN"):
         check_repository("me/mine", push=True)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(InputError, match="--hub: the package huggingface_hub is not installed: pip install"):
