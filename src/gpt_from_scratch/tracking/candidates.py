@@ -217,7 +217,8 @@ def _candidate(root: Path, params: Params, name: str, model: Registered) -> Cand
     evaluation = read_json(root / "metrics/evaluation.json")
     value, trained = at(evaluation, model.metric, "/"), read_json(root / "metrics" / f"{model.stage}.json")
     if not isinstance(value, int | float):
-        raise InputError(f"{root}/metrics/evaluation.json: {model.metric}: expected a number, found {value!r}")
+        found = f"{model.metric}: expected a number, found {value!r}; run dvc repro"
+        raise InputError(f"{root}/metrics/evaluation.json: {found}")
     noted = read_json(path).get(Path(model.out).name, {}) if (path := root / "metrics" / MEASURED).is_file() else {}
     known = {"test_set": noted.get("test_set", "not noted")[:12], "weights": params.evaluate.weights}
     circumstances = {key: known[key] for key in ("test_set", *model.compared)}
