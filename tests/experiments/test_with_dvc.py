@@ -60,7 +60,7 @@ def test_two_variants_run_are_shown_and_are_not_run_again(root: Path, tmp_path: 
             "  batch_size: 4\n  accumulation_steps: 1\n  epochs: 1\n",
         ),
         ("    n_layers: 4\n    drop_rate", "    n_layers: 1\n    drop_rate"),
-        ("    lr: 0.002\n", "    lr: 0.001\n"),
+        ("    lr: 0.006\n", "    lr: 0.001\n"),
     ):
         assert old in text
         text = text.replace(old, new, 1)

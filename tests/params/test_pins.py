@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from gpt_from_scratch.params import pins
-from gpt_from_scratch.params.pins import PINS, pin_instructions
+from gpt_from_scratch.params.pins import PINS, pin_instructions, shorten_waits
 
 pytestmark = pytest.mark.skipif(
     platform.machine() not in ("x86_64", "AMD64"), reason="pins instructions of x86-64 only"
@@ -94,3 +94,13 @@ def test_every_stage_that_computes_pins_before_it_imports_a_library(root):
     environment = {**os.environ, "PYTHONPATH": str(root / "src")}
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert said.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, None)],
+)
+def test_waits_are_short_unless_the_environment_says_otherwise(given, expected, monkeypatch):
+    monkeypatch.setattr(os, "environ", dict(given))
+    shorten_waits()
+    assert os.environ.get("GOMP_SPINCOUNT") == expected

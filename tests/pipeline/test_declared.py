@@ -38,7 +38,7 @@ def test_it_follows_parameters_names_and_contents(project):
     before = states(project)
     assert states(project) == before
     params = project / "params.yaml"
-    params.write_text(params.read_text().replace("lr: 0.002", "lr: 0.003", 1))
+    params.write_text(params.read_text().replace("lr: 0.006", "lr: 0.003", 1))
     assert states(project)["pretrain"] != before["pretrain"]
     assert states(project)["finetune_classify"] == before["finetune_classify"]
     before = states(project)

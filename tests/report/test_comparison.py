@@ -34,7 +34,7 @@ def test_it_names_what_differs_and_draws_both_curves(project) -> None:
     with pytest.raises(InputError, match="expected a commit that git knows, found 'nowhere'"):
         comparison(project, "nowhere")
     params = project / "params.yaml"
-    params.write_text(params.read_text().replace("lr: 0.002", "lr: 0.003", 1))
+    params.write_text(params.read_text().replace("lr: 0.006", "lr: 0.003", 1))
     metrics = project / "metrics/pretrain.json"
     metrics.write_text(re.sub(r'("validation_loss": )\d+\.\d+', r"\g<1>3.5", metrics.read_text(), count=1))
     plot = project / "metrics/plots/pretrain.csv"
@@ -42,7 +42,7 @@ def test_it_names_what_differs_and_draws_both_curves(project) -> None:
     plot.write_text("\n".join([*lines[:-1], lines[-1].rpartition(",")[0] + ",1.25"]) + "\n")
     text = comparison(project, "HEAD")
     assert re.search(r"pretrain\.json +\| \w+\.validation_loss +\| [\d.]+ +\| 3\.5 ", text)
-    assert re.search(r"pretrain\.optimizer\.lr +\| 0\.002 +\| 0\.003", text)
+    assert re.search(r"pretrain\.optimizer\.lr +\| 0\.006 +\| 0\.003", text)
     (chart,) = re.findall(r"```mermaid\n(.*?)\n```", text, re.S)
     before, now = re.findall(r"line \[(.*?)\]", chart)
     assert before != now

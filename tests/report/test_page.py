@@ -191,16 +191,16 @@ def test_changes_are_those_against_the_last_commit_that_had_other_figures_or_par
     before = content["final"]["validation_loss"]
     content["final"]["validation_loss"] = before + 0.25
     write_json(path, content)
-    params.write_text(params.read_text().replace("lr: 0.002", "lr: 0.003", 1))
+    params.write_text(params.read_text().replace("lr: 0.006", "lr: 0.003", 1))
     (figure,), (param,) = changes(project).figures, changes(project).params
     assert (figure.file, figure.name, figure.before) == ("pretrain", "final/validation_loss", before)
-    assert param == Change("params", "pretrain.optimizer.lr", 0.002, 0.003)
+    assert param == Change("params", "pretrain.optimizer.lr", 0.006, 0.003)
     git(project, "commit", "-qam", "second")
     assert changes(project).against.endswith("first")
     text = Page(rendered(project)).text
     values = " ".join(map(figure_text, (before, before + 0.25, 0.25)))
     assert f"Pretraining final validation loss (5 batches) {values}" in text
-    assert "pretrain.optimizer.lr 0.002 0.003" in text
+    assert "pretrain.optimizer.lr 0.006 0.003" in text
     git(project, "commit", "-qm", "third", "--allow-empty")
     assert changes(project) == Changes(git_subject(project))
 

@@ -53,7 +53,7 @@ def store(made, root, tmp_path_factory) -> Path:
         assert write_summary(project)
         register_models(project)
         params = project / "params.yaml"
-        params.write_text(params.read_text().replace("lr: 0.002", "lr: 0.0003", 1))
+        params.write_text(params.read_text().replace("lr: 0.006", "lr: 0.0003", 1))
         write_evaluation(project, accuracy=0.95)
         patch.setenv("DVC_EXP_NAME", "lucky-dodo")
         assert write_summary(project)
@@ -134,7 +134,7 @@ def test_two_states_are_compared_in_two_clicks_from_the_printed_address(page, pr
     page.wait_for_function("!document.body.innerText.includes('pretrain.optimizer.weight_decay')")
     body = page.inner_text("body")
     assert "Comparing 2 Runs" in body
-    for said in ("pretrain.optimizer.lr", "0.002", "0.0003", "classifier/test/accuracy", "0.95"):
+    for said in ("pretrain.optimizer.lr", "0.006", "0.0003", "classifier/test/accuracy", "0.95"):
         assert said in body, said
 
 

@@ -1,6 +1,7 @@
 """The same instructions on every x86-64 processor: what the numerical libraries otherwise choose by the processor.
 
-They read these variables when they are loaded, so this comes before the first import of one of them.
+They read these variables when they are loaded, so this comes before the first import of one of them. So does how long
+their threads wait for one another in busy loops.
 """
 
 from __future__ import annotations
@@ -46,6 +47,16 @@ def pin_instructions(root: Path) -> None:
     if lacks_avx2():
         sys.exit("error: runtime.portable: expected a processor with AVX2 and FMA, found one without; set it to false")
     os.environ.update(PINS)
+
+
+def shorten_waits() -> None:
+    """Let threads that wait for one another sleep soon, unless the environment says otherwise.
+
+    By default those of GNU OpenMP, PyTorch's on Linux, wait in a busy loop for milliseconds. Beside two other busy
+    processes two threads then took five times as long as one (docs/performance.md).
+    """
+    if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = "10000"
 
 
 def has_effect() -> bool:

@@ -25,8 +25,9 @@ def start(name: str, root: Path) -> Iterator[None]:
         found = ".".join(map(str, sys.version_info[:3]))
         sys.exit(f"{name}: error: expected Python 3.11 or later, found {found} ({sys.executable}): {_CURE}")
     try:
-        from gpt_from_scratch.params.pins import pin_instructions
+        from gpt_from_scratch.params.pins import pin_instructions, shorten_waits
 
+        shorten_waits()
         pin_instructions(root)
         yield
     except ModuleNotFoundError as error:
