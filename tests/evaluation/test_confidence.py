@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, permutation_test
 
@@ -28,6 +28,7 @@ def test_thousands_of_disagreements_overflow_nothing():
     assert mcnemar(0, 5000) == 0.0
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-5, 5), min_size=2, max_size=10))
 def test_the_sign_flips_of_few_differences_are_all_tried(differences):
     theirs = permutation_test((differences,), np.mean, permutation_type="samples", n_resamples=np.inf).pvalue

@@ -85,7 +85,7 @@ def test_what_people_turn_stands_first_in_each_section():
     ("change", "removed", "added"),
     [
         ("pretrain.optimizer.lr=3e-4", ["lr: 0.006"], ["lr: 0.0003"]),
-        ("classify.max_length=40", ["max_length: 128"], ["max_length: 40"]),
+        ("classify.max_length=40", ["max_length: longest"], ["max_length: 40"]),
         ("pretrain.schedule.max_grad_norm=none", ["max_grad_norm: 1.0"], ["max_grad_norm: none"]),
         ("download_gpt2.sizes=[tiny,124M]", [], ["- 124M"]),
         ("evaluate.judges=[{name: a}]", ["judges: []"], ["judges:", "- name: a"]),

@@ -71,13 +71,13 @@ def test_two_classifiers_are_compared_in_pairs(project, monkeypatch) -> None:
     path = project / "metrics/plots/confusion.csv"
     lines = path.read_text().splitlines()
     wrong = [number for number, line in enumerate(lines) if number and len(set(line.split(","))) == 2]
-    for number in wrong[:7]:  # right instead of wrong
+    for number in wrong[:6]:  # right instead of wrong
         lines[number] = ",".join([lines[number].split(",")[0]] * 2)
     path.write_text("\n".join(lines) + "\n")
     text = comparison(project, "HEAD")
-    accuracies = "99.3 % (95 % interval 96.2–99.9 %), in `HEAD` 94.4 % (95 % interval 89.4–97.2 %)"
+    accuracies = "99.3 % (95 % interval 96.2–99.9 %), in `HEAD` 95.1 % (95 % interval 90.3–97.6 %)"
     assert f"Test accuracy {accuracies}: the difference is beyond noise" in text
-    assert "(McNemar's exact test: p = 0.016; of 144 items, 7 only now right, 0 only before)." in text
+    assert "(McNemar's exact test: p = 0.031; of 144 items, 6 only now right, 0 only before)." in text
     measured = project / "metrics/tables/models.json"
     measured.write_text(re.sub(r'("test_set": )"', r'\g<1>"other', measured.read_text()))
     assert "No paired test: by `metrics/tables/models.json` the test sets" in comparison(project, "HEAD")
