@@ -133,7 +133,8 @@ def main() -> None:
 def measure_corpus(megabytes: int) -> Point:
     """Time the way from a text of a size to the tokens that training windows are read from."""
     from benchmarks.tokenising import SAMPLE, write_text
-    from gpt_from_scratch.data.text.large_corpus import open_corpus
+    from gpt_from_scratch.data.text.documents import read_documents
+    from gpt_from_scratch.data.text.large_corpus import tokenised
     from gpt_from_scratch.data.text.shards import Workers
     from gpt_from_scratch.training.environment import usable_cores
 
@@ -141,10 +142,9 @@ def measure_corpus(megabytes: int) -> Point:
         folder = Path(name)
         write_text(folder / "text.txt", megabytes)
         began = time.perf_counter()
-        corpus = open_corpus(
-            folder / "text.txt", ["*.txt"], False, SAMPLE / "bpe", folder / "kept", Workers(usable_cores())
-        )
-        return {"seconds": time.perf_counter() - began, "tokens": len(corpus.tokens)}
+        documents = read_documents([folder / "text.txt"], strip_gutenberg=False)
+        tokens, _ = tokenised(documents, folder, SAMPLE / "bpe", folder / "kept", Workers(usable_cores()))
+        return {"seconds": time.perf_counter() - began, "tokens": len(tokens)}
 
 
 if __name__ == "__main__":

@@ -22,8 +22,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.row import Row
-from gpt_from_scratch.data.text.large_corpus import LargeCorpus, open_corpus
+from gpt_from_scratch.data.text.documents import read_documents
+from gpt_from_scratch.data.text.large_corpus import tokenised
 from gpt_from_scratch.data.text.shards import Workers
+from gpt_from_scratch.data.text.token_map import TokenMap
 from gpt_from_scratch.experiments.timing import in_turn
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.training.environment import usable_cores
@@ -56,11 +58,12 @@ def rows() -> Iterator[Row]:
         folder = Path(name)
         source, kept, target = folder / "text.txt", folder / "kept", folder / "tiktoken.u16"
         write_text(source, MEGABYTES)
-        found: list[LargeCorpus] = []
+        found: list[TokenMap] = []
 
         def ours() -> None:
             shutil.rmtree(kept, ignore_errors=True)
-            found[:] = [open_corpus(source, ["*.txt"], False, SAMPLE / "bpe", kept, Workers(usable_cores()))]
+            documents = read_documents([source], strip_gutenberg=False)
+            found[:] = tokenised(documents, folder, SAMPLE / "bpe", kept, Workers(usable_cores()))[:1]
 
         def as_a_list() -> None:
             ids = encoding.encode_ordinary(source.read_text(encoding="utf-8"))
@@ -77,12 +80,12 @@ def rows() -> Iterator[Row]:
             f"{tiktoken} encode_to_numpy": as_an_array,
         }
         seconds = in_turn(works, repeats=3)
-        assert np.array_equal(np.fromfile(target, np.uint16), found[0].tokens[:]), "tokens differ from tiktoken's"
+        assert np.array_equal(np.fromfile(target, np.uint16), found[0][:]), "tokens differ from tiktoken's"
         yield Row(
             work=f"tokenising {MEGABYTES} MB of text into files of ids, {os.cpu_count()} cores",
             ours=seconds.pop("ours"),
             peers=seconds,
-            agreement=f"all {len(found[0].tokens):,} tokens equal",
+            agreement=f"all {len(found[0]):,} tokens equal",
             at_least=1.6,
         )
 
@@ -93,11 +96,13 @@ def memory() -> Iterator[tuple[int, float, float]]:
     The memory is that of all processes together, each page that several share counted once (PSS), every 50 ms.
     """
     code = (
-        "import sys; from pathlib import Path; from gpt_from_scratch.data.text.large_corpus import open_corpus; "
+        "import sys; from pathlib import Path; from gpt_from_scratch.data.text.large_corpus import tokenised; "
+        "from gpt_from_scratch.data.text.documents import read_documents; "
         "from gpt_from_scratch.data.text.shards import Workers; "
         "from gpt_from_scratch.training.environment import usable_cores; "
         "workers = Workers(usable_cores()); "
-        "open_corpus(Path(sys.argv[1]), ['*.txt'], False, Path(sys.argv[2]), Path(sys.argv[3]), workers)"
+        "source, tokenizer, kept = map(Path, sys.argv[1:]); "
+        "tokenised(read_documents([source], False), source.parent, tokenizer, kept, workers)"
     )
     for megabytes in SIZES:
         with tempfile.TemporaryDirectory() as name:

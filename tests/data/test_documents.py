@@ -120,12 +120,14 @@ from pathlib import Path
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
 from gpt_from_scratch.data.text import large_corpus
 from gpt_from_scratch.data.text.chunks import shards
+from gpt_from_scratch.data.text.documents import find_files, read_documents
 from gpt_from_scratch.data.text.loaders import text_loaders
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 
 large_corpus.shards = lambda pieces: shards(pieces, 1)
 path, bpe, kept = map(Path, sys.argv[1:4])
-tokens = large_corpus.open_corpus(path, ["**/*.txt"], False, bpe, kept).tokens
+documents = read_documents(find_files(path, ["**/*.txt"]), False)
+tokens, _ = large_corpus.tokenised(documents, path.parent, bpe, kept)
 assert len(list(kept.glob("*/*.u16"))) == 1100
 ids = load_tokenizer(bpe).encode("<|endoftext|>".join(["some words"] * 1100), allowed_special="all")
 assert tokens[:].tolist() == ids

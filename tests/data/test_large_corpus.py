@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from gpt_from_scratch.data.text.chunks import cut, shards
 from gpt_from_scratch.data.text.documents import Document, find_files, read_documents
-from gpt_from_scratch.data.text.large_corpus import open_corpus
+from gpt_from_scratch.data.text.large_corpus import tokenised
 from gpt_from_scratch.data.text.loaders import text_loaders
 from gpt_from_scratch.data.text.shards import Workers, piece_ids, shard_files, write_shards
 from gpt_from_scratch.data.text.token_map import TokenMap
@@ -94,14 +94,15 @@ def test_a_folder_becomes_documents_in_order(tmp_path, bpe, tokenizer):
     texts = {"b.txt": "Second. ", "a/z.txt": "\ufeffFirst!\n", "c.txt": HEADER + "Third," + FOOTER, "d.md": "Not read."}
     for name, content in texts.items():
         write(tmp_path / "books" / name, content)
-    corpus = open_corpus(tmp_path / "books", ["**/*.txt"], True, bpe, tmp_path / "kept")
-    found = tokenizer.decode(corpus.tokens[:].tolist())
+    documents = read_documents(find_files(tmp_path / "books", ["**/*.txt"]), strip_gutenberg=True)
+    tokens, key = tokenised(documents, tmp_path, bpe, tmp_path / "kept")
+    found = tokenizer.decode(tokens[:].tolist())
     assert found == "First!\n<|endoftext|>Second. <|endoftext|>Third,"
-    assert corpus.documents == 3
-    assert (corpus.tokens[:] == tokenizer.eot_token).sum() == 2
-    kept = open_corpus(tmp_path / "books", ["c.txt", "d.md", "c.*"], False, bpe, tmp_path / "kept")
-    assert tokenizer.decode(kept.tokens[:].tolist()) == texts["c.txt"].replace("\r", "") + "<|endoftext|>Not read."
-    assert kept.key != corpus.key
+    assert (tokens[:] == tokenizer.eot_token).sum() == 2
+    documents = read_documents(find_files(tmp_path / "books", ["c.txt", "d.md", "c.*"]), strip_gutenberg=False)
+    others, other_key = tokenised(documents, tmp_path, bpe, tmp_path / "kept")
+    assert tokenizer.decode(others[:].tolist()) == texts["c.txt"].replace("\r", "") + "<|endoftext|>Not read."
+    assert other_key != key
 
 
 def test_files_folders_and_globs(tmp_path):
@@ -198,6 +199,7 @@ from gpt_from_scratch.training.environment import usable_cores
 from gpt_from_scratch.data.text import large_corpus
 from gpt_from_scratch.data.text import shards
 from gpt_from_scratch.data.text.chunks import cut, shards as group
+from gpt_from_scratch.data.text.documents import find_files, read_documents
 
 large_corpus.cut = lambda documents: cut(documents, 1500)
 large_corpus.shards = lambda pieces: group(pieces, 2000)
@@ -206,8 +208,9 @@ if sys.argv[4] == "slow":
 path, bpe, kept = map(Path, sys.argv[1:4])
 listen()
 workers = shards.Workers(usable_cores(), end_with_parent)
-corpus = large_corpus.open_corpus(path, ["**/*.txt"], False, bpe, kept, workers)
-print(sum(corpus.tokens[:].tolist()))
+documents = read_documents(find_files(path, ["**/*.txt"]), False)
+tokens, _ = large_corpus.tokenised(documents, path.parent, bpe, kept, workers)
+print(sum(tokens[:].tolist()))
 """
 
 

@@ -25,6 +25,7 @@ from gpt_from_scratch.files.writing import read_json, read_list, write_text
 from gpt_from_scratch.params.sections import Params, load_params
 from gpt_from_scratch.report.changes import Change, changes
 from gpt_from_scratch.report.charts import TRAININGS, classifier_charts, eval_batches, training_charts
+from gpt_from_scratch.report.templates import template
 from gpt_from_scratch.tracking.facts import as_param
 
 
@@ -52,16 +53,7 @@ def write_report(root: Path, path: Path, environments: Mapping[str, Mapping[str,
     Raises:
         InputError: when there are no results yet, or a metrics file is damaged.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("gpt_from_scratch.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    write_text(path, environment.get_template("page.html").render(contents(root, environments or {})))
+    write_text(path, template("page.html").render(contents(root, environments or {})))
 
 
 def contents(root: Path, environments: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:

@@ -8,11 +8,10 @@ import logging
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from gpt_from_scratch.data.text.chunks import PIECE, SHARD, cut, shards
-from gpt_from_scratch.data.text.documents import Document, find_files, read_documents
+from gpt_from_scratch.data.text.documents import Document
 from gpt_from_scratch.data.text.shards import ONE_WORKER, Workers, shard_files, write_shards
 from gpt_from_scratch.data.text.token_map import TokenMap
 from gpt_from_scratch.files.writing import sha256
@@ -21,46 +20,12 @@ from gpt_from_scratch.tokenizer.bpe import tokenizer_files
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class LargeCorpus:
-    """A tokenised corpus.
-
-    Attributes:
-        tokens: all documents in the order of their files' names, with `<|endoftext|>` between them.
-        documents: how many files.
-        key: hash of the files, the settings and the tokenizer.
-    """
-
-    tokens: TokenMap
-    documents: int
-    key: str
-
-
-def open_corpus(
-    path: Path,
-    patterns: Sequence[str],
-    strip_gutenberg: bool,
-    tokenizer_folder: Path,
-    kept: Path,
-    workers: Workers = ONE_WORKER,
-) -> LargeCorpus:
-    """Return a corpus from its files, see `tokenised`.
-
-    Args:
-        path, patterns: as in `find_files`.
-        strip_gutenberg: as in `read_documents`.
-
-    Raises:
-        InputError: when a file is missing, unreadable, empty or not UTF-8.
-    """
-    documents = read_documents(find_files(path, patterns), strip_gutenberg)
-    return tokenised(documents, path.parent, tokenizer_folder, kept, workers)
-
-
 def tokenised(
     documents: Sequence[Document], root: Path, tokenizer_folder: Path, kept: Path, workers: Workers = ONE_WORKER
-) -> LargeCorpus:
-    """Return documents as a corpus, tokenised now unless they were before.
+) -> tuple[TokenMap, str]:
+    """Return documents as token ids, tokenised now unless they were before, and the hash of all that decides them.
+
+    The documents follow one another in their order, with `<|endoftext|>` between them.
 
     Started by torchrun on several machines, each of which sees `kept`, they share the work.
 
@@ -86,4 +51,4 @@ def tokenised(
         time.sleep(5)
     tokens = TokenMap([finished[number] for number in range(len(groups))])
     log.info("%d files, %d tokens in %s", len(documents), len(tokens), folder)
-    return LargeCorpus(tokens, len(documents), key)
+    return tokens, key

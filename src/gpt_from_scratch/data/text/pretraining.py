@@ -121,7 +121,7 @@ def read_pretraining_text(
     own = params.tokenizer == "corpus"
     parts = split_documents(documents, fraction) if own else [documents]
     found = [tokenised(part, base, tokenizer_folder, corpora, workers) for part in parts]
-    tokens = [part.tokens for part in found] if own else found[0].tokens.split(fraction)
-    key = hashlib.sha256("".join(part.key for part in found).encode()).hexdigest() if own else found[0].key
+    tokens = [ids for ids, _ in found] if own else found[0][0].split(fraction)
+    key = hashlib.sha256("".join(key for _, key in found).encode()).hexdigest() if own else found[0][1]
     facts = {"data": corpus.path, "corpus_documents": len(documents), "corpus_tokens": sum(map(len, tokens))}
     return PretrainingText(*tokens, Path(corpus.path), key, facts)
