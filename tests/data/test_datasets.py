@@ -52,6 +52,12 @@ def test_loaders_draw_as_the_references_do(tokenizer, text):
     assert all(torch.equal(a, b) for a, b in zip(ours.batches, theirs.batches, strict=True))
 
 
+@pytest.mark.parametrize("stride", [1, 16, 40])
+def test_the_validation_text_is_covered_whatever_the_stride(stride):
+    _, validation = text_loaders(range(100, 300), range(100), 16, stride, 3)
+    assert torch.cat([inputs.flatten() for inputs, _ in validation]).tolist() == [*range(96)]
+
+
 def test_a_short_text():
     with pytest.raises(InputError, match="training text: expected more than one context of 8 tokens, found 8 tokens"):
         TokenWindows(range(8), 8, 8, "training text")

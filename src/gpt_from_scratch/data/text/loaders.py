@@ -16,7 +16,11 @@ def text_loaders(
     stride: int,
     batch_size: int,
 ) -> tuple[Loader, Loader]:
-    """Return loaders over windows of a text (section 5.1.3); see `TokenWindows`."""
+    """Return loaders over windows of a text (section 5.1.3); see `TokenWindows`.
+
+    The windows of the validation text lie one after the other whatever `stride` is, so that a few batches of them cover
+    as much of it as they can.
+    """
     train_set = TokenWindows(train_ids, context_length, stride, "training text")
-    val_set = TokenWindows(val_ids, context_length, stride, "validation text")
+    val_set = TokenWindows(val_ids, context_length, context_length, "validation text")
     return loader_pair(train_set, val_set, batch_size)
