@@ -62,6 +62,7 @@ def project(root, tmp_path_factory):
         "data": {"path": "data/topics.csv", "text": "review, long", "label": "topic"},
         "class_weights": "balanced",
         "epochs": 3,
+        "drop_rate": 0.1,
         "optimizer": {"lr": 0.01, "weight_decay": 0.1},
     }
     params["split_spam"]["balance"] = False

@@ -177,30 +177,24 @@ def test_a_difference_within_noise_is_said_and_the_higher_accuracy_still_wins(pi
 def test_models_with_other_tokenizers_are_compared_by_bits_per_byte(pipeline, monkeypatch, built) -> None:
     monkeypatch.setattr(candidates, "MODELS", {name: MODELS[name] for name in ("instruction-gpt", "pretrained-gpt")})
     register_models(pipeline)
-    for name in ("pretrain", "instruct"):
-        merges = pipeline / "models" / name / "merges.txt"
+    for merges in (pipeline / f"models/{name}/merges.txt" for name in ("pretrain", "instruct")):
         merges.write_text(merges.read_text().replace("#version: 0.2", "#version: 0.3"))
     write_evaluation(pipeline, response_loss=0.5, loss=0.5)
-    for line in register_models(pipeline):
-        assert line.endswith("made champion")
+    assert all(line.endswith("made champion") for line in register_models(pipeline))
 
 
 def test_answers_of_two_instruction_models_are_compared_in_pairs(pipeline, monkeypatch, built) -> None:
     monkeypatch.setattr(candidates, "MODELS", {"instruction-gpt": MODELS["instruction-gpt"]})
 
     def evaluated(loss: float, right: int, entries: int = 20) -> str:
-        said = ["a wren"] * right + ["an owl"] * (entries - right)
-        write_json(
-            pipeline / "metrics/responses.json", [{"output": "a wren", "model_response": answer} for answer in said]
-        )
+        rows = [{"output": "a wren", "model_response": "a wren" if n < right else "an owl"} for n in range(entries)]
+        write_json(pipeline / "metrics/responses.json", rows)
         write_evaluation(pipeline, response_loss=loss)
-        (line,) = register_models(pipeline)
-        return line.partition("); ")[2]
+        return " ".join(register_models(pipeline)).partition("); ")[2]
 
-    assert evaluated(2.0, 5) == "made champion"
-    within = "made champion; ROUGE-L's difference to version 1 is within noise (paired sign-flip test: p = 0.25; "
-    assert evaluated(1.9, 8) == within + "20 answers)"
-    assert evaluated(1.8, 20).endswith("version 2 is beyond noise (paired sign-flip test: p = 0.00049; 20 answers)")
+    said = "made champion; ROUGE-L's difference to version {} is {} noise (paired sign-flip test: p = {}; 20 answers)"
+    assert (evaluated(2.0, 5), evaluated(1.9, 8)) == ("made champion", said.format(1, "within", "0.25"))
+    assert evaluated(1.8, 20) == said.format(2, "beyond", "0.00049")
     assert evaluated(1.7, 20) == evaluated(1.6, 20, 21) == "made champion"  # the same answers; other entries
 
 

@@ -65,7 +65,8 @@ class SmallTraining:
 def params(root):
     """Small settings with the schedule of appendix D."""
     section = load_params(root / "profiles/quick.yaml").pretrain
-    return section.model_copy(update={"epochs": 2, "eval_every": 3, "batch_size": 4})
+    optimizer = section.optimizer.model_copy(update={"lr": 0.002})
+    return section.model_copy(update={"epochs": 2, "eval_every": 3, "batch_size": 4, "optimizer": optimizer})
 
 
 @pytest.fixture
