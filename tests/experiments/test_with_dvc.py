@@ -56,7 +56,7 @@ def test_two_variants_run_are_shown_and_are_not_run_again(root: Path, tmp_path: 
     text = (tmp_path / "params.yaml").read_text()
     for old, new in (
         (
-            "  batch_size: 8\n  accumulation_steps: 1\n  epochs: 6\n",
+            "  batch_size: 8\n  accumulation_steps: 1\n  epochs: 4\n",
             "  batch_size: 4\n  accumulation_steps: 1\n  epochs: 1\n",
         ),
         ("    n_layers: 4\n    drop_rate", "    n_layers: 1\n    drop_rate"),
