@@ -189,7 +189,7 @@ for width in widths:
         p = torch.softmax(raw, dim=-1)
         top.append(p.max(dim=-1).values.mean().item())
         gradient.append((p * (1 - p)).sum(dim=-1).mean().item())  # the diagonal of the softmax's derivative
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.2))
+figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4))
 for panel, plain, scaled, title in (
     (left, largest, largest_scaled, "largest of 16 weights"),
     (right, slope, slope_scaled, "derivative of the softmax"),
@@ -475,7 +475,7 @@ def head_weights(attention: MultiHeadAttention, x: Tensor) -> Tensor:
     return explicit_attention(queries, keys, unit, causal_mask(x.shape[1], x.shape[1], x.device), nn.Dropout(0.0))
 
 
-figure, panels = plt.subplots(1, 2, figsize=(10, 4.2))
+figure, panels = plt.subplots(1, 2, figsize=(10, 4.4))
 for number, panel in enumerate(panels):
     # Four times as large inputs, since untrained heads hardly tell these six words apart.
     heat(panel, head_weights(multi, 4 * batch)[0, number], f"head {number}", words, words, vmax=1)

@@ -17,7 +17,6 @@ from gpt_from_scratch.commands import classify, converse, data, experiments, exp
 from gpt_from_scratch.commands.models import PANEL, check_output
 from gpt_from_scratch.errors import InputError, reason
 from gpt_from_scratch.files.local_addresses import bypass_proxies
-from gpt_from_scratch.params.pins import shorten_waits
 from gpt_from_scratch.pipeline.project import find_project
 
 
@@ -76,6 +75,8 @@ def _gpt(
     ] = False,
 ) -> None:
     """GPT-2 from scratch: use the models, and see the results, runs and profiles of the pipeline that made them."""
+    from gpt_from_scratch.params.pins import shorten_waits
+
     bypass_proxies()
     shorten_waits()
     if reconfigure := getattr(sys.stdout, "reconfigure", None):  # not every stream that tests put in its place has it

@@ -63,15 +63,17 @@ def test_nothing_learnt_has_no_loss(random_model):
     assert math.isnan(token_loss(random_model(), []))
 
 
-def test_metrics_do_not_depend_on_the_batch_size(random_model, tokenizer):
-    model = random_model()
+def test_metrics_do_not_depend_on_the_batch_size(random_model):
+    model, bytes_per_token = random_model(), {"train": 2.0, "validation": 4.0}
     ids = torch.randint(0, 256, (7, 9), generator=torch.Generator().manual_seed(2))
     data = TensorDataset(ids[:, :-1], ids[:, 1:])
     one, all_at_once = (
-        language_metrics(model, tokenizer, DataLoader(data, size), DataLoader(data, size)) for size in (1, len(data))
+        language_metrics(model, dict.fromkeys(("train", "validation"), DataLoader(data, size)), bytes_per_token)
+        for size in (1, len(data))
     )
     assert one == pytest.approx(all_at_once, rel=1e-5)
     assert one["train_loss"] == one["validation_loss"]
+    assert one["train_bits_per_byte"] == 2 * one["validation_bits_per_byte"]
     assert one["validation_perplexity"] == math.exp(one["validation_loss"])
 
 
@@ -86,7 +88,7 @@ def test_bits_per_byte_count_the_bytes_of_predicted_tokens(random_model, tokeniz
         len(tokenizer.decode_bytes(predicted))
     )
     loader = DataLoader(windows, 2)
-    metrics = language_metrics(random_model(), tokenizer, loader, loader)
+    metrics = language_metrics(random_model(), {"train": loader}, {"train": mean_bytes(tokenizer, loader)})
     bits = metrics["train_loss"] * len(predicted) / math.log(2)
     assert metrics["train_bits_per_byte"] == pytest.approx(bits / len(tokenizer.decode_bytes(predicted)))
 

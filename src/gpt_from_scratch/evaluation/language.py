@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -29,18 +29,20 @@ def token_loss(model: GPTModel, batches: Iterable[tuple[Tensor, Tensor]]) -> flo
 
 
 def language_metrics(
-    model: GPTModel, tokenizer: Encoding, train_batches: Iterable, validation_batches: Iterable
+    model: GPTModel, parts: Mapping[str, Iterable], bytes_per_token: Mapping[str, float]
 ) -> dict[str, float]:
-    """Return loss (nats per token), perplexity and bits per byte on both parts of the text.
+    """Return loss (nats per token), perplexity and bits per byte on each part of the text.
 
-    The batches are gone through twice.
+    Args:
+        parts: each part's batches, by its name.
+        bytes_per_token: `mean_bytes` of each.
     """
     metrics = {}
-    for part, batches in (("train", train_batches), ("validation", validation_batches)):
+    for part, batches in parts.items():
         loss = token_loss(model, batches)
         metrics[f"{part}_loss"] = loss
         metrics[f"{part}_perplexity"] = perplexity(loss)
-        metrics[f"{part}_bits_per_byte"] = bits_per_byte(loss, mean_bytes(tokenizer, batches))
+        metrics[f"{part}_bits_per_byte"] = bits_per_byte(loss, bytes_per_token[part])
     return metrics
 
 

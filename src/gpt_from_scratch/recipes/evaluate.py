@@ -124,19 +124,18 @@ def evaluate_language(work: Workspace, device: Any) -> dict[str, Any]:
     windows = [TokenWindows(ids, context, context) for ids in (text.train, text.validation)]
     if not work.params.pretrain.corpus.is_book:
         windows = [Subset(part, range(0, len(part), -(-len(part) // MOST_WINDOWS))) for part in windows]
-    parts = [DataLoader(part, batch_size=params.batch_size) for part in windows]
-    metrics = language_metrics(model, tokenizer, *parts)
-    train_bytes, validation_bytes = (mean_bytes(tokenizer, part) for part in parts)
+    loaders = (DataLoader(part, batch_size=params.batch_size) for part in windows)
+    parts = dict(zip(("train", "validation"), loaders, strict=True))
+    bytes_per_token = {part: mean_bytes(tokenizer, batches) for part, batches in parts.items()}
+    metrics = language_metrics(model, parts, bytes_per_token)
     shares = params.top_p, params.min_p, params.repetition_penalty
     sampling = Sampling(params.temperature, params.top_k, params.seed, *shares, tuple(params.stop))
     written = samples(model, tokenizer, params.sample_prompts, params.sample_tokens, sampling)
     rows = [
         {
             "step": row["step"],
-            "train_perplexity": perplexity(row["train_loss"]),
-            "validation_perplexity": perplexity(row["validation_loss"]),
-            "train_bits_per_byte": bits_per_byte(row["train_loss"], train_bytes),
-            "validation_bits_per_byte": bits_per_byte(row["validation_loss"], validation_bytes),
+            **{f"{part}_perplexity": perplexity(row[f"{part}_loss"]) for part in parts},
+            **{f"{part}_bits_per_byte": bits_per_byte(row[f"{part}_loss"], bytes_per_token[part]) for part in parts},
         }
         for row in read_curve(work.metrics / "plots" / "pretrain.csv")
     ]

@@ -110,7 +110,7 @@ class Candidate:
         circumstances: must be alike for two values to be compared: the test set, and the precision of the weights.
         origin: further facts for people: the profile, and the data of the training.
         md5: DVC's hash of the model's folder; None where there is neither a lock file nor a model.
-        right: for the paired test with another version: a classifier's `marks` on the test set, or an instruction
+        scores: for the paired test with another version: a classifier's `marks` on the test set, or an instruction
             model's ROUGE-L of each answer, where it answered all; else nothing.
     """
 
@@ -121,7 +121,7 @@ class Candidate:
     circumstances: Mapping[str, str]
     origin: Mapping[str, str]
     md5: str | None
-    right: str = ""
+    scores: str = ""
 
     @property
     def folder(self) -> Path:
@@ -184,8 +184,8 @@ class Candidate:
         return f"""{model.purpose}
 
 - **{label(model.metric)}**: {
-            accuracy_text(self.right)
-            if self.right and model.served is CLASSIFIER
+            accuracy_text(self.scores)
+            if self.scores and model.served is CLASSIFIER
             else figure_text(self.value, model.metric)
         }
 - **Data**: {self.origin["data"]}, profile {self.origin["profile"]}; {
@@ -226,20 +226,21 @@ def _candidate(root: Path, params: Params, name: str, model: Registered) -> Cand
     md5, folder = locked_outs(root).get(model.out), root / model.out
     if md5 is None and (folder / WEIGHTS).is_file():
         md5 = folder_hash(folder)
-    right = ""
+    scores = ""
     if model.served is CLASSIFIER:
-        right = marks(read_rows(root / "metrics/plots/confusion.csv"))
+        scores = marks(read_rows(root / "metrics/plots/confusion.csv"))
     elif model.served is INSTRUCTOR and not at(evaluation, "instructions.prompts_too_long"):
-        right = _rouge_of_answers(root / "metrics/responses.json")
-    right = right if len(right) <= MOST_MARKS else ""
-    return Candidate(name, model, root, float(value), circumstances, origin, md5, right)
+        scores = _rouge_of_answers(root / "metrics/responses.json")
+    scores = scores if len(scores) <= MOST_MARKS else ""
+    return Candidate(name, model, root, float(value), circumstances, origin, md5, scores)
 
 
 def _rouge_of_answers(path: Path) -> str:
-    from gpt_from_scratch.evaluation.instructions import rouge_l  # loads PyTorch
+    from gpt_from_scratch.evaluation.instructions import answer_scores  # loads PyTorch
 
     rows = read_json(path) if path.is_file() else []
-    return " ".join(f"{rouge_l(row['output'].strip(), row['model_response']):.4f}" for row in rows)
+    scores = answer_scores(rows, [row["model_response"] for row in rows])
+    return " ".join(f"{score:.4f}" for score in scores["rouge_l"])
 
 
 def _run_of(tracking: Tracking, root: Path, stage: str, condition: str = "") -> str | None:

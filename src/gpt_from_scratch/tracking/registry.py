@@ -145,7 +145,7 @@ def register(tracking: Tracking, params: Params, candidate: Candidate) -> tuple[
         # these up in its default store.
         source=logged.artifact_location,
         run_id=run_id,
-        tags={**candidate.tags(), **found_by, **trained_by, **({MARKS: candidate.right} if candidate.right else {})},
+        tags={**candidate.tags(), **found_by, **trained_by, **({MARKS: candidate.scores} if candidate.scores else {})},
         description=candidate.description(ALIAS, lineage),
         model_id=logged.model_id if run_id or is_server(tracking.uri) else None,
     )
@@ -206,13 +206,12 @@ def _noise(candidate: Candidate, number: str, tags: Mapping[str, str]) -> str:
     It decides nothing: the better figure is the better guess, also within the noise. Of an instruction model, whose
     figure is no mean over answers, it is ROUGE-L's difference.
     """
-    now, before = candidate.right.split(), tags.get(MARKS, "").split()
-    same_items = [*map(len, now)] == [*map(len, before)] and _circumstances(tags) == candidate.circumstances
-    if now == before or not same_items:
+    now, before = candidate.scores, tags.get(MARKS, "")
+    if now == before or len(now) != len(before) or _circumstances(tags) != candidate.circumstances:
         return ""
     if candidate.model.served is CLASSIFIER:
-        return f"; the difference to version {number} is {paired(*now, *before)}"
-    scores = ([float(score) for score in version] for version in (now, before))
+        return f"; the difference to version {number} is {paired(now, before)}"
+    scores = ([float(score) for score in version.split()] for version in (now, before))
     return f"; ROUGE-L's difference to version {number} is {paired_means(*scores)}"
 
 
