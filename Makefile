@@ -41,7 +41,7 @@ checkout:
 
 repro: checkout $(STAMP) ## run the pipeline; PROFILE=book (or another file in profiles/) chooses the parameters
 	@$(if $(PROFILE),$(BIN)/gpt use-profile "$(PROFILE)")
-	@set -o pipefail; began=$$(date +%s); PYTHONUNBUFFERED=1 $(BIN)/dvc repro | $(NO_PUSH) && \
+	@set -o pipefail; began=$$(date +%s); PYTHONUNBUFFERED=1 $(BIN)/gpt repro | $(NO_PUSH) && \
 	$(BIN)/gpt conclude --since $$began
 
 reproduce-check: $(STAMP) ## run the profile quick in two fresh folders and compare every hash

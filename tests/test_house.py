@@ -75,9 +75,12 @@ def test_the_recipes_need_no_more_than_the_base_install(root):
     assert answer.returncode == 0, answer.stderr
 
 
-def test_a_stage_without_a_training_loads_no_pytorch(root):
-    code = "import sys; from gpt_from_scratch.pipeline import data_stages, stage; "
-    code += "print(*{'torch', 'mlflow', 'tensorflow'} & sys.modules.keys())"
+def test_what_needs_no_pytorch_loads_none(root):
+    """A stage without a training, and the results; the latter are written into MLflow."""
+    code = "import sys; from gpt_from_scratch.pipeline import data_stages, side_by_side, stage; "
+    code += "print(*{'torch', 'mlflow', 'tensorflow'} & sys.modules.keys()); "
+    code += "from gpt_from_scratch.report import comparison, page, results; "
+    code += "from gpt_from_scratch.tools import conclusion; print(*{'torch', 'tensorflow'} & sys.modules.keys())"
     environment = os.environ | {"PYTHONPATH": str(root / "src")}
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert answer.stdout.strip() == ""

@@ -76,7 +76,7 @@ def test_a_python_that_does_not_fit_is_named(copy: Path) -> None:
 
 def test_the_advice_to_push_is_shown_only_where_there_is_a_remote(copy: Path) -> None:
     shown = make(copy, "-n", "repro").stdout
-    kept = shown.split("dvc repro | ")[1].split(" && \\\n")[0]
+    kept = shown.split("gpt repro | ")[1].split(" && \\\n")[0]
     printed = "Running stage 'x':\nUse `dvc push` to send your updates to remote storage.\n"
 
     def filtered() -> str:

@@ -164,6 +164,26 @@ def register(
         typer.echo(line)
 
 
+@app.command(rich_help_panel=RUNS)
+def repro(
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Stages side by side; as many as have cores of their own if not given.")
+    ] = None,
+) -> None:
+    """Run what `dvc repro` runs, with stages side by side where each has cores of its own and none a GPU.
+
+    Examples: gpt repro; gpt repro --jobs 1
+    """
+    from gpt_from_scratch.params.sections import load_params
+    from gpt_from_scratch.pipeline import side_by_side, signals
+
+    signals.listen()
+    root = find_project()
+    at_once = jobs or side_by_side.stages_at_once(load_params(root / "params.yaml").runtime)
+    if code := side_by_side.repro(root, at_once):
+        raise typer.Exit(code)
+
+
 @app.command(hidden=True)
 def conclude(since: Annotated[int, typer.Option(help="When the pipeline began, in seconds since 1970.")]) -> None:
     """Bring runs, models and report up to date, and print the headline figures and what to do next.

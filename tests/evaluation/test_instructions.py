@@ -12,13 +12,8 @@ from hypothesis import strategies as st
 
 from gpt_from_scratch.data.instructions.entries import format_prompt, format_response
 from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.evaluation.instructions import (
-    answer_metrics,
-    fitting_entries,
-    response_metrics,
-    rouge_l,
-    words,
-)
+from gpt_from_scratch.evaluation.answers import answer_metrics, rouge_l, words
+from gpt_from_scratch.evaluation.instructions import fitting_entries, response_metrics
 
 ENTRIES = [
     {"instruction": "Name a bird.", "input": "", "output": "A wren."},

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -178,3 +181,48 @@ def test_steps_of_warm_up_need_a_schedule(params):
 
 def test_max_steps_of_total_steps(params):
     assert total_steps(small_loaders()[0], changed(params, max_steps=3)) == 3
+
+
+@pytest.mark.parametrize("decay", ["all", "matrices"])
+def test_updates_are_pytorchs_adamw_to_the_bit(decay):
+    models = [torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Linear(8, 2)) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    ours = build_optimizer(models[0], 0.01, 0.1, decay=decay)
+    matrices = [parameter for parameter in models[1].parameters() if parameter.ndim == 2]
+    vectors = [parameter for parameter in models[1].parameters() if parameter.ndim == 1]
+    apart = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+    groups = apart if decay == "matrices" else models[1].parameters()
+    theirs = torch.optim.AdamW(groups, lr=0.01, weight_decay=0.1, fused=True)
+    for step in range(5):
+        for model, optimizer in zip(models, (ours, theirs), strict=True):
+            optimizer.zero_grad()
+            model(torch.full((3, 4), 0.1 * step + 0.1)).square().sum().backward()
+            optimizer.step()
+        if step == 2:
+            ours.load_state_dict(ours.state_dict())
+    pairs = zip(models[0].parameters(), models[1].parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_a_training_does_not_load_the_compiler(root):
+    """It takes two seconds, which every stage waited."""
+    code = """if True:
+        import sys
+        import torch
+        from gpt_from_scratch.params.sections import Runtime
+        from gpt_from_scratch.training.environment import prepare
+        from gpt_from_scratch.training.optimizer import build_optimizer
+        prepare(Runtime(device="cpu", threads=1, deterministic=True))
+        assert torch.are_deterministic_algorithms_enabled()
+        for kind in ("adamw", "muon"):
+            model = torch.nn.ModuleDict({"trf_blocks": torch.nn.Linear(2, 2)})
+            optimizer = build_optimizer(model, 0.01, 0.1, kind=kind)
+            model["trf_blocks"](torch.ones(2)).sum().backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            optimizer.load_state_dict(optimizer.state_dict())
+        print("torch._dynamo" in sys.modules)"""
+    environment = os.environ | {"PYTHONPATH": str(root / "src")}
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert answer.stdout.strip() == "False", answer.stderr

@@ -12,6 +12,7 @@ from interrupting import After, Interruption, assert_same
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.model.lora import train_lora
 from gpt_from_scratch.pipeline import signals as interruption
+from gpt_from_scratch.training.adamw import AdamW
 from gpt_from_scratch.training.checkpoint import Checkpoints
 from gpt_from_scratch.training.process_group import Group
 from gpt_from_scratch.training.ranks import Place
@@ -164,7 +165,7 @@ def test_a_signal_waits_for_the_end_of_the_update(training, whole, monkeypatch):
     interruption.listen()
     group = Group(Place(), signals=interruption)
     saver = Saver(Checkpoints(training.folder), 1e9, group=group)
-    inside = torch.optim.AdamW.step
+    inside = AdamW.step
 
     def shot(self, *arguments, **options):
         os.kill(os.getpid(), signal.SIGTERM)
@@ -172,7 +173,7 @@ def test_a_signal_waits_for_the_end_of_the_update(training, whole, monkeypatch):
 
     try:
         with monkeypatch.context() as patch, pytest.raises(SystemExit) as caught:
-            patch.setattr(torch.optim.AdamW, "step", shot)
+            patch.setattr(AdamW, "step", shot)
             training.run(saver=saver, group=group)
         assert caught.value.code == 143
         saver.save()

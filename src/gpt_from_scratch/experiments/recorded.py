@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files.reading import parse_json
 from gpt_from_scratch.params.plain_yaml import parse_yaml
 from gpt_from_scratch.params.sections import Params
+from gpt_from_scratch.pipeline.dvc import stages_in
 from gpt_from_scratch.pipeline.git import git_output, run_git
 
 _REF = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/(?P<name>[^/]+)")
@@ -77,8 +77,7 @@ def recorded(root: Path) -> dict[str, list[Recorded]]:
 
 def code_paths(root: Path) -> list[str]:
     """Return what git holds of the stages' dependencies: scripts, modules, the sample."""
-    stages = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    deps = {dep for stage in stages.values() for dep in stage.get("deps", [])}
+    deps = {dep for stage in stages_in(root / "dvc.yaml").values() for dep in stage.get("deps", [])}
     return sorted(dep for dep in deps if dep.startswith(("src/", "stages/", "data/sample")))
 
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-import yaml
 from pathspec import GitIgnoreSpec
 
 from gpt_from_scratch.errors import InputError
@@ -23,6 +22,7 @@ from gpt_from_scratch.files.local_addresses import bypass_proxies
 from gpt_from_scratch.files.nested import at
 from gpt_from_scratch.files.writing import sha256
 from gpt_from_scratch.params.sections import Params, load_params
+from gpt_from_scratch.pipeline.dvc import stages_in
 from gpt_from_scratch.pipeline.project import corpora_folder
 from gpt_from_scratch.pipeline.signals import listen
 from gpt_from_scratch.pipeline.watchdog import end_with_parent
@@ -132,7 +132,7 @@ def read_declared(root: Path, name: str) -> Declared:
         InputError: when params.yaml is not valid.
     """
     params = load_params(Path("params.yaml"))
-    stage = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"][name]
+    stage = stages_in(root / "dvc.yaml")[name]
     values = params.model_dump(mode="json")
     deps = [root / _TEMPLATE.sub(lambda match: str(at(values, match[1])), dep) for dep in stage.get("deps", [])]
     keys: dict[str, Any] = {}

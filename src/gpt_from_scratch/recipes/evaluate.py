@@ -18,6 +18,7 @@ from gpt_from_scratch.data.messages.spam import fold
 from gpt_from_scratch.data.text.corpus import TokenWindows
 from gpt_from_scratch.data.text.pretraining import read_pretraining_text
 from gpt_from_scratch.data.text.shards import Workers
+from gpt_from_scratch.evaluation.answers import answer_metrics
 from gpt_from_scratch.evaluation.benchmarks import read_benchmarks
 from gpt_from_scratch.evaluation.classification import (
     baseline,
@@ -26,7 +27,7 @@ from gpt_from_scratch.evaluation.classification import (
     roc_points,
 )
 from gpt_from_scratch.evaluation.figures import figures
-from gpt_from_scratch.evaluation.instructions import answer_metrics, fitting_entries, response_metrics
+from gpt_from_scratch.evaluation.instructions import fitting_entries, response_metrics
 from gpt_from_scratch.evaluation.language import bits_per_byte, language_metrics, mean_bytes, perplexity, samples
 from gpt_from_scratch.evaluation.measured import MEASURED, PARTS, measured
 from gpt_from_scratch.evaluation.zero_shot import Scorer, benchmark_metrics

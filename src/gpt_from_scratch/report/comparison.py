@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.evaluation.answers import answer_scores
 from gpt_from_scratch.evaluation.confidence import marks, paired, paired_means
 from gpt_from_scratch.evaluation.figures import accuracy_text, figure_text, label
 from gpt_from_scratch.experiments.published import params_of_results
@@ -80,8 +81,6 @@ def _classifiers(root: Path, revision: str) -> str:
 
 def _answers(root: Path, revision: str) -> str:
     """Return the paired tests of both states' instruction models; nothing where they answer alike."""
-    from gpt_from_scratch.evaluation.instructions import answer_scores  # loads PyTorch
-
     states = [parse_json(text or "[]", "responses.json") for text in _both(root, revision, "responses.json")]
     texts = [[row.pop("model_response") for row in rows] for rows in states]
     if texts[0] == texts[1] or not all(texts):

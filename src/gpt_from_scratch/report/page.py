@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.evaluation.answers import rouge_l
 from gpt_from_scratch.evaluation.figures import figure_tables, figure_text, headline, label
-from gpt_from_scratch.evaluation.instructions import rouge_l
 from gpt_from_scratch.evaluation.measured import current_evaluation
 from gpt_from_scratch.experiments.published import params_of_results, published_rows
 from gpt_from_scratch.experiments.seeds import spreads

@@ -13,13 +13,12 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files.writing import sha256
-from gpt_from_scratch.pipeline.dvc import complaint, run_dvc
+from gpt_from_scratch.pipeline.dvc import complaint, locked_stages, run_dvc
 from gpt_from_scratch.pipeline.git import git_output, working_files
 
 FOLDERS = ("first", "second/deeper and with spaces")
@@ -53,9 +52,8 @@ def repro(folder: Path, log: Path, delay: float) -> float:
 
 def results(folder: Path) -> dict[str, str]:
     """Return the hash of every dep and output in dvc.lock but the user's own files, and of every file in metrics/."""
-    lock: dict[str, Any] = yaml.safe_load((folder / "dvc.lock").read_text(encoding="utf-8"))
     found = {}
-    for name, stage in lock["stages"].items():
+    for name, stage in locked_stages(folder).items():
         for out in (*stage.get("deps", []), *stage.get("outs", [])):
             if out["path"] not in ("data/bases", "data/benchmarks"):  # a copy of the project has what git holds of it
                 found[f"{name}: {out['path']}"] = out["md5"]

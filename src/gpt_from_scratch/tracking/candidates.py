@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.evaluation.answers import answer_scores
 from gpt_from_scratch.evaluation.confidence import marks
 from gpt_from_scratch.evaluation.figures import accuracy_text, figure_text, label
 from gpt_from_scratch.evaluation.measured import MEASURED, current_evaluation
@@ -236,7 +237,6 @@ def _candidate(root: Path, params: Params, name: str, model: Registered) -> Cand
 
 
 def _rouge_of_answers(path: Path) -> str:
-    from gpt_from_scratch.evaluation.instructions import answer_scores  # loads PyTorch
 
     rows = read_json(path) if path.is_file() else []
     scores = answer_scores(rows, [row["model_response"] for row in rows])

@@ -11,6 +11,7 @@ import yaml
 from gpt_from_scratch.evaluation.figures import headline
 from gpt_from_scratch.files.nested import flatten
 from gpt_from_scratch.params.sections import load_params
+from gpt_from_scratch.pipeline.dvc import stages_in
 from gpt_from_scratch.tracking.facts import as_param
 
 NOTE = "mlflow.note.content"
@@ -63,7 +64,7 @@ def _short(key: str, keys: Sequence[str]) -> str:
 def stage_note(root: Path, stage: str, profile: str, edited: Sequence[str]) -> str:
     """Return the description of a stage's run."""
     try:
-        described = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]["desc"]
+        described = stages_in(root / "dvc.yaml")[stage]["desc"]
     except (OSError, KeyError, TypeError, yaml.YAMLError):
         described = f"The stage {stage}"
     return f"{described}.\n\n{_parameters(profile, edited)}\n\nAgain: `dvc repro --single-item --force {stage}`"

@@ -48,7 +48,8 @@ def prepare(runtime: Runtime, processes: int = 1) -> torch.device:
         torch.set_num_threads(runtime.threads or max(1, usable_cores() // processes))
     # cuBLAS needs a fixed workspace for reproducible sums, and reads it when its first handle is made.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(runtime.deterministic)
+    # The same as `use_deterministic_algorithms`, which imports the compiler besides: two seconds.
+    torch.set_deterministic_debug_mode("error" if runtime.deterministic else "default")
     # Filling every new tensor finds reads of uninitialised memory, which no result here depends on, and costs time.
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cuda.matmul.allow_tf32 = False

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from gpt_from_scratch.model.linear import times_transposed
+from gpt_from_scratch.training.adamw import AdamW, Uncompiled
 
 MOMENTUM = 0.95
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -21,7 +22,7 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ROUNDS, SMALLEST_NORM = 5, 1e-7
 
 
-class MuonAdamW(torch.optim.Optimizer):
+class MuonAdamW(Uncompiled):
     """Muon for some matrices, AdamW for other parameters, as one optimizer with one state.
 
     The update is scaled to the size that AdamW's usually has (Liu et al. 2025, "Muon is scalable for LLM training"), so
@@ -33,7 +34,7 @@ class MuonAdamW(torch.optim.Optimizer):
         lr: Muon's; a schedule keeps its share of AdamW's.
     """
 
-    def __init__(self, adamw: torch.optim.AdamW, matrices: Sequence[Tensor], lr: float, weight_decay: float) -> None:
+    def __init__(self, adamw: AdamW, matrices: Sequence[Tensor], lr: float, weight_decay: float) -> None:
         own = {"params": list(matrices), "lr": lr, "weight_decay": weight_decay}
         own["lr_share"] = lr / adamw.param_groups[0]["lr"]
         super().__init__([*adamw.param_groups, own], {})

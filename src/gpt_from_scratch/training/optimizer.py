@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.training.adamw import AdamW
 from gpt_from_scratch.training.muon import MuonAdamW
 
 
@@ -23,7 +24,7 @@ def build_optimizer(
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
     muon_lr: float = 0.0,
-) -> torch.optim.Optimizer:
+) -> Optimizer:
     """Return AdamW over the parameters that are to be trained (Loshchilov & Hutter 2019), or Muon with it.
 
     PyTorch's fused form computes the same update in one pass over the memory.
@@ -51,7 +52,7 @@ def build_optimizer(
             {"params": [parameter for parameter in trainable.values() if parameter.ndim >= 2]},
             {"params": vectors, "weight_decay": 0.0},
         ]
-    adamw = torch.optim.AdamW(
+    adamw = AdamW(
         [group for group in groups if group["params"]],
         lr=lr,
         weight_decay=weight_decay,

@@ -49,6 +49,9 @@ class _Accelerated:
 
     def __init__(self, task: Task, precision: Precision, compiled: bool) -> None:
         self._task, self._precision = task, precision
+        if compiled:
+            # Tells the compiler too.
+            torch.use_deterministic_algorithms(torch.are_deterministic_algorithms_enabled())
         self._loss = torch.compile(task.loss) if compiled else task.loss
         self.count, self.weight = task.count, task.weight
 

@@ -1,0 +1,103 @@
+"""The pipeline with stages side by side: DVC runs one after the other, and lets several of its processes do more."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from itertools import combinations
+from pathlib import Path
+from threading import Thread
+
+from gpt_from_scratch.params.sections import Runtime
+from gpt_from_scratch.pipeline.dvc import run_dvc, stale_stages, start_dvc
+
+GPU_NODES = ("nvidia0", "kfd", "dxg")
+"""Files in /dev that the drivers of NVIDIA, AMD and WSL make."""
+
+ADVICE = ("To track the changes", "git add ", "To enable auto staging", "dvc config core.autostage", "Use `dvc push`")
+
+
+def stages_at_once(runtime: Runtime) -> int:
+    """Return how many stages have cores of their own here; 1 where they might share the memory of a GPU."""
+    if runtime.device != "cpu" and (
+        runtime.device != "auto" or sys.platform == "darwin" or any(Path("/dev", name).exists() for name in GPU_NODES)
+    ):
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // (runtime.threads * runtime.processes or cores))
+
+
+def repro(root: Path, at_once: int) -> int:
+    """Bring the pipeline up to date, with up to `at_once` stages side by side; return the exit code of `dvc`.
+
+    When a stage fails, those beside it end first, and no other begins.
+
+    Raises:
+        KeyboardInterrupt, SystemExit: after Ctrl-C or SIGTERM, when every stage has saved its training and ended.
+    """
+    waits_for = stale_stages(root) if at_once > 1 else {}
+    independent = any(a not in waits_for[b] and b not in waits_for[a] for a, b in combinations(waits_for, 2))
+    return (_run_side_by_side(root, at_once, waits_for) if independent else 0) or run_dvc(root, ["repro"])
+
+
+def _run_side_by_side(root: Path, at_once: int, waits_for: dict[str, set[str]]) -> int:
+    """Run stages, each when those that it waits for are done; one that waits for all others is left to its caller."""
+    left = [name for name in waits_for if len(waits_for[name]) < len(waits_for) - 1]
+    running: dict[str, _Stage] = {}
+    done: set[str] = set()
+    failed = 0
+    try:
+        while running or (left and not failed):
+            for name in [name for name in left if waits_for[name] <= done and not failed]:
+                if len(running) < at_once:
+                    left.remove(name)
+                    taken = {stage.line for stage in running.values()}
+                    running[name] = _Stage(root, name, min(set(range(at_once)) - taken))
+            time.sleep(0.05)
+            for name in [name for name, stage in running.items() if stage.ended]:
+                failed = running.pop(name).wait() or failed
+                done.add(name)
+    except BaseException:
+        for stage in running.values():
+            stage.interrupt()
+        for stage in running.values():
+            stage.wait()
+        raise
+    return failed
+
+
+class _Stage:
+    """A `dvc repro` of one stage; `line` is that of its progress bar on the terminal."""
+
+    def __init__(self, root: Path, name: str, line: int) -> None:
+        self.line = line
+        self._process = start_dvc(
+            root, ["--wait-for-lock", "repro", "-s", name], {"TQDM_POSITION": str(line)}, stdout=subprocess.PIPE
+        )
+        self._printing = Thread(target=self._print, daemon=True)
+        self._printing.start()
+
+    @property
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def wait(self) -> int:
+        """Return its exit code when it has ended and all that it said is printed."""
+        self._printing.join()
+        return self._process.wait()
+
+    def interrupt(self) -> None:
+        """Pass Ctrl-C on."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGINT)
+
+    def _print(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            text = line.decode("utf-8", "replace").strip()
+            if text and not text.startswith(ADVICE):
+                print(text, flush=True)

@@ -1,0 +1,141 @@
+"""Stages side by side: real ones of DVC, and what decides whether they are."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gpt_from_scratch.params.sections import Runtime
+from gpt_from_scratch.pipeline import side_by_side
+from gpt_from_scratch.pipeline.dvc import locked_stages, stale_stages
+
+MEETING = """
+import sys, time
+from pathlib import Path
+own, other, failing = sys.argv[1:]
+Path(own + ".began").touch()
+end = time.monotonic() + 60
+while not Path(other + ".began").exists():
+    assert time.monotonic() < end, "the other stage never began"
+    time.sleep(0.02)
+if Path(failing).exists():
+    sys.exit(f"{own}: error: {failing} is there")
+time.sleep(0.5)
+Path(own).write_text(own)
+"""
+"""A stage that ends only if another runs at the same time."""
+
+COPY = "import sys; open(sys.argv[-1], 'w').write(''.join(open(name).read() for name in sys.argv[1:-1]))"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project with the stages raw, then left and right, then joined."""
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
+    (tmp_path / "meet.py").write_text(MEETING)
+    (tmp_path / "joins.py").write_text(COPY)
+    (tmp_path / "source").write_text("source")
+    stages = {
+        "raw": {"cmd": "python joins.py source raw", "deps": ["source"], "outs": ["raw"]},
+        "left": {"cmd": "python meet.py left right none", "deps": ["raw"], "outs": ["left"]},
+        "right": {"cmd": "python meet.py right left fail", "deps": ["raw"], "outs": ["right"]},
+        "joined": {"cmd": "python joins.py left right joined", "deps": ["left", "right"], "outs": ["joined"]},
+    }
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
+    return tmp_path
+
+
+def test_two_at_once_a_failure_and_the_rest_later(project: Path, capfd: pytest.CaptureFixture) -> None:
+    assert stale_stages(project) == {
+        "raw": set(),
+        "left": {"raw"},
+        "right": {"raw"},
+        "joined": {"raw", "left", "right"},
+    }
+    (project / "fail").touch()
+    assert side_by_side.repro(project, 2) != 0
+    said = capfd.readouterr()
+    assert "right: error: fail is there" in said.err
+    assert set(locked_stages(project)) == {"raw", "left"}  # the one beside it was not stopped, and counts
+    assert not (project / "joined").exists()
+    (project / "fail").unlink()
+    assert stale_stages(project) == {"right": set(), "joined": {"right"}}
+    assert side_by_side.repro(project, 2) == 0
+    said = capfd.readouterr().out
+    assert (project / "joined").read_text() == "leftright"
+    assert "Running stage 'left'" not in said
+    assert said.count("To track the changes with git") <= 1
+    assert stale_stages(project) == {}
+
+
+def test_what_dvc_cannot_read_is_left_to_it(project: Path) -> None:
+    (project / "dvc.yaml").write_text("stages: [")
+    assert stale_stages(project) == {}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_request_to_end_reaches_every_stage(root: Path, tmp_path: Path, number: signal.Signals) -> None:
+    child = f"""
+import subprocess, sys, time
+from pathlib import Path
+from gpt_from_scratch.pipeline import side_by_side, signals
+
+STAGE = "import pathlib, sys, time; own = pathlib.Path(sys.argv[1])\\ntry:\\n own.touch(); time.sleep(60)\\n" \
+    "except KeyboardInterrupt: own.write_text('saved')"
+
+def start(root, arguments, environment, stdout):
+    command = [sys.executable, "-c", STAGE, arguments[-1]]
+    return subprocess.Popen(command, cwd=root, stdout=stdout, start_new_session=True)
+
+signals.listen()
+side_by_side.start_dvc = start
+side_by_side.stale_stages = lambda root: {{"first": set(), "second": set(), "last": {{"first", "second"}}}}
+side_by_side.repro(Path({str(tmp_path)!r}), 2)
+"""
+    environment = os.environ | {"PYTHONPATH": str(root / "src")}
+    process = subprocess.Popen([sys.executable, "-c", child], env=environment, start_new_session=True)
+    try:
+        end = time.monotonic() + 60
+        while not all((tmp_path / name).exists() for name in ("first", "second")):
+            assert time.monotonic() < end and process.poll() is None
+            time.sleep(0.05)
+        time.sleep(0.2)
+        process.send_signal(number)
+        assert process.wait(60) not in (0, None)
+    finally:
+        process.kill()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"first": "saved", "second": "saved"}
+
+
+@pytest.mark.parametrize(
+    ("runtime", "cores", "gpu", "expected"),
+    [
+        ({"threads": 1}, 2, False, 2),
+        ({"threads": 1}, 1, False, 1),
+        ({"threads": 2}, 2, False, 1),
+        ({"threads": 2}, 8, False, 4),
+        ({"threads": 2, "processes": 2}, 8, False, 2),
+        ({"threads": 0}, 8, False, 1),
+        ({"threads": 1}, 8, True, 1),
+        ({"threads": 1, "device": "cpu"}, 8, True, 8),
+        ({"threads": 1, "device": "cuda"}, 8, False, 1),
+    ],
+)
+def test_each_has_cores_of_its_own_and_none_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, runtime: dict, cores: int, gpu: bool, expected: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)), raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    node = tmp_path / "nvidia0"
+    monkeypatch.setattr(side_by_side, "GPU_NODES", (str(node),))
+    if gpu:
+        node.touch()
+    assert side_by_side.stages_at_once(Runtime(**runtime)) == expected
