@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
+import psutil
 import pytest
 import yaml
 
@@ -116,22 +118,31 @@ side_by_side.repro(Path({str(tmp_path)!r}), 2)
 
 
 @pytest.mark.parametrize(
-    ("runtime", "cores", "gpu", "expected"),
+    ("runtime", "cores", "gigabytes", "gpu", "expected"),
     [
-        ({"threads": 1}, 2, False, 2),
-        ({"threads": 1}, 1, False, 1),
-        ({"threads": 2}, 2, False, 1),
-        ({"threads": 2}, 8, False, 4),
-        ({"threads": 2, "processes": 2}, 8, False, 2),
-        ({"threads": 0}, 8, False, 1),
-        ({"threads": 1}, 8, True, 1),
-        ({"threads": 1, "device": "cpu"}, 8, True, 8),
-        ({"threads": 1, "device": "cuda"}, 8, False, 1),
+        ({"threads": 1}, 2, 64, False, 2),
+        ({"threads": 1}, 1, 64, False, 1),
+        ({"threads": 2}, 2, 64, False, 1),
+        ({"threads": 2}, 8, 64, False, 4),
+        ({"threads": 2, "processes": 2}, 8, 64, False, 2),
+        ({"threads": 0}, 8, 64, False, 1),
+        ({"threads": 1}, 8, 5, False, 2),
+        ({"threads": 1}, 8, 1, False, 1),
+        ({"threads": 1}, 8, 64, True, 1),
+        ({"threads": 1, "device": "cpu"}, 8, 64, True, 8),
+        ({"threads": 1, "device": "cuda"}, 8, 64, False, 1),
     ],
 )
-def test_each_has_cores_of_its_own_and_none_a_gpu(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, runtime: dict, cores: int, gpu: bool, expected: int
+def test_each_has_cores_and_memory_of_its_own_and_none_a_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    runtime: dict,
+    cores: int,
+    gigabytes: int,
+    gpu: bool,
+    expected: int,
 ) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: Mock(available=gigabytes * 1024**3))
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)), raising=False)
     monkeypatch.setattr(sys, "platform", "linux")
     node = tmp_path / "nvidia0"

@@ -40,6 +40,8 @@ class TrainingProgress(Callback):
     def close(self) -> None:
         """Leave the bar as it is."""
         self._bar.close()
+        if sys.stderr.isatty():
+            sys.stderr.write("\x1b[K")  # the bar of a stage beside this one may have stood on the next line
 
     def log(self, record: Record) -> None:
         """Show one record."""

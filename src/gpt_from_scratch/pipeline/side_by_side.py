@@ -18,17 +18,23 @@ from gpt_from_scratch.pipeline.dvc import run_dvc, stale_stages, start_dvc
 GPU_NODES = ("nvidia0", "kfd", "dxg")
 """Files in /dev that the drivers of NVIDIA, AMD and WSL make."""
 
+STAGE_BYTES = 2 * 1024**3
+"""Memory that a stage may take on a CPU, twice what those of the profile quick do."""
+
 ADVICE = ("To track the changes", "git add ", "To enable auto staging", "dvc config core.autostage", "Use `dvc push`")
 
 
 def stages_at_once(runtime: Runtime) -> int:
-    """Return how many stages have cores of their own here; 1 where they might share the memory of a GPU."""
+    """Return how many stages have cores and memory of their own here; 1 where they might share the memory of a GPU."""
+    import psutil
+
     if runtime.device != "cpu" and (
         runtime.device != "auto" or sys.platform == "darwin" or any(Path("/dev", name).exists() for name in GPU_NODES)
     ):
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // (runtime.threads * runtime.processes or cores))
+    for_memory = psutil.virtual_memory().available // STAGE_BYTES
+    return max(1, min(cores // (runtime.threads * runtime.processes or cores), for_memory))
 
 
 def repro(root: Path, at_once: int) -> int:
@@ -97,7 +103,8 @@ class _Stage:
 
     def _print(self) -> None:
         assert self._process.stdout is not None
+        back = "\r" if sys.stderr.isatty() else ""  # DVC's own bars leave the cursor at the end of an empty line
         for line in self._process.stdout:
             text = line.decode("utf-8", "replace").strip()
             if text and not text.startswith(ADVICE):
-                print(text, flush=True)
+                print(back + text, flush=True)
