@@ -136,7 +136,7 @@ def measure_corpus(megabytes: int) -> Point:
     from gpt_from_scratch.data.text.documents import read_documents
     from gpt_from_scratch.data.text.large_corpus import tokenised
     from gpt_from_scratch.data.text.shards import Workers
-    from gpt_from_scratch.training.environment import usable_cores
+    from gpt_from_scratch.training.ranks import usable_cores
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

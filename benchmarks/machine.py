@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from gpt_from_scratch.training.environment import usable_cores
+from gpt_from_scratch.training.ranks import usable_cores
 
 LIBRARIES = ("torch", "numpy", "tiktoken", "safetensors", "llms-from-scratch", "transformers", "tensorflow-cpu")
 

@@ -28,7 +28,7 @@ from gpt_from_scratch.data.text.shards import Workers
 from gpt_from_scratch.data.text.token_map import TokenMap
 from gpt_from_scratch.experiments.timing import in_turn
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
-from gpt_from_scratch.training.environment import usable_cores
+from gpt_from_scratch.training.ranks import usable_cores
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample"
 MEGABYTES = 100
@@ -99,7 +99,7 @@ def memory() -> Iterator[tuple[int, float, float]]:
         "import sys; from pathlib import Path; from gpt_from_scratch.data.text.large_corpus import tokenised; "
         "from gpt_from_scratch.data.text.documents import read_documents; "
         "from gpt_from_scratch.data.text.shards import Workers; "
-        "from gpt_from_scratch.training.environment import usable_cores; "
+        "from gpt_from_scratch.training.ranks import usable_cores; "
         "workers = Workers(usable_cores()); "
         "source, tokenizer, kept = map(Path, sys.argv[1:]); "
         "tokenised(read_documents([source], False), source.parent, tokenizer, kept, workers)"

@@ -1,4 +1,6 @@
-"""Runs notebooks from top to bottom, each in a fresh kernel, and compares their outputs with the committed ones.
+"""Runs notebooks from top to bottom and compares their outputs with the committed ones.
+
+Each has a fresh kernel; as many run at once as there are cores.
 
 python -m notebooks [NOTEBOOK...] [--write | --book-files] [--out FOLDER]
 
@@ -17,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jupytext
@@ -27,6 +30,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 from gpt_from_scratch.params.pins import PINS, has_effect, lacks_avx2
+from gpt_from_scratch.training.ranks import usable_cores
 from notebooks.executed import differences, normalise
 
 HERE = Path(__file__).resolve().parent
@@ -136,20 +140,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     kind.add_argument("--book-files", action="store_true", help="use the book's files where they are found")
     asked = parser.parse_args(arguments)
     failed, differ = [], []
-    for notebook in [path.resolve() for path in asked.notebooks] or sorted(HERE.glob("[0-9]*.py")):
-        print(f"{notebook.name:28}", end="", flush=True)
-        try:
-            seconds = run(notebook, asked.out, samples_only=not asked.book_files)
-        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-            print(f"failed:\n{error}", flush=True)
-            failed.append(notebook.name)
-            continue
-        print(f"{seconds:6.1f} s", flush=True)
-        if asked.write:
-            shutil.copyfile(asked.out / f"{notebook.stem}.ipynb", notebook.with_suffix(".ipynb"))
-        elif not asked.book_files and (found := compare(notebook, asked.out)):
-            print(*found, sep="\n", flush=True)
-            differ.append(notebook.name)
+    notebooks = [path.resolve() for path in asked.notebooks] or sorted(HERE.glob("[0-9]*.py"))
+    with ThreadPoolExecutor(usable_cores()) as pool:  # a kernel computes on one core
+        longest_first = sorted(notebooks, key=lambda path: -path.stat().st_size if path.is_file() else 0)
+        at_work = {path: pool.submit(run, path, asked.out, samples_only=not asked.book_files) for path in longest_first}
+        for notebook in notebooks:
+            print(f"{notebook.name:28}", end="", flush=True)
+            try:
+                seconds = at_work[notebook].result()
+            except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+                print(f"failed:\n{error}", flush=True)
+                failed.append(notebook.name)
+                continue
+            print(f"{seconds:6.1f} s", flush=True)
+            if asked.write:
+                shutil.copyfile(asked.out / f"{notebook.stem}.ipynb", notebook.with_suffix(".ipynb"))
+            elif not asked.book_files and (found := compare(notebook, asked.out)):
+                print(*found, sep="\n", flush=True)
+                differ.append(notebook.name)
     if differ:
         print(f"error: {', '.join(differ)}: other outputs than the committed ones; if they are meant: make notebooks")
     if failed:

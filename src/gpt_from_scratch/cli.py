@@ -177,8 +177,10 @@ def repro(
     from gpt_from_scratch.params.sections import load_params
     from gpt_from_scratch.pipeline import side_by_side, signals
 
-    signals.listen()
     root = find_project()
+    if find_spec("dvc") is None:
+        raise InputError('dvc: expected this package, found none; install it with: pip install -e ".[pipeline]"')
+    signals.listen()
     at_once = jobs or side_by_side.stages_at_once(load_params(root / "params.yaml").runtime)
     if code := side_by_side.repro(root, at_once):
         raise typer.Exit(code)

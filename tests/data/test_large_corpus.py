@@ -195,7 +195,7 @@ import sys, time
 from pathlib import Path
 from gpt_from_scratch.pipeline.signals import listen
 from gpt_from_scratch.pipeline.watchdog import end_with_parent
-from gpt_from_scratch.training.environment import usable_cores
+from gpt_from_scratch.training.ranks import usable_cores
 from gpt_from_scratch.data.text import large_corpus
 from gpt_from_scratch.data.text import shards
 from gpt_from_scratch.data.text.chunks import cut, shards as group

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -55,6 +56,13 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 def test_two_at_once_a_failure_and_the_rest_later(project: Path, capfd: pytest.CaptureFixture) -> None:
     assert stale_stages(project) == {
         "raw": set(),
@@ -84,7 +92,7 @@ def test_what_dvc_cannot_read_is_left_to_it(project: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_request_to_end_reaches_every_stage(root: Path, tmp_path: Path, number: signal.Signals) -> None:
+def test_a_pause_and_a_request_to_end_reach_every_stage(root: Path, tmp_path: Path, number: signal.Signals) -> None:
     child = f"""
 import subprocess, sys, time
 from pathlib import Path
@@ -105,11 +113,13 @@ side_by_side.repro(Path({str(tmp_path)!r}), 2)
     environment = os.environ | {"PYTHONPATH": str(root / "src")}
     process = subprocess.Popen([sys.executable, "-c", child], env=environment, start_new_session=True)
     try:
-        end = time.monotonic() + 60
-        while not all((tmp_path / name).exists() for name in ("first", "second")):
-            assert time.monotonic() < end and process.poll() is None
-            time.sleep(0.05)
+        wait_for(lambda: all((tmp_path / name).exists() for name in ("first", "second")))
         time.sleep(0.2)
+        pausing = [psutil.Process(process.pid), *psutil.Process(process.pid).children()]
+        process.send_signal(signal.SIGTSTP)
+        wait_for(lambda: all(one.status() == "stopped" for one in pausing))
+        process.send_signal(signal.SIGCONT)
+        wait_for(lambda: all(one.status() != "stopped" for one in pausing))
         process.send_signal(number)
         assert process.wait(60) not in (0, None)
     finally:

@@ -22,7 +22,7 @@ from gpt_from_scratch.app import classify, inspect, instruct, limits, write
 from gpt_from_scratch.app.shelf import Shelf
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files.local_addresses import bypass_proxies
-from gpt_from_scratch.training.environment import usable_cores
+from gpt_from_scratch.training.ranks import usable_cores
 
 TABS = {
     "Write": (write, "Let a model continue a text"),

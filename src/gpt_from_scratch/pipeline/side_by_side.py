@@ -11,9 +11,11 @@ from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 from threading import Thread
+from types import FrameType
 
 from gpt_from_scratch.params.sections import Runtime
 from gpt_from_scratch.pipeline.dvc import run_dvc, stale_stages, start_dvc
+from gpt_from_scratch.training.ranks import usable_cores
 
 GPU_NODES = ("nvidia0", "kfd", "dxg")
 """Files in /dev that the drivers of NVIDIA, AMD and WSL make."""
@@ -32,7 +34,7 @@ def stages_at_once(runtime: Runtime) -> int:
         runtime.device != "auto" or sys.platform == "darwin" or any(Path("/dev", name).exists() for name in GPU_NODES)
     ):
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     for_memory = psutil.virtual_memory().available // STAGE_BYTES
     return max(1, min(cores // (runtime.threads * runtime.processes or cores), for_memory))
 
@@ -40,14 +42,29 @@ def stages_at_once(runtime: Runtime) -> int:
 def repro(root: Path, at_once: int) -> int:
     """Bring the pipeline up to date, with up to `at_once` stages side by side; return the exit code of `dvc`.
 
-    When a stage fails, those beside it end first, and no other begins.
+    When a stage fails, those beside it end first, and no other begins. Ctrl-Z pauses them all. For the main thread.
 
     Raises:
         KeyboardInterrupt, SystemExit: after Ctrl-C or SIGTERM, when every stage has saved its training and ended.
     """
+    signal.signal(signal.SIGTSTP, _pause)
     waits_for = stale_stages(root) if at_once > 1 else {}
     independent = any(a not in waits_for[b] and b not in waits_for[a] for a, b in combinations(waits_for, 2))
     return (_run_side_by_side(root, at_once, waits_for) if independent else 0) or run_dvc(root, ["repro"])
+
+
+def _pause(number: int, frame: FrameType | None) -> None:
+    """Stop the stages, whose sessions are their own, and this process; go on when it is continued."""
+    import psutil
+
+    del number, frame
+    sessions = [child.pid for child in psutil.Process().children()]
+    for order in (signal.SIGSTOP, signal.SIGCONT):
+        for session in sessions:
+            with suppress(ProcessLookupError):
+                os.killpg(session, order)
+        if order == signal.SIGSTOP:
+            os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def _run_side_by_side(root: Path, at_once: int, waits_for: dict[str, set[str]]) -> int:

@@ -40,7 +40,8 @@ from gpt_from_scratch.generation.text import check_room, encode
 from gpt_from_scratch.model import GPTModel
 from gpt_from_scratch.model.int8 import to_int8
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
-from gpt_from_scratch.training.environment import prepare, usable_cores
+from gpt_from_scratch.training.environment import prepare
+from gpt_from_scratch.training.ranks import usable_cores
 from gpt_from_scratch.training.workspace import Workspace, warn_cut
 from gpt_from_scratch.weights.classifier import load_classifier
 from gpt_from_scratch.weights.huggingface import load_config, load_facts, load_model

@@ -15,10 +15,11 @@ from gpt_from_scratch.generation.text import check_room, continue_text, encode
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.model.initial import draw_gpt2_weights
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
-from gpt_from_scratch.training.environment import prepare, usable_cores
+from gpt_from_scratch.training.environment import prepare
 from gpt_from_scratch.training.fit import fit
 from gpt_from_scratch.training.journal import Samples
 from gpt_from_scratch.training.outputs import SAMPLES, write_training
+from gpt_from_scratch.training.ranks import usable_cores
 from gpt_from_scratch.training.tasks import LanguageModelling
 from gpt_from_scratch.training.workspace import Workspace
 from gpt_from_scratch.weights.huggingface import save_model

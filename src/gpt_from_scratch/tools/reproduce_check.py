@@ -6,7 +6,6 @@ folder itself is the first of the two.
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files.writing import sha256
 from gpt_from_scratch.pipeline.dvc import complaint, locked_stages, run_dvc
 from gpt_from_scratch.pipeline.git import git_output, working_files
+from gpt_from_scratch.training.ranks import usable_cores
 
 FOLDERS = ("first", "second/deeper and with spaces")
 APART_SECONDS = 3.0
@@ -84,7 +84,7 @@ def main(root: Path, *, here: bool = False) -> int:
         copy_project(root, folder)
     threads = yaml.safe_load((folders[1] / "params.yaml").read_text(encoding="utf-8"))["runtime"]["threads"]
     # Side by side only where each has a core of its own.
-    workers = 2 if 0 < threads * 2 <= (os.cpu_count() or 1) else 1
+    workers = 2 if 0 < threads * 2 <= usable_cores() else 1
     print(f"dvc repro in {folders[0]} and in {folders[1]}: some minutes", flush=True)
     logs = home / "first.log", home / "second.log"
     with ThreadPoolExecutor(workers) as pool:

@@ -9,16 +9,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from gpt_from_scratch.errors import InputError
+from gpt_from_scratch.training.ranks import usable_cores
 
 if TYPE_CHECKING:
     from gpt_from_scratch.params.sections import Runtime
 
 log = logging.getLogger(__name__)
-
-
-def usable_cores() -> int:
-    """Return how many processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def choose_device(name: str) -> torch.device:

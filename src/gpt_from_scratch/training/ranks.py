@@ -1,4 +1,4 @@
-"""The rank of this process among those of a training, and requests to end it. Imports no PyTorch."""
+"""The cores of this process, its rank among those of a training, and requests to end it. Imports no PyTorch."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ from typing import NoReturn, Protocol
 from gpt_from_scratch.errors import InputError
 
 _RENDEZVOUS = "GPT_RENDEZVOUS"
+
+
+def usable_cores() -> int:
+    """Return how many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class ProcessLost(InputError):
