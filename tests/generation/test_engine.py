@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -128,18 +130,26 @@ def shapes(request, monkeypatch):
         monkeypatch.setitem(STEPS_BEFORE_STATIC, "cpu", 2)
 
 
+MORE_PROMPTS = [*PROMPTS, [12, 13], [14] * 9, [15, 16, 17, 18], [19]]
+
+
+@pytest.fixture(scope="module")
+def alone(model):
+    """What each prompt gives by itself, by the number of tokens; drawn once for all the ways of drawing them."""
+    return cache(lambda tokens: [generate(model, [prompt], tokens, use_cache=False)[0] for prompt in MORE_PROMPTS])
+
+
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 50])
 @pytest.mark.parametrize("use_cache", [True, False])
 @pytest.mark.parametrize("tokens", [6, CONTEXT + 4])
 @pytest.mark.usefixtures("shapes")
-def test_prompts_that_take_the_places_of_those_that_ended(model, tokens, use_cache, batch_size):
+def test_prompts_that_take_the_places_of_those_that_ended(model, alone, tokens, use_cache, batch_size):
     """Every row is what it is alone, whichever rows end beside it, wherever it is moved, and past the context."""
-    prompts = [*PROMPTS, [12, 13], [14] * 9, [15, 16, 17, 18], [19]]
-    alone = [generate(model, [prompt], tokens, use_cache=False)[0] for prompt in prompts]
+    alone = alone(tokens)
     end = max(range(60), key=lambda token: sum(token in row for row in alone))
     expected = [row[: row.index(end)] if end in row else row for row in alone]
     assert len({len(row) for row in expected}) > 2  # or no row would end while others go on
-    found = list(generate_each(model, prompts, tokens, eos_id=end, batch_size=batch_size, use_cache=use_cache))
+    found = list(generate_each(model, MORE_PROMPTS, tokens, eos_id=end, batch_size=batch_size, use_cache=use_cache))
     assert sorted(found) == list(enumerate(expected))
 
 
