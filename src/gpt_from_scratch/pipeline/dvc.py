@@ -154,8 +154,8 @@ def complaint(log: Path) -> str:
 
 def stages_in(path: Path) -> dict[str, Any]:
     """Return the stages of a dvc.yaml or dvc.lock by name; the C library reads them ten times as fast as Python."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(path.read_text(encoding="utf-8"))
-    return (loader.get_single_data() or {}).get("stages", {})
+    content = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(path.read_text(encoding="utf-8")).get_single_data()
+    return (isinstance(content, dict) and content.get("stages")) or {}
 
 
 def locked_stages(root: Path) -> dict[str, Any]:
