@@ -65,12 +65,16 @@ class StageProject:
         (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
 
     @contextmanager
-    def edited(self, old: str, new: str) -> Iterator[None]:
-        """Replace a text of params.yaml for a while."""
+    def edited(self, key: str, value: object) -> Iterator[None]:
+        """Set a parameter, `section.name` or deeper, for a while."""
         path = self.folder / "params.yaml"
         content = path.read_text(encoding="utf-8")
-        assert old in content
-        path.write_text(content.replace(old, new), encoding="utf-8")
+        params = section = yaml.safe_load(content)
+        *above, name = key.split(".")
+        for part in above:
+            section = section[part]
+        section[name] = value
+        path.write_text(yaml.safe_dump(params), encoding="utf-8")
         try:
             yield
         finally:

@@ -77,7 +77,7 @@ def test_a_stage_ends_when_its_dvc_is_gone_and_other_runtime_settings_go_on_with
         assert time.monotonic() < ended, pretraining.said("pretrain")
         time.sleep(0.1)
     assert "the parent process is gone: ending" in pretraining.said("pretrain")
-    with pretraining.edited("deterministic: true", "deterministic: false"):
+    with pretraining.edited("runtime.deterministic", False):
         pretraining.run("pretrain")  # waits for the other's last second, then goes on
     assert "resuming after step" in pretraining.said("pretrain")
     assert "equal bits are no longer promised" in pretraining.said("pretrain")
@@ -87,7 +87,7 @@ def test_a_stage_ends_when_its_dvc_is_gone_and_other_runtime_settings_go_on_with
 @pytest.mark.slow
 def test_not_a_number_ends_the_stage_in_one_line(pretraining):
     pretraining.delete_outs("pretrain")
-    with pretraining.edited("lr: 0.002", "lr: 1.0e+30"):
+    with pretraining.edited("pretrain.optimizer.lr", 1e30):
         assert pretraining.start("pretrain").wait() == 1
     last = pretraining.said("pretrain").splitlines()[-1]
     assert last.startswith("pretrain: error: step ")

@@ -51,7 +51,7 @@ def started_in_two(project):
 @pytest.mark.slow
 def test_told_to_end_and_gone_on_with_in_one(project):
     project, expected = project
-    with project.edited("processes: 1", "processes: 2"):
+    with project.edited("runtime.processes", 2):
         process, other = started_in_two(project)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 143
@@ -92,7 +92,7 @@ def test_a_closed_terminal_saves_and_under_nohup_nothing_ends(project, before, c
 @pytest.mark.parametrize("sharding", ["none", "full"])
 def test_a_process_that_is_shot_ends_the_other_and_both_go_on(project, sharding):
     project, expected = project
-    with project.edited("processes: 1", "processes: 2"), project.edited("sharding: none", f"sharding: {sharding}"):
+    with project.edited("runtime.processes", 2), project.edited("runtime.sharding", sharding):
         process, other = started_in_two(project)
         other.kill()
         assert process.wait(30) == 1
@@ -123,7 +123,7 @@ def test_started_by_torchrun(project):
 def test_more_processes_than_a_batch_has_sequences(project):
     project, _ = project
     project.delete_outs("pretrain")
-    with project.edited("processes: 1", "processes: 2"), project.edited("batch_size: 8", "batch_size: 1"):
+    with project.edited("runtime.processes", 2), project.edited("pretrain.batch_size", 1):
         process = project.start("pretrain")
         assert process.wait(60) == 1
     said = project.said("pretrain")
