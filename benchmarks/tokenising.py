@@ -1,7 +1,8 @@
 """Tokenising 100 MB of text into files of ids, beside tiktoken in one thread.
 
 The text is drawn from a seed: sentences of the sample text in random order, some with a number. The tokenizer is the
-sample's, which lies in the repository. `python -m benchmarks.tokenising` measures the memory for growing texts.
+sample's, which lies in the repository. `python -m benchmarks.tokenising [MEGABYTES ...]` measures memory and open files
+for growing texts.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -90,8 +91,8 @@ def rows() -> Iterator[Row]:
         )
 
 
-def memory() -> Iterator[tuple[int, float, float]]:
-    """Yield megabytes of text, and the peak memory of tokenising it in MB, and seconds.
+def memory(sizes: Iterable[int]) -> Iterator[tuple[int, float, float, int]]:
+    """Yield megabytes of text, and of tokenising it the peak memory in MB, the seconds, and a process's open files.
 
     The memory is that of all processes together, each page that several share counted once (PSS), every 50 ms.
     """
@@ -104,36 +105,39 @@ def memory() -> Iterator[tuple[int, float, float]]:
         "source, tokenizer, kept = map(Path, sys.argv[1:]); "
         "tokenised(read_documents([source], False), source.parent, tokenizer, kept, workers)"
     )
-    for megabytes in SIZES:
+    for megabytes in sizes:
         with tempfile.TemporaryDirectory() as name:
             source = Path(name) / "text.txt"
             write_text(source, megabytes)
             began = time.perf_counter()
             command = [sys.executable, "-c", code, str(source), str(SAMPLE / "bpe"), f"{name}/kept"]
             process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-            peak = 0
+            peak = most_files = 0
             while process.poll() is None:
-                peak = max(peak, _proportional(process.pid))
+                held, files = _held(process.pid)
+                peak, most_files = max(peak, held), max(most_files, files)
                 time.sleep(0.05)
-            yield megabytes, peak / 1e6, time.perf_counter() - began
+            yield megabytes, peak / 1e6, time.perf_counter() - began, most_files
 
 
-def _proportional(pid: int) -> int:
-    """Return the bytes of a process and of those that it has started."""
+def _held(pid: int) -> tuple[int, int]:
+    """Return the bytes of a process and of those that it has started, and the most files that one of them has open."""
     import psutil
 
-    total = 0
+    total = most_files = 0
     with contextlib.suppress(psutil.Error):  # one may end while it is looked at
         parent = psutil.Process(pid)
         for process in (parent, *parent.children(recursive=True)):
             total += process.memory_full_info().pss
-    return total
+            most_files = max(most_files, process.num_fds())
+    return total, most_files
 
 
 if __name__ == "__main__":
-    measured = list(memory())
-    for megabytes, peak, seconds in measured:
-        print(f"{megabytes} MB of text: peak {peak:.0f} MB, {seconds:.1f} s")
-    sizes, peaks, _ = (np.array(column) for column in zip(*measured, strict=True))
-    slope, start = np.polyfit(sizes, peaks, 1)
-    print(f"{start:.0f} MB and {slope:.3f} MB more per MB of text")
+    measured = list(memory(tuple(map(int, sys.argv[1:])) or SIZES))
+    for megabytes, peak, seconds, files in measured:
+        print(f"{megabytes} MB of text: peak {peak:.0f} MB, {seconds:.1f} s, at most {files} open files in a process")
+    if len(measured) > 1:
+        sizes, peaks, *_ = (np.array(column) for column in zip(*measured, strict=True))
+        slope, start = np.polyfit(sizes, peaks, 1)
+        print(f"{start:.0f} MB and {slope:.3f} MB more per MB of text")

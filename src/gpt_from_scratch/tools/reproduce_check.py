@@ -13,13 +13,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import yaml
-
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files.writing import sha256
+from gpt_from_scratch.params.sections import load_params
 from gpt_from_scratch.pipeline.dvc import complaint, locked_stages, run_dvc
 from gpt_from_scratch.pipeline.git import git_output, working_files
-from gpt_from_scratch.training.ranks import usable_cores
+from gpt_from_scratch.pipeline.side_by_side import stages_at_once
 
 FOLDERS = ("first", "second/deeper and with spaces")
 APART_SECONDS = 3.0
@@ -82,9 +81,7 @@ def main(root: Path, *, here: bool = False) -> int:
     for folder in folders[here:]:
         folder.mkdir(parents=True)
         copy_project(root, folder)
-    threads = yaml.safe_load((folders[1] / "params.yaml").read_text(encoding="utf-8"))["runtime"]["threads"]
-    # Side by side only where each has a core of its own.
-    workers = 2 if 0 < threads * 2 <= usable_cores() else 1
+    workers = min(2, stages_at_once(load_params(folders[1] / "params.yaml").runtime))
     print(f"dvc repro in {folders[0]} and in {folders[1]}: some minutes", flush=True)
     logs = home / "first.log", home / "second.log"
     with ThreadPoolExecutor(workers) as pool:
