@@ -16,10 +16,22 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 
 LONGEST = (
-    *("faults/test_stage_processes.py", "faults/test_kills.py", "pipeline/test_errors.py", "tracking/test_registry.py"),
-    *("training/test_reference.py", "training/test_process_group.py", "report/test_page.py", "tracking/test_server.py"),
-    *("tracking/test_summary.py", "app/test_page.py", "test_house.py", "test_cli.py", "tracking/test_serving.py"),
-    *("data/test_large_corpus.py", "pipeline/test_golden_losses.py", "book/test_reference.py"),
+    *(
+        "faults/test_stage_processes.py",
+        "faults/test_kills.py",
+        "training/test_reference.py",
+        "gpu/test_logic_on_cpu.py",
+    ),
+    *("tracking/test_serving.py", "app/test_page.py", "training/test_best.py", "benchmarks/test_gpu.py", "test_cli.py"),
+    *(
+        "pipeline/test_golden_losses.py",
+        "tracking/test_registry.py",
+        "weights/test_openai.py",
+        "pipeline/test_errors.py",
+    ),
+    *("training/test_process_group.py", "report/test_comparison.py", "training/test_resuming.py", "test_house.py"),
+    *("tracking/test_summary.py", "faults/test_hostile_params.py", "generation/test_answering.py"),
+    *("tracking/test_server.py", "data/test_large_corpus.py", "book/test_reference.py"),
 )
 """The files whose tests take half of the time."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -266,9 +267,11 @@ def doctor(offline: Annotated[bool, typer.Option(help="Do not try to reach the h
     Examples: gpt doctor; gpt doctor --offline
     """
     from gpt_from_scratch.params.pins import pin_instructions
+    from gpt_from_scratch.params.sections import load_params
 
     root = find_project()
-    pin_instructions(root)  # what is examined is the environment that the stages see
+    with suppress(InputError):  # a mistake in params.yaml is among what is listed
+        pin_instructions(load_params(root / "params.yaml").runtime)  # the stages' environment is what is examined
     from gpt_from_scratch.tools.doctor import examine
 
     broken = False
@@ -290,13 +293,14 @@ def profile(
     Examples: gpt profile pretrain; gpt profile evaluate --steps 20 --out /tmp/profile
     """
     from gpt_from_scratch.params.pins import pin_instructions
+    from gpt_from_scratch.params.sections import load_params
 
     root = find_project()
-    pin_instructions(root)  # what is looked at is what the stage does
-    from gpt_from_scratch.tools.profiling import profile_stage
-
     out = out or root / ".cache" / "profile" / stage
     check_output(out / "trace.json")
+    pin_instructions(load_params(root / "params.yaml").runtime)  # what is looked at is what the stage does
+    from gpt_from_scratch.tools.profiling import profile_stage
+
     found = profile_stage(root, stage, steps, out)
     typer.echo(found.table)
     typer.echo(f"{stage}: {found.steps} steps in {found.seconds:.2f} s under the profiler")

@@ -31,6 +31,18 @@ SMALL = {"emb_dim": 64, "n_layers": 2}
 """A model that trains for seconds: less than a stage takes to start, and long enough to be killed several times."""
 
 
+def copy_project(folder: Path, *names: str) -> Path:
+    """Copy files and folders of the project, and .dvcignore; the bytecode too, which takes half a second to make."""
+    for name in (".dvcignore", *names):
+        source, target = ROOT / name, folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.pyc.*"))  # bytecode that is being written
+        else:
+            shutil.copy(source, target)
+    return folder
+
+
 @dataclass
 class Report:
     """What came of killing a stage again and again."""
@@ -54,10 +66,7 @@ class StageProject:
 
     def __init__(self, folder: Path, **settings: dict) -> None:
         self.folder = folder
-        for name in ("src", "stages", "data/sample"):
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        for name in ("dvc.yaml", "requirements.lock", "pyproject.toml"):
-            shutil.copy(ROOT / name, folder)
+        copy_project(folder, "src", "stages", "data/sample", "dvc.yaml", "requirements.lock", "pyproject.toml")
         params = yaml.safe_load((ROOT / "profiles/quick.yaml").read_text(encoding="utf-8"))
         for section, values in settings.items():
             for name, value in values.items():

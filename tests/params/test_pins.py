@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import subprocess
 import sys
 
@@ -12,6 +11,7 @@ import pytest
 
 from gpt_from_scratch.params import pins
 from gpt_from_scratch.params.pins import PINS, pin_instructions, shorten_waits
+from gpt_from_scratch.params.sections import Runtime
 
 pytestmark = pytest.mark.skipif(
     platform.machine() not in ("x86_64", "AMD64"), reason="pins instructions of x86-64 only"
@@ -19,25 +19,22 @@ pytestmark = pytest.mark.skipif(
 
 TELL = """
 import os, sys
-from pathlib import Path
 from gpt_from_scratch.params.pins import PINS, pin_instructions
-pin_instructions(Path(sys.argv[1]))
+from gpt_from_scratch.params.sections import Runtime
+pin_instructions(Runtime(portable=sys.argv[1] == "True"))
 print([os.environ.get(name) for name in PINS])
 import torch
 print(torch.backends.cpu.get_cpu_capability())
 """
 
 
-@pytest.fixture
-def project(root, tmp_path):
-    shutil.copy(root / "profiles/quick.yaml", tmp_path / "params.yaml")
-    return tmp_path
+PORTABLE = Runtime(portable=True)
 
 
-def tell(root, project):
+def tell(root, portable):
     environment = {key: value for key, value in os.environ.items() if key not in PINS}
     answer = subprocess.run(
-        [sys.executable, "-c", TELL, str(project)],
+        [sys.executable, "-c", TELL, str(portable)],
         env=environment | {"PYTHONPATH": str(root / "src")},
         capture_output=True,
         text=True,
@@ -46,40 +43,33 @@ def tell(root, project):
     return answer.stdout.splitlines()
 
 
-def test_the_instructions_are_pinned_before_the_libraries_choose(root, project):
-    assert tell(root, project) == [str(list(PINS.values())), "AVX2"]
+def test_the_instructions_are_pinned_before_the_libraries_choose(root):
+    assert tell(root, True) == [str(list(PINS.values())), "AVX2"]
 
 
-def test_nothing_is_pinned_where_it_is_not_asked_for(root, project):
-    path = project / "params.yaml"
-    path.write_text(path.read_text().replace("portable: true", "portable: false"))
-    assert tell(root, project)[0] == str([None] * len(PINS))
+def test_nothing_is_pinned_where_it_is_not_asked_for(root):
+    assert tell(root, False)[0] == str([None] * len(PINS))
 
 
-def test_too_late_is_an_error(project, monkeypatch):
+def test_too_late_is_an_error():
     import torch  # noqa: F401
 
     with pytest.raises(RuntimeError, match="expected to come before numerical libraries, found"):
-        pin_instructions(project)
+        pin_instructions(PORTABLE)
 
 
 @pytest.mark.parametrize(("flags", "lacks"), [("fma avx avx2", False), ("sse4_2 avx", True)])
-def test_a_processor_without_the_instructions_is_refused(project, tmp_path, monkeypatch, flags, lacks):
+def test_a_processor_without_the_instructions_is_refused(tmp_path, monkeypatch, flags, lacks):
     (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags\t\t: fpu {flags}\n")
     monkeypatch.setattr(pins, "PROCESSOR", tmp_path / "cpuinfo")
     monkeypatch.setattr(pins, "_NUMERICAL", ())
     monkeypatch.setattr(os, "environ", {})
     if lacks:
         with pytest.raises(SystemExit, match="expected a processor with AVX2 and FMA"):
-            pin_instructions(project)
+            pin_instructions(PORTABLE)
     else:
-        pin_instructions(project)
+        pin_instructions(PORTABLE)
         assert PINS.items() <= os.environ.items()
-
-
-def test_a_mistake_in_the_parameters_is_left_to_the_stage(tmp_path):
-    (tmp_path / "params.yaml").write_text("nonsense")
-    pin_instructions(tmp_path)
 
 
 def test_every_stage_that_computes_pins_before_it_imports_a_library(root):

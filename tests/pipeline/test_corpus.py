@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 
 import pytest
 import yaml
+from stage_project import copy_project
 
 from gpt_from_scratch.pipeline.stage import read_declared
 
@@ -17,9 +17,7 @@ from gpt_from_scratch.pipeline.stage import read_declared
 @pytest.fixture(scope="module")
 def project(root, tmp_path_factory):
     folder = tmp_path_factory.mktemp("project")
-    for name in ("stages", "src", "data/sample"):
-        shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(root / "dvc.yaml", folder)
+    copy_project(folder, "stages", "src", "data/sample", "dvc.yaml")
     params = yaml.safe_load((root / "profiles/quick.yaml").read_text(encoding="utf-8"))
     params["pretrain"] |= {"epochs": 1, "corpus": {"path": "data/corpus", "files": ["books"], "strip_gutenberg": True}}
     params["pretrain"]["model"] |= {"emb_dim": 16, "n_layers": 1, "context_length": 32}

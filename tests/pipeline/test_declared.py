@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from stage_project import copy_project
 
 from gpt_from_scratch.pipeline.stage import read_declared
 
@@ -17,10 +18,7 @@ STAGES = ["fetch_data", "split_spam", "download_gpt2", *TRAININGS, "evaluate"]
 @pytest.fixture
 def project(root, tmp_path, monkeypatch):
     """A copy of the project's code, parameters and sample."""
-    for name in ("src", "stages", "data/sample"):
-        shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("dvc.yaml", ".dvcignore"):
-        shutil.copy(root / name, tmp_path)
+    copy_project(tmp_path, "src", "stages", "data/sample", "dvc.yaml")
     shutil.copy(root / "profiles/quick.yaml", tmp_path / "params.yaml")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -67,7 +65,7 @@ def test_nor_does_what_python_and_editors_leave_behind(project):
     """DVC ignores the same files."""
     before = states(project)
     folder = project / "src/gpt_from_scratch/training"
-    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__").mkdir(exist_ok=True)
     names = ("__pycache__/loop.cpython-311.pyc", "loop.py~", ".loop.py.swp", ".#loop.py", "#loop.py#", ".DS_Store")
     for name in names:
         (folder / name).write_text("left behind")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import shutil
 import subprocess
 import sys
 
 import pytest
 import yaml
 from import_closure import import_closure
+from stage_project import copy_project
 
 from gpt_from_scratch.params.sections import load_params
 
@@ -79,8 +79,7 @@ def test_pretraining_does_not_touch_what_starts_from_gpt2(pipeline):
 
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_imports_the_source_that_it_lies_beside(root, tmp_path, name):
-    shutil.copytree(root / "stages", tmp_path / "stages")
-    shutil.copytree(root / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    copy_project(tmp_path, "stages", "src")
     code = (
         f"import runpy, sys; runpy.run_path('stages/{name}.py', run_name='not_main'); "
         "print(sys.modules['gpt_from_scratch'].__file__)"

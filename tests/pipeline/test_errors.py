@@ -1,4 +1,7 @@
-"""Bad input to a stage: one line on standard error, exit code 1, and nothing half-written."""
+"""Bad input to a stage: one line on standard error, exit code 1, and nothing half-written.
+
+The first tests start the stages' scripts. Those after them ask the function that a script runs for its one error.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,15 @@ from unittest.mock import Mock
 import pytest
 import yaml
 from safetensors.torch import load_file, save_file
+from stage_project import copy_project
 
+from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files.writing import sha256
 from gpt_from_scratch.params.sections import load_params
 from gpt_from_scratch.pipeline.data_stages import download_gpt2, fetch_data, split_messages
+from gpt_from_scratch.recipes.classify import classify
+from gpt_from_scratch.recipes.instruct import instruct
+from gpt_from_scratch.recipes.pretrain import pretrain
 from gpt_from_scratch.training.workspace import Workspace
 
 
@@ -27,9 +35,7 @@ def runs(tmp_path_factory):
 
 def copied(root, folder):
     """Return a folder with the project's code, sample and parameters."""
-    for name in ("stages", "src", "data/sample"):
-        shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(root / "dvc.yaml", folder)
+    copy_project(folder, "stages", "src", "data/sample", "dvc.yaml")
     shutil.copy(root / "profiles/quick.yaml", folder / "params.yaml")
     return folder
 
@@ -74,6 +80,15 @@ def refused(answer, *parts):
         assert part in line
 
 
+def refuses(body, project, *parts):
+    """Run a stage's function in this process; it ends with one error that holds all parts."""
+    with pytest.raises(InputError) as error:
+        body(Workspace(project, load_params(project / "params.yaml")))
+    assert len(str(error.value).splitlines()) == 1
+    for part in parts:
+        assert part in str(error.value)
+
+
 def note_hashes(raw):
     """Write what `fetch_data` notes about the files that lie there."""
     hashes = {str(path.relative_to(raw)): sha256(path) for path in raw.rglob("*") if path.is_file()}
@@ -93,12 +108,20 @@ def test_a_missing_sample_file(project):
     assert [path.name for path in (project / "data").iterdir()] == ["sample"]
 
 
+def test_a_file_that_was_changed_after_it_was_fetched(prepared):
+    project = prepared
+    path = project / "data/raw/text.txt"
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    refused(run(project, "pretrain"), "data/raw/text.txt", "expected sha256", "dvc repro -f fetch_data")
+    assert not (project / "models/pretrain").exists()
+
+
 def test_a_malformed_message(project):
     raw = project / "data/raw"
     raw.mkdir()
     (raw / "SMSSpamCollection").write_text("ham\thello\nspam no tab here\n")
     note_hashes(raw)
-    refused(run(project, "split_spam"), "SMSSpamCollection, line 2", "one tab", "found 0")
+    refuses(split_messages, project, "SMSSpamCollection, line 2", "one tab", "found 0")
     assert not (project / "data/spam").exists()
     assert not (project / "metrics").exists()
 
@@ -109,16 +132,8 @@ def test_a_column_that_is_not_there(project):
     params = yaml.safe_load(path.read_text())
     params["classify"]["data"] = {"path": "data/reviews.csv", "text": "review", "label": "label"}
     path.write_text(yaml.safe_dump(params))
-    refused(run(project, "split_spam"), "data/reviews.csv", "a column 'review'", "found the columns ['text', 'label']")
+    refuses(split_messages, project, "data/reviews.csv", "a column 'review'", "found the columns ['text', 'label']")
     assert not (project / "data/spam").exists()
-
-
-def test_a_file_that_was_changed_after_it_was_fetched(prepared):
-    project = prepared
-    path = project / "data/raw/text.txt"
-    path.write_bytes(path.read_bytes()[:-1] + b"?")
-    refused(run(project, "pretrain"), "data/raw/text.txt", "expected sha256", "dvc repro -f fetch_data")
-    assert not (project / "models/pretrain").exists()
 
 
 def test_a_text_shorter_than_one_context(project):
@@ -126,7 +141,7 @@ def test_a_text_shorter_than_one_context(project):
     shutil.copytree(project / "data/sample/bpe", raw / "bpe")
     (raw / "text.txt").write_text("Every effort moves you.")
     note_hashes(raw)
-    refused(run(project, "pretrain"), "training text: expected more than one context of 64 tokens")
+    refuses(pretrain, project, "training text: expected more than one context of 64 tokens")
     assert not (project / "models").exists()
 
 
@@ -134,7 +149,7 @@ def test_sequences_longer_than_the_models_context(prepared):
     project = prepared
     path = project / "params.yaml"
     path.write_text(path.read_text().replace("max_length: 256", "max_length: 300"))
-    refused(run(project, "finetune_instruct"), "instruct.max_length", "gpt2/tiny, 256 tokens, found 300")
+    refuses(instruct, project, "instruct.max_length", "gpt2/tiny, 256 tokens, found 300")
     assert not (project / "models/instruct").exists()
 
 
@@ -144,5 +159,5 @@ def test_a_base_model_with_a_missing_tensor(prepared):
     tensors = load_file(path)
     del tensors["transformer.h.1.mlp.c_fc.weight"]
     save_file(tensors, path)
-    refused(run(project, "finetune_classify"), "model.safetensors", "h.1.mlp.c_fc.weight")
+    refuses(classify, project, "model.safetensors", "h.1.mlp.c_fc.weight")
     assert not (project / "models/classifier").exists()

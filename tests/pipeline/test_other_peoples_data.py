@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from stage_project import copy_project
 
 from gpt_from_scratch.files.nested import flatten
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
@@ -44,10 +45,10 @@ def pipeline(root, tmp_path) -> Callable[[Callable[[Path, dict[str, Any]], None]
     """Return a function that runs the pipeline at a small size, in its own repository, after a change of the params."""
 
     def reproduce(change: Callable[[Path, dict[str, Any]], None]) -> Path:
-        for name in ("stages", "src", "data/sample", "data/bases", "data/benchmarks", "profiles", "experiments"):
-            shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-        for name in ("dvc.yaml", ".dvcignore", ".gitignore", "pyproject.toml", "requirements.lock"):
-            shutil.copy(root / name, tmp_path)
+        copy_project(tmp_path, "stages", "src", "data/sample", "data/bases", "data/benchmarks")
+        copy_project(
+            tmp_path, "profiles", "experiments", "dvc.yaml", ".gitignore", "pyproject.toml", "requirements.lock"
+        )
         params = yaml.safe_load((root / "profiles/quick.yaml").read_text(encoding="utf-8"))
         small = {"emb_dim": 32, "n_layers": 1, "n_heads": 2}
         params["pretrain"] |= {"epochs": 1, "model": params["pretrain"]["model"] | small}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 from unittest.mock import MagicMock
 
 import numpy as np
@@ -13,6 +12,7 @@ import pytest
 import torch
 import yaml
 from sklearn import metrics
+from stage_project import copy_project
 
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.params.sections import load_params
@@ -46,10 +46,7 @@ def write_texts(path):
 @pytest.fixture(scope="module")
 def project(root, tmp_path_factory):
     folder = tmp_path_factory.mktemp("project")
-    for name in ("stages", "src"):
-        shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("dvc.yaml", "requirements.lock", "pyproject.toml"):
-        shutil.copy(root / name, folder)
+    copy_project(folder, "stages", "src", "dvc.yaml", "requirements.lock", "pyproject.toml")
     write_texts(folder / "data/topics.csv")
     (folder / "data/raw").mkdir()
     (folder / "data/raw/sources.json").write_text('{"data": "sample", "sha256": {}}')

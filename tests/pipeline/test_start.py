@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from stage_project import copy_project
 
 STAGES = ["fetch_data", "split_spam", "download_gpt2", "pretrain", "finetune_classify", "finetune_instruct", "evaluate"]
 
@@ -45,14 +45,24 @@ def test_our_own_missing_module_is_a_fault_and_shown_as_one(root):
     assert "Traceback" in answer.stderr
 
 
+def test_a_mistake_in_the_parameters_is_told_before_pytorch_is_loaded(root, tmp_path):
+    (tmp_path / "params.yaml").write_text("pretrain: {epoch: 1}\n")
+    code = (
+        f"import sys; sys.path.insert(0, {str(root / 'src')!r})\n"
+        "from pathlib import Path\nfrom gpt_from_scratch.pipeline.start import start\n"
+        f"try:\n    with start('pretrain', Path({str(tmp_path)!r})): print('not reached')\n"
+        "finally: print('torch' in sys.modules)"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (answer.returncode, answer.stdout) == (1, "False\n")
+    assert answer.stderr == "pretrain: error: params.yaml: pretrain.epoch: unknown parameter, found 1\n"
+
+
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="this system does not tell what a process has loaded")
 @pytest.mark.parametrize("library", ["_pickle", "multiarray_umath", "libtorch_cpu"])
-def test_ctrl_c_while_the_packages_are_imported(root, tmp_path, library):
+def test_ctrl_c_while_the_packages_are_imported(tmp_path, library):
     """Ctrl-C comes while a library is loaded, when Python's own handler would end in a traceback."""
-    for name in ("stages", "src"):
-        shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("params.yaml", "dvc.yaml"):
-        (tmp_path / name).write_bytes((root / name).read_bytes())
+    copy_project(tmp_path, "stages", "src", "params.yaml", "dvc.yaml")
     command = [sys.executable, "stages/pretrain.py"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     while process.poll() is None and library not in Path(f"/proc/{process.pid}/maps").read_text():

@@ -49,9 +49,9 @@ STAGE = """
 import sys
 from pathlib import Path
 from gpt_from_scratch.params.pins import pin_instructions
-pin_instructions(Path.cwd())
-from gpt_from_scratch.pipeline.fingerprint import fingerprint, short
 from gpt_from_scratch.params.sections import load_params
+pin_instructions(load_params("params.yaml").runtime)
+from gpt_from_scratch.pipeline.fingerprint import fingerprint, short
 from gpt_from_scratch.training.environment import prepare
 prepare(load_params("params.yaml").runtime)
 print(short(fingerprint(Path.cwd())))

@@ -69,7 +69,7 @@ def test_too_few_updates(project: Path, tmp_path: Path) -> None:
 
 def test_only_stages_that_compute(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)
-    monkeypatch.setattr("gpt_from_scratch.params.pins.pin_instructions", lambda root: None)
+    monkeypatch.setattr("gpt_from_scratch.params.pins.pin_instructions", lambda runtime: None)
     result = CliRunner().invoke(cli.app, ["profile", "split_spam"])
     assert result.exit_code == 1
     assert "expected one that computes (pretrain, finetune_classify," in result.stderr

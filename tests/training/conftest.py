@@ -61,7 +61,7 @@ class SmallTraining:
         return model, journal, samples
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def params(root):
     """Small settings with the schedule of appendix D."""
     section = load_params(root / "profiles/quick.yaml").pretrain
@@ -73,6 +73,12 @@ def params(root):
 def training(params, tmp_path):
     """A small training whose checkpoints lie in `tmp_path`."""
     return SmallTraining(params, tmp_path / "checkpoints")
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(params, tmp_path_factory):
+    """Return a function that makes a small training which several tests compare theirs with."""
+    return lambda: SmallTraining(params, tmp_path_factory.mktemp("uninterrupted"))
 
 
 @pytest.fixture

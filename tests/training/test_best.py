@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
 from interrupting import After, Interruption, assert_same
@@ -83,32 +85,38 @@ def test_what_is_left(training, settings, steps, left, best):
     assert samples.rows[-1]["step"] == steps - 1
 
 
-SETTINGS = ({"keep": "best"}, {"keep": "best", "patience": 5}, {"patience": 2})
+SETTINGS = ({"keep": "best"}, {"keep": "best", "patience": 5}, {"keep": "last", "patience": 2})
+
+
+@pytest.fixture(scope="module")
+def whole(uninterrupted):
+    """Return a function that gives the outcome of an uninterrupted training, each computed once."""
+    return cache(lambda keep, patience=0: run(changed(uninterrupted(), keep=keep, patience=patience)))
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 @pytest.mark.parametrize("step", range(12))
-def test_a_killed_training_is_resumed_to_the_same_bits(training, settings, step):
-    whole, weights = run(changed(training, **settings))
+def test_a_killed_training_is_resumed_to_the_same_bits(training, whole, settings, step):
+    expected, weights = whole(**settings)
     if step >= len(weights):
         pytest.skip("ended before")
     with pytest.raises(Interruption):
-        run(training, After(step, "loss"), every_seconds=0)
+        run(changed(training, **settings), After(step, "loss"), every_seconds=0)
     assert Checkpoints(training.folder).newest().step == step
-    assert_same(run(training, every_seconds=0)[0], whole)
+    assert_same(run(training, every_seconds=0)[0], expected)
 
 
 @pytest.mark.parametrize("name", ["train_loss", "validation_loss", "epoch"])
 @pytest.mark.parametrize("step", [0, 3, 5, 9, 11])
-def test_one_that_was_told_to_end_is_too(training, step, name):
-    whole, _ = run(changed(training, keep="best"))
+def test_one_that_was_told_to_end_is_too(training, whole, step, name):
     if name == "epoch" and step not in (5, 11):
         pytest.skip("no epoch ends here")
+    changed(training, keep="best")
     saver = Saver(Checkpoints(training.folder), 1e9)
     with pytest.raises(Interruption):
         run(training, After(step, name), saver=saver)
     saver.save()
-    assert_same(run(training, every_seconds=1e9)[0], whole)
+    assert_same(run(training, every_seconds=1e9)[0], whole("best")[0])
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
@@ -119,7 +127,7 @@ def test_the_last_checkpoint_has_the_last_weights(training, settings):
     assert found.step == last
     for name, value in found.tensors("weights").items():
         assert torch.equal(value, weights[last][name])
-    assert bool(found.tensors("Best")) == ("keep" in settings)
+    assert bool(found.tensors("Best")) == (settings["keep"] == "best")
     again, _ = run(training, every_seconds=1e9)
     assert_weights(again[0], dict(model.named_parameters()))
 

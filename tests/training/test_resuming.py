@@ -20,9 +20,9 @@ from gpt_from_scratch.training.resuming import Saver
 from gpt_from_scratch.training.tasks import LanguageModelling
 
 
-@pytest.fixture
-def whole(training):
-    return training.run()
+@pytest.fixture(scope="module")
+def whole(uninterrupted):
+    return uninterrupted().run()
 
 
 @pytest.mark.parametrize("name", ["loss", "grad_norm", "train_loss", "validation_loss", "epoch"])

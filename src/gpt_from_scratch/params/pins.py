@@ -12,8 +12,7 @@ import re
 import sys
 from pathlib import Path
 
-from gpt_from_scratch.errors import InputError
-from gpt_from_scratch.params.sections import load_params
+from gpt_from_scratch.params.sections import Runtime
 
 PINS = {
     "ATEN_CPU_CAPABILITY": "avx2",  # PyTorch's own loops; nearly every x86-64 processor since about 2015 has AVX2
@@ -26,21 +25,14 @@ _NUMERICAL = ("numpy", "torch")
 PROCESSOR = Path("/proc/cpuinfo")  # Linux alone has it
 
 
-def pin_instructions(root: Path) -> None:
-    """Set `PINS` for this process if `runtime.portable` asks for it; a mistake in params.yaml is left to the stage.
-
-    Args:
-        root: the project's folder.
+def pin_instructions(runtime: Runtime) -> None:
+    """Set `PINS` for this process if `runtime.portable` asks for it.
 
     Raises:
         RuntimeError: when a numerical library has made its choice already.
         SystemExit: where the processor lacks the instructions: the libraries would not ask, and crash.
     """
-    try:
-        wanted = load_params(root / "params.yaml").runtime.portable
-    except InputError:
-        return
-    if not wanted or not has_effect():
+    if not runtime.portable or not has_effect():
         return
     if loaded := [name for name in _NUMERICAL if name in sys.modules]:
         raise RuntimeError(f"runtime.portable: expected to come before numerical libraries, found {', '.join(loaded)}")

@@ -25,6 +25,7 @@ from gpt_from_scratch.params.sections import Params, load_params
 from gpt_from_scratch.pipeline.dvc import stages_in
 from gpt_from_scratch.pipeline.project import corpora_folder
 from gpt_from_scratch.pipeline.signals import listen
+from gpt_from_scratch.pipeline.start import in_group
 from gpt_from_scratch.pipeline.watchdog import end_with_parent
 from gpt_from_scratch.tracking.run import track_stage
 from gpt_from_scratch.training.ranks import Place
@@ -82,11 +83,11 @@ class Declared:
 
 
 def run_stage(name: str, root: Path, body: Callable[[Workspace], object], *, later: bool = False) -> None:
-    """Run a stage without a training and end the process with 0, or with 1 and one line on the error.
+    """Run a stage without a training.
 
     With `later` its run reaches MLflow with the next stage's; see `track_stage`.
     """
-    with stage_process(name, root):
+    with stage_process(name):
         if (size := Place.here().size) > 1:
             raise InputError(f"expected one process, found {size}: only trainings take several")
         declared = read_declared(root, name)
@@ -96,31 +97,21 @@ def run_stage(name: str, root: Path, body: Callable[[Workspace], object], *, lat
 
 
 @contextmanager
-def stage_process(name: str, root: Path) -> Iterator[None]:
-    """Make this process a stage's: listen to signals, and end with one line at errors that a user can correct."""
+def stage_process(name: str) -> Iterator[None]:
+    """Make this process a stage's: listen to signals, and say how long it took."""
     _quiet_environment()
     place = Place.here()
-    if not place.first:
-        name = f"{name}[{place.rank}]"
     level = logging.INFO if place.first else logging.ERROR  # rank 0 prints what the other ranks would print
     if sys.stderr.isatty():
         sys.stderr = Terminal(sys.stderr)
-    logging.basicConfig(level=level, format=f"{name}: %(message)s", stream=sys.stderr)
+    logging.basicConfig(level=level, format=f"{in_group(name)}: %(message)s", stream=sys.stderr)
     listen()
     if place.rendezvous:
         end_with_parent(at_once=True)
     elif not {"DVC_STAGE", "TORCHELASTIC_RUN_ID"}.isdisjoint(os.environ):
         end_with_parent()
     began = time.monotonic()
-    try:
-        os.chdir(root)
-        yield
-    except InputError as error:
-        sys.exit(f"{name}: error: {error}")
-    except FileNotFoundError as error:
-        sys.exit(f"{name}: error: {error.filename}: file not found")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    yield
     if place.first:
         print(f"{name}: done in {time.monotonic() - began:.0f} s", file=sys.stderr)
 

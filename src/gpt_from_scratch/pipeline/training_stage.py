@@ -40,7 +40,7 @@ def run_training(name: str, root: Path, recipe: Callable[[Workspace], None], uni
 
     The records count tokens or examples, the `unit`.
     """
-    with stage_process(name, root):
+    with stage_process(name):
         declared = read_declared(root, name)
         params = declared.params
         folder = checkpoint_folder(root, name, work_key(declared))
