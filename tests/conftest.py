@@ -15,20 +15,32 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 
-LONGEST = """
-faults/test_stage_processes faults/test_kills training/test_reference gpu/test_logic_on_cpu tracking/test_serving
-app/test_page training/test_best benchmarks/test_gpu test_cli pipeline/test_golden_losses tracking/test_registry
-weights/test_openai pipeline/test_errors training/test_process_group report/test_comparison training/test_resuming
-tracking/test_summary faults/test_hostile_params generation/test_answering tracking/test_server test_house
-data/test_large_corpus book/test_reference
-""".split()
+LONGEST = (
+    "faults/test_stage_processes.py",
+    "faults/test_kills.py",
+    "training/test_reference.py",
+    "gpu/test_logic_on_cpu.py",
+    "tracking/test_serving.py",
+    "app/test_page.py",
+    "training/test_best.py",
+    "benchmarks/test_gpu.py",
+    "test_cli.py",
+    "pipeline/test_golden_losses.py",
+    "tracking/test_registry.py",
+    "weights/test_openai.py",
+    "training/test_process_group.py",
+    "report/test_comparison.py",
+    "training/test_resuming.py",
+    "tracking/test_summary.py",
+    "test_house.py",
+)
 """The files whose tests take half of the time."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest files where several run at once, so that none is left alone at the end."""
     if "PYTEST_XDIST_WORKER" in os.environ:
-        places = {ROOT / "tests" / f"{name}.py": place for place, name in enumerate(LONGEST)}
+        places = {ROOT / "tests" / name: place for place, name in enumerate(LONGEST)}
         items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
