@@ -15,6 +15,7 @@ from types import FrameType
 
 from gpt_from_scratch.params.sections import Runtime
 from gpt_from_scratch.pipeline.dvc import run_dvc, stale_stages, start_dvc
+from gpt_from_scratch.pipeline.signals import uninterrupted
 from gpt_from_scratch.training.ranks import usable_cores
 
 GPU_NODES = ("nvidia0", "kfd", "dxg")
@@ -75,15 +76,16 @@ def _run_side_by_side(root: Path, at_once: int, waits_for: dict[str, set[str]]) 
     failed = 0
     try:
         while running or (left and not failed):
-            for name in [name for name in left if waits_for[name] <= done and not failed]:
-                if len(running) < at_once:
-                    left.remove(name)
-                    taken = {stage.line for stage in running.values()}
-                    running[name] = _Stage(root, name, min(set(range(at_once)) - taken))
+            with uninterrupted():  # no stage is started and not listed, no lock of `subprocess` stays taken
+                for name in [name for name in left if waits_for[name] <= done and not failed]:
+                    if len(running) < at_once:
+                        left.remove(name)
+                        taken = {stage.line for stage in running.values()}
+                        running[name] = _Stage(root, name, min(set(range(at_once)) - taken))
+                for name in [name for name, stage in running.items() if stage.ended]:
+                    failed = running.pop(name).wait() or failed
+                    done.add(name)
             time.sleep(0.05)
-            for name in [name for name, stage in running.items() if stage.ended]:
-                failed = running.pop(name).wait() or failed
-                done.add(name)
     except BaseException:
         for stage in running.values():
             stage.interrupt()
@@ -110,8 +112,9 @@ class _Stage:
 
     def wait(self) -> int:
         """Return its exit code when it has ended and all that it said is printed."""
-        self._printing.join()
-        return self._process.wait()
+        code = self._process.wait()
+        self._printing.join(5)  # longer only if it has left a process behind, which holds its output open
+        return code
 
     def interrupt(self) -> None:
         """Pass Ctrl-C on."""
