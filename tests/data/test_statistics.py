@@ -24,6 +24,7 @@ from gpt_from_scratch.params.sections import SplitSpam
 from gpt_from_scratch.tokenizer.bpe import load_tokenizer
 from gpt_from_scratch.tokenizer.train import save_bpe, train_bpe
 from gpt_from_scratch.weights.huggingface import save_model
+from tests.params_file import set_params
 
 
 @pytest.fixture(scope="module")
@@ -176,10 +177,9 @@ def test_the_command_on_other_names_and_folders(project):
 
 
 def test_the_tokenizer_of_the_corpus_counts_what_it_will_tokenise(project, root):
-    params, text = (project / "params.yaml").read_text(), root / "data/sample/the-lighthouse.txt"
-    params = params.replace("tokenizer: gpt2", "tokenizer: corpus").replace("vocab_size: 1024", "vocab_size: 300")
-    params = params.replace("path: data/raw/text.txt", "path: data/sample/the-lighthouse.txt")
-    (project / "params.yaml").write_text(params)
+    params, text = project / "params.yaml", root / "data/sample/the-lighthouse.txt"
+    own = {"pretrain.tokenizer": "corpus", "pretrain.vocab_size": 300}
+    set_params(params, {**own, "pretrain.corpus.path": "data/sample/the-lighthouse.txt"})
 
     def counted(*names: str) -> list[str]:
         return [json.loads(invoke(root / "data/sample" / name, "--json").stdout)[0]["tokenizer"] for name in names]
@@ -201,7 +201,7 @@ def test_the_tokenizer_of_the_corpus_counts_what_it_will_tokenise(project, root)
             GPTModel(GPTConfig(vocab_size=vocabulary, **shape)), project / "models/pretrain", bpe, {"data": data}
         )
         assert counted(names[0]) == ["models/pretrain, 300 tokens" if own else fetched + untrained]
-    (project / "params.yaml").write_text(params.replace("base: gpt2/tiny", "base: pretrain"))
+    set_params(params, {"classify.base": "pretrain", "instruct.base": "pretrain"})
     assert counted(*names) == ["models/pretrain, 300 tokens"] * 3
 
 
@@ -221,9 +221,7 @@ def test_an_option_without_effect_is_refused(project, arguments, complaint):
 
 
 def test_the_command_on_the_data_sets_of_the_parameters(project, root):
-    params = (project / "params.yaml").read_text()
-    params = params.replace("path: data/raw/text.txt", "path: data/sample/the-lighthouse.txt")
-    (project / "params.yaml").write_text(params)
+    set_params(project / "params.yaml", {"pretrain.corpus.path": "data/sample/the-lighthouse.txt"})
     assert "data/raw/sources.json: file not found" in invoke().stderr
     hashes = {name: sha256(root / "data/sample" / name) for name in ("SMSSpamCollection", "instruction-data.json")}
     (project / "data/raw").mkdir()

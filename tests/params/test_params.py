@@ -71,8 +71,7 @@ def test_a_folder_of_ones_own_is_the_size_custom_alone(values, load):
 
 @pytest.mark.parametrize("number", ["3e-4", "3.0e-4", "0.0003"])
 def test_numbers_as_people_type_them(root, load, number):
-    text = (root / "profiles/quick.yaml").read_text().replace("lr: 0.006", f"lr: {number}", 1)
-    assert load(text).pretrain.optimizer.lr == 3e-4
+    assert load(f"pretrain: {{optimizer: {{lr: {number}}}}}").pretrain.optimizer.lr == 3e-4
 
 
 @pytest.mark.parametrize(

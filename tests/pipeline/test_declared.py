@@ -10,6 +10,7 @@ import pytest
 from stage_project import copy_project
 
 from gpt_from_scratch.pipeline.stage import read_declared
+from tests.params_file import set_params
 
 TRAININGS = ["pretrain", "finetune_classify", "finetune_instruct"]
 STAGES = ["fetch_data", "split_spam", "download_gpt2", *TRAININGS, "evaluate"]
@@ -35,8 +36,7 @@ def edit(path, text="# another line\n"):
 def test_it_follows_parameters_names_and_contents(project):
     before = states(project)
     assert states(project) == before
-    params = project / "params.yaml"
-    params.write_text(params.read_text().replace("lr: 0.006", "lr: 0.003", 1))
+    set_params(project / "params.yaml", {"pretrain.optimizer.lr": 0.75})
     assert states(project)["pretrain"] != before["pretrain"]
     assert states(project)["finetune_classify"] == before["finetune_classify"]
     before = states(project)

@@ -25,6 +25,7 @@ from gpt_from_scratch.recipes.classify import classify
 from gpt_from_scratch.recipes.instruct import instruct
 from gpt_from_scratch.recipes.pretrain import pretrain
 from gpt_from_scratch.training.workspace import Workspace
+from tests.params_file import set_params
 
 
 @pytest.fixture(scope="module")
@@ -147,8 +148,7 @@ def test_a_text_shorter_than_one_context(project):
 
 def test_sequences_longer_than_the_models_context(prepared):
     project = prepared
-    path = project / "params.yaml"
-    path.write_text(path.read_text().replace("max_length: 256", "max_length: 300"))
+    set_params(project / "params.yaml", {"instruct.max_length": 300})
     refuses(instruct, project, "instruct.max_length", "gpt2/tiny, 256 tokens, found 300")
     assert not (project / "models/instruct").exists()
 

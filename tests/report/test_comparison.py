@@ -11,6 +11,7 @@ import pytest
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.report.comparison import comparison
+from tests.params_file import set_params
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def test_it_names_what_differs_and_draws_both_curves(project) -> None:
     with pytest.raises(InputError, match="expected a commit that git knows, found 'nowhere'"):
         comparison(project, "nowhere")
     params = project / "params.yaml"
-    params.write_text(params.read_text().replace("lr: 0.006", "lr: 0.003", 1))
+    set_params(params, {"pretrain.optimizer.lr": 0.75})
     metrics = project / "metrics/pretrain.json"
     metrics.write_text(re.sub(r'("validation_loss": )\d+\.\d+', r"\g<1>3.5", metrics.read_text(), count=1))
     plot = project / "metrics/plots/pretrain.csv"
@@ -42,7 +43,7 @@ def test_it_names_what_differs_and_draws_both_curves(project) -> None:
     plot.write_text("\n".join([*lines[:-1], lines[-1].rpartition(",")[0] + ",1.25"]) + "\n")
     text = comparison(project, "HEAD")
     assert re.search(r"pretrain\.json +\| \w+\.validation_loss +\| [\d.]+ +\| 3\.5 ", text)
-    assert re.search(r"pretrain\.optimizer\.lr +\| 0\.006 +\| 0\.003", text)
+    assert re.search(r"pretrain\.optimizer\.lr +\| 0\.\d+ +\| 0\.75 ", text)
     (chart,) = re.findall(r"```mermaid\n(.*?)\n```", text, re.S)
     before, now = re.findall(r"line \[(.*?)\]", chart)
     assert before != now

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from gpt_from_scratch.cli import app
@@ -20,6 +21,7 @@ from gpt_from_scratch.files.writing import write_json
 from gpt_from_scratch.report.changes import Change, Changes, changes
 from gpt_from_scratch.report.charts import TRAININGS, Chart
 from gpt_from_scratch.report.page import write_report
+from tests.params_file import set_params
 
 HOSTILE = "</td></table><script>alert(1)</script><img src=x onerror=alert(1)>"
 
@@ -191,16 +193,17 @@ def test_changes_are_those_against_the_last_commit_that_had_other_figures_or_par
     before = content["final"]["validation_loss"]
     content["final"]["validation_loss"] = before + 0.25
     write_json(path, content)
-    params.write_text(params.read_text().replace("lr: 0.006", "lr: 0.003", 1))
+    lr = yaml.safe_load(params.read_text())["pretrain"]["optimizer"]["lr"]
+    set_params(params, {"pretrain.optimizer.lr": lr / 2})
     (figure,), (param,) = changes(project).figures, changes(project).params
     assert (figure.file, figure.name, figure.before) == ("pretrain", "final/validation_loss", before)
-    assert param == Change("params", "pretrain.optimizer.lr", 0.006, 0.003)
+    assert param == Change("params", "pretrain.optimizer.lr", lr, lr / 2)
     git(project, "commit", "-qam", "second")
     assert changes(project).against.endswith("first")
     text = Page(rendered(project)).text
     values = " ".join(map(figure_text, (before, before + 0.25, 0.25)))
     assert f"Pretraining final validation loss (5 batches) {values}" in text
-    assert "pretrain.optimizer.lr 0.006 0.003" in text
+    assert f"pretrain.optimizer.lr {lr:g} {lr / 2:g}" in text
     git(project, "commit", "-qm", "third", "--allow-empty")
     assert changes(project) == Changes(git_subject(project))
 

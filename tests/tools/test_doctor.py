@@ -18,6 +18,7 @@ from gpt_from_scratch.pipeline.interrupted import checkpoint_folder
 from gpt_from_scratch.tools import doctor
 from gpt_from_scratch.tracking.run_file import RunFile
 from gpt_from_scratch.training.checkpoint import Checkpoints
+from tests.params_file import set_params
 
 
 @pytest.fixture
@@ -75,8 +76,7 @@ def test_it_is_the_fingerprint_that_a_stage_records(root, project):
 def test_a_device_that_is_not_there_is_broken(project):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    path = project / "params.yaml"
-    path.write_text(path.read_text().replace("device: cpu", "device: cuda"))
+    set_params(project / "params.yaml", {"runtime.device": "cuda"})
     (line,) = lines(project, "broken")
     assert "runtime.device: 'cuda' cannot be used on this machine" in line
 

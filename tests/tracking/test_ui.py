@@ -18,11 +18,13 @@ from pathlib import Path
 import pytest
 from served_project import make_project, write_evaluation
 
+from gpt_from_scratch.params.sections import load_params
 from gpt_from_scratch.tracking import registry, server
 from gpt_from_scratch.tracking.registry import register_models
 from gpt_from_scratch.tracking.run import track_stage
 from gpt_from_scratch.tracking.summary import write_summary
 from gpt_from_scratch.training.loop import Record
+from tests.params_file import set_params
 
 pytestmark = [
     pytest.mark.browser,
@@ -52,8 +54,7 @@ def store(made, root, tmp_path_factory) -> Path:
             run.table([{"epoch": 1, "step": 59, "text": SAMPLE}], "samples.json")
         assert write_summary(project)
         register_models(project)
-        params = project / "params.yaml"
-        params.write_text(params.read_text().replace("lr: 0.006", "lr: 0.0003", 1))
+        set_params(project / "params.yaml", {"pretrain.optimizer.lr": 0.0003})
         write_evaluation(project, accuracy=0.95)
         patch.setenv("DVC_EXP_NAME", "lucky-dodo")
         assert write_summary(project)
@@ -109,7 +110,7 @@ def page(address, tmp_path) -> Iterator[object]:
         browser.close()
 
 
-def test_two_states_are_compared_in_two_clicks_from_the_printed_address(page, printed) -> None:
+def test_two_states_are_compared_in_two_clicks_from_the_printed_address(page, printed, root) -> None:
     page.goto(printed["Compare states"])
     rows = page.get_by_role("link", name="summary · quick")
     rows.nth(1).wait_for()
@@ -134,7 +135,8 @@ def test_two_states_are_compared_in_two_clicks_from_the_printed_address(page, pr
     page.wait_for_function("!document.body.innerText.includes('pretrain.optimizer.weight_decay')")
     body = page.inner_text("body")
     assert "Comparing 2 Runs" in body
-    for said in ("pretrain.optimizer.lr", "0.006", "0.0003", "classifier/test/accuracy", "0.95"):
+    lr = load_params(root / "profiles/quick.yaml").pretrain.optimizer.lr
+    for said in ("pretrain.optimizer.lr", str(lr), "0.0003", "classifier/test/accuracy", "0.95"):
         assert said in body, said
 
 
