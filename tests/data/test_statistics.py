@@ -176,7 +176,7 @@ def test_the_command_on_other_names_and_folders(project):
     assert (found["kind"], found["entries"]) == ("instructions", 30)
 
 
-def test_the_tokenizer_of_the_corpus_counts_what_it_will_tokenise(project, root):
+def test_the_tokenizer_of_the_corpus_counts_what_it_will_tokenise(project, root, monkeypatch):
     params, text = project / "params.yaml", root / "data/sample/the-lighthouse.txt"
     own = {"pretrain.tokenizer": "corpus", "pretrain.vocab_size": 300}
     set_params(params, {**own, "pretrain.corpus.path": "data/sample/the-lighthouse.txt"})
@@ -201,6 +201,9 @@ def test_the_tokenizer_of_the_corpus_counts_what_it_will_tokenise(project, root)
             GPTModel(GPTConfig(vocab_size=vocabulary, **shape)), project / "models/pretrain", bpe, {"data": data}
         )
         assert counted(names[0]) == ["models/pretrain, 300 tokens" if own else fetched + untrained]
+    with monkeypatch.context() as patch:
+        patch.setattr("gpt_from_scratch.pipeline.dvc.ran_with", lambda *_: False)
+        assert counted(names[0]) == [fetched + untrained]
     set_params(params, {"classify.base": "pretrain", "instruct.base": "pretrain"})
     assert counted(*names) == ["models/pretrain, 300 tokens"] * 3
 

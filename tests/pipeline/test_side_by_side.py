@@ -17,7 +17,7 @@ import yaml
 
 from gpt_from_scratch.params.sections import Runtime
 from gpt_from_scratch.pipeline import side_by_side
-from gpt_from_scratch.pipeline.dvc import locked_stages, stale_stages
+from gpt_from_scratch.pipeline.dvc import locked_stages, ran_with, stale_stages
 
 MEETING = """
 import sys, time
@@ -84,6 +84,10 @@ def test_two_at_once_a_failure_and_the_rest_later(project: Path, capfd: pytest.C
     assert "Running stage 'left'" not in said
     assert said.count("To track the changes with git") <= 1
     assert stale_stages(project) == {}
+    assert ran_with(project, "raw", "source")
+    (project / "source").write_text("another")
+    assert not ran_with(project, "raw", "source")
+    assert ran_with(project, "unknown", "source")
 
 
 def test_what_dvc_cannot_read_is_left_to_it(project: Path) -> None:

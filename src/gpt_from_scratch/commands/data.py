@@ -40,6 +40,7 @@ def check(
     """
     from gpt_from_scratch.data.inspection.checking import Checker, as_table, kind_of
     from gpt_from_scratch.params.sections import load_params
+    from gpt_from_scratch.pipeline.dvc import ran_with
 
     root = find_project()
     kind = "the data of params.yaml" if file is None else kind_of(file)
@@ -49,7 +50,9 @@ def check(
     none |= {} if kind == "a table" else of_tables
     if unused := [option for option, value in none.items() if value is not None]:
         raise InputError(f"{', '.join(unused)}: expected an option with an effect on {kind}, found one without")
-    checker = Checker(root, load_params(root / "params.yaml"), threshold or 0.9, 5 if most is None else most)
+    params = load_params(root / "params.yaml")
+    unchanged = params.pretrain.tokenizer != "corpus" or ran_with(root, "pretrain", params.pretrain.corpus.path)
+    checker = Checker(root, params, threshold or 0.9, 5 if most is None else most, unchanged=unchanged)
     form = (text or "text", label or "label", header, encoding or "utf-8")
     found = checker.present() if file is None else [checker.file(file, *form)]
     if as_json:

@@ -119,6 +119,20 @@ def stale_stages(root: Path) -> dict[str, set[str]]:
     return {name: others & stale for name, others in before.items() if name in stale}
 
 
+def ran_with(root: Path, stage: str, path: str) -> bool:
+    """Return whether a stage last ran with a file or folder as it is now; True where DVC cannot say."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with contextlib.chdir(root), Repo() as repo:
+            found = repo.status([stage])
+    except DvcException:
+        return True
+    changed = [one["changed deps"] for one in found.get(stage, []) if "changed deps" in one]
+    return all(path not in deps for deps in changed)
+
+
 def dvc_output(root: Path, *arguments: str, seconds: float | None = None) -> str:
     """Return what `dvc` prints, without the last line end.
 

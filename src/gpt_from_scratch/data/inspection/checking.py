@@ -35,14 +35,16 @@ class Checker:
         params: the split, the longest sequence and the data sets that are looked at when none is named.
         threshold: cosine from which two instructions nearly equal each other.
         most: pairs of them to name.
+        unchanged: whether the corpus is as it was when `models/pretrain` was trained.
     """
 
-    def __init__(self, root: Path, params: Params, threshold: float, most: int) -> None:
+    def __init__(self, root: Path, params: Params, threshold: float, most: int, *, unchanged: bool = True) -> None:
         self._root, self._params = root, params
         self._threshold, self._most = threshold, most
         folders = (root / "data" / "raw" / "bpe", root / "data" / "sample" / "bpe")
         bpe = next((folder for folder in folders if folder.is_dir()), folders[0])
         self._fetched = self._named(bpe, load_tokenizer(bpe))
+        self._corpus_unchanged = unchanged
         self._pretrained = self._own_tokenizer() if params.pretrain.tokenizer == "corpus" else self._fetched
 
     def present(self) -> Iterator[dict[str, Any]]:
@@ -117,7 +119,8 @@ class Checker:
         sources = self._root / "data" / "raw" / "sources.json"
         data = corpus.path if not corpus.is_book else read_json(sources)["data"] if sources.is_file() else None
         fetched, name = self._fetched
-        if (folder / "config.json").is_file() and load_facts(folder).get("data") == data:
+        trained = self._corpus_unchanged and (folder / "config.json").is_file()
+        if trained and load_facts(folder).get("data") == data:
             own = load_tokenizer(folder)
             if (
                 own.n_vocab == self._params.pretrain.vocab_size
