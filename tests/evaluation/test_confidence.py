@@ -26,6 +26,7 @@ def test_p_is_that_of_the_binomial_test(gained, lost):
 def test_thousands_of_disagreements_overflow_nothing():
     assert 0.9 < mcnemar(3000, 3001) <= 1
     assert mcnemar(0, 5000) == 0.0
+    assert mcnemar(20_000, 20_200) == pytest.approx(binomtest(20_000, 40_200).pvalue)  # at once: minutes if anew each
 
 
 @settings(deadline=None)
@@ -75,3 +76,4 @@ def test_only_a_share_of_counted_items_has_an_interval():
         "match": "0.0–29.9 %",
     }
     assert interval({"train_accuracy": 0.5}, "train_accuracy") == ""
+    assert interval({"benchmarks/lambada/accuracy": 0.5, "benchmarks/lambada/items": 4}, "benchmarks/lambada/accuracy")

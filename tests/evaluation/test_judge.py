@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -93,6 +94,12 @@ def test_a_busy_judge_is_waited_for_as_long_as_it_asks(endpoint):
     assert time.monotonic() - began >= 1
 
 
+@pytest.mark.parametrize("said", ["soon", "0.5", "-5"])
+def test_a_busy_judge_that_names_no_time_is_asked_again_as_usual(endpoint, said):
+    endpoint.replies = [(429, "busy", {"Retry-After": said}), "60"]
+    assert endpoint.judge().score(ENTRY, "A wren.") == 60
+
+
 def test_a_broken_connection_is_made_again(endpoint):
     endpoint.replies = [lambda handler: handler.connection.shutdown(socket.SHUT_RDWR), "31"]
     assert endpoint.judge().score(ENTRY, "A wren.") == 31
@@ -125,6 +132,25 @@ def test_a_judge_that_hangs(endpoint, where):
     finally:
         released.set()
     assert len(endpoint.asked) == (2 if where == "before the answer" else 1)
+
+
+def test_a_judge_that_never_ends_its_answer(endpoint):
+    def drip(handler):
+        handler.send_response(200)
+        handler.end_headers()
+        with contextlib.suppress(OSError):
+            while True:
+                handler.wfile.write(b" ")
+                time.sleep(0.02)
+
+    endpoint.replies = [drip]
+    with pytest.raises(InputError, match=r"judge llama: .*found it unfinished after 0\.2 seconds"):
+        endpoint.judge(answer_seconds=0.2).check()
+
+
+def test_an_address_that_is_none():
+    with pytest.raises(InputError, match=r"judge a: http://\[::1/chat/completions: expected an answer of b, found"):
+        Judge(sections.JudgeParams(name="a", url="http://[::1", model="b")).check()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader, TensorDataset
 
 from gpt_from_scratch.data.text.corpus import TokenWindows
+from gpt_from_scratch.evaluation.figures import figure_text
 from gpt_from_scratch.evaluation.language import language_metrics, mean_bytes, perplexity, samples, token_loss
 from gpt_from_scratch.generation import Sampling
 
@@ -55,6 +56,8 @@ def test_an_untrained_guess_is_as_good_as_one_among_all_tokens(random_model):
     loss = token_loss(model, [(ids, ids)])
     assert loss == pytest.approx(math.log(258), abs=1e-5)
     assert perplexity(loss) == pytest.approx(258, rel=1e-4)
+    assert math.isnan(perplexity(math.nan))
+    assert figure_text(perplexity(1e9), "perplexity") == "1.01e+304"  # a training may diverge so far
 
 
 def test_nothing_learnt_has_no_loss(random_model):

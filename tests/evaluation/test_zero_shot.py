@@ -177,6 +177,7 @@ def test_articles_are_cut_before_their_titles_and_detokenised():
         ("lambada", '{"text": "a b"}\n{"txt": 1}', r"lambada\.jsonl, entry 2: expected a line .*found \{'txt': 1\}"),
         ("hellaswag", '{"activity_label": "a"}', r"hellaswag\.jsonl, entry 1: expected a line with activity_label"),
         ("hellaswag", "", r"hellaswag\.jsonl"),
+        ("lambada", '"a b"', r"lambada\.jsonl, entry 1: expected a line"),
         ("wikitext", " \n", r"wiki\.test\.raw: expected the raw test text .*, found nothing"),
     ],
 )
@@ -188,6 +189,12 @@ def test_a_file_that_is_missing_or_wrong_is_named_with_its_form(tmp_path, name, 
     with pytest.raises(InputError, match=complaint) as error:
         read_benchmarks(tmp_path, [name], 0, None)
     assert "\n" not in str(error.value)
+
+
+def test_one_object_over_several_lines_is_one_item(tmp_path):
+    (tmp_path / "data/benchmarks").mkdir(parents=True)
+    (tmp_path / "data/benchmarks/lambada.jsonl").write_text('{\n "text": "a b"\n}')
+    assert read_benchmarks(tmp_path, ["lambada"], 0, None) == {"lambada": [{"text": "a b"}]}
 
 
 def test_a_label_has_to_name_an_ending(tmp_path):

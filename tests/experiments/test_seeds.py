@@ -103,6 +103,11 @@ def test_the_report_knows_the_spread_of_its_own_run_alone(seeds, project):
     assert spreads(project) == {}
 
 
+def test_a_seed_that_all_variants_would_share_is_refused(seeds):
+    with pytest.raises(InputError, match=r"--set classify\.seed: expected no seed, which seeds varies"):
+        seeds(2, "classify.seed=5")
+
+
 def test_other_studies_take_no_seeds(project):
     with pytest.raises(InputError, match="expected no --seeds"):
         studies.run(project, "tried", (), None, (), 0, print, 3)

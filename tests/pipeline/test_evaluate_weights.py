@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
+from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.files.curves import read_curve
-from gpt_from_scratch.files.writing import sha256, write_csv, write_json
+from gpt_from_scratch.files.writing import read_json, sha256, write_csv, write_json
 from gpt_from_scratch.model import GPTConfig, GPTModel
 from gpt_from_scratch.params.sections import load_params
+from gpt_from_scratch.recipes import evaluate as recipe
 from gpt_from_scratch.recipes.evaluate import evaluate_instructions, evaluate_language, load_for_evaluation
 from gpt_from_scratch.training.workspace import Workspace
 from gpt_from_scratch.weights.huggingface import save_model
@@ -69,3 +72,28 @@ def test_the_curve_in_bits_per_byte_has_the_bytes_of_the_whole_parts(work_with, 
         bits = loss * found[f"{part}_bits_per_byte"] / found[f"{part}_loss"]
         assert row[f"{part}_bits_per_byte"] == pytest.approx(bits, rel=1e-6)
         assert row[f"{part}_perplexity"] == pytest.approx(math.exp(loss))
+
+
+def test_what_is_noted_for_benchmarks_and_judges_stands_where_it_belongs(work_with, tmp_path, monkeypatch):
+    """The hashes of the benchmarked pretrained model beside the others', and no judges' scores from the data."""
+    work, metrics = work_with("fp32"), tmp_path / "metrics"
+    changes = {"benchmarks": ["lambada", "wikitext"], "benchmark_stride": 256}
+    changed = work.params.evaluate.model_copy(update=changes)
+    monkeypatch.setattr(recipe, "evaluate_language", lambda *_: {"measured": {"weights": "language"}})
+    monkeypatch.setattr(recipe, "evaluate_classifier", lambda *_: {"measured": {"weights": "classifier"}})
+    for name in ("classify", "instruct"):
+        write_json(metrics / f"finetune_{name}.json", {"pretrained": "none"})
+    (tmp_path / "data/benchmarks").mkdir()
+    (tmp_path / "data/benchmarks/lambada.jsonl").write_text('{"text": "The sea"}')
+    (tmp_path / "data/benchmarks/wiki.test.raw").write_text(" = Sea = \n\n The sea . \n")
+    entries = json.loads((work.raw / "instruction-data.json").read_text())
+    write_json(work.raw / "instruction-data.json", [entry | {"scores": [1, 2]} for entry in entries])
+    hashes = {"instruction-data.json": sha256(work.raw / "instruction-data.json")}
+    write_json(work.raw / "sources.json", {"data": "sample", "sha256": hashes})
+    recipe.evaluate(replace(work, params=work.params.model_copy(update={"evaluate": changed})))
+    assert "measured" not in read_json(metrics / "evaluation.json")["benchmarks"]
+    assert read_json(metrics / "tables/models.json")["pretrain"] == {"weights": "language"}
+    assert "scores" not in read_json(metrics / "responses.json")[0]
+    changed = changed.model_copy(update={"benchmark_stride": 257})  # would leave out what no window covers
+    with pytest.raises(InputError, match=r"evaluate\.benchmark_stride: expected at most the context .*256 tokens"):
+        recipe.evaluate(replace(work, params=work.params.model_copy(update={"evaluate": changed})))

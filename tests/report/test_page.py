@@ -91,6 +91,15 @@ def git_subject(folder: Path) -> str:
     return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
 
 
+def test_further_keys_of_the_instructions_are_no_texts_of_theirs(project, no_pictures) -> None:
+    entries = [{"instruction": "a", "input": "", "output": "b", "chosen": None, "rejected": [1]}, {"messages": []}]
+    write_json(project / "data/own.json", entries)
+    params = (project / "params.yaml").read_text().replace("data/raw/instruction-data.json", "data/own.json")
+    (project / "params.yaml").write_text(params)
+    text = Page(rendered(project)).text
+    assert "instructions, output 1 1 1 1" in text and "instructions, chosen" not in text
+
+
 def test_it_shows_every_figure_answer_and_sample(page, committed) -> None:
     evaluation = json.loads((committed / "metrics/evaluation.json").read_text())
     for name, value in figures(evaluation).items():

@@ -72,7 +72,7 @@ def test_preferences_have_the_given_answer_on_either_side():
 
 def test_passive_voice_keeps_the_original():
     job = Job("passive", 3, 1, False, SOURCE)
-    entry, (prompt,) = asked_of(job, 0, "A wren was seen by them.")
+    entry, (prompt,) = asked_of(job, 0, "\n A wren was seen by them. ")
     assert entry == {**SOURCE[0], "output": "A wren was seen by them.", "active": "They saw a wren."}
     assert prompt.endswith("They saw a wren.")
     assert asked_of(job, 0, " ")[0] is None
@@ -125,9 +125,14 @@ def test_drafts_that_do_not_fit(tmp_path):
         Draft(out, {"seed": 2})
     with pytest.raises(InputError, match=r"expected usable replies of the model, found none in 1"):
         Draft(out, {"seed": 1}).finish(1)
-    out.with_name("new.json.draft").write_text('{"seed": 1}\n{"place": 3}\n')
-    with pytest.raises(InputError, match=r"expected 'number' in each line"):
-        Draft(out, {"seed": 1})
+    for row in ('{"place": 3}', "5", "[1]", '{"number": [1], "entry": null}', '{"number": 1, "entry": 5}'):
+        out.with_name("new.json.draft").write_text(f'{{"seed": 1}}\n{row}\n')
+        with pytest.raises(InputError, match=r"line 2: expected a number and an entry, found .*; delete the draft"):
+            Draft(out, {"seed": 1})
+    for whole in ("5", "[]", "null"):
+        out.with_name("new.json.draft").write_text(f"{whole}\n")
+        with pytest.raises(InputError, match=r"expected a draft of .*found"):
+            Draft(out, {"seed": 1})
     out.write_text("[]")
     for name, found in (("new.json", "one that exists"), ("new.jsonl", "another ending")):
         with pytest.raises(InputError, match=f"{name}: expected the name of a new .json file, found {found}"):
@@ -203,6 +208,13 @@ def test_the_command_writes_pairs_and_new_instructions(gpt, endpoint, tmp_path, 
     endpoint.asked.clear()
     assert gpt("instructions", "--number", 2, "--reflect", "--yes").exit_code == 0
     assert [(body["seed"], body["temperature"]) for _, _, body in endpoint.asked] == [(123, 1.0)] * 4 + [(124, 1.0)] * 4
+
+
+def test_half_a_character_at_the_end_of_a_reply_is_replaced(gpt, endpoint, tmp_path):
+    endpoint.replies = [(HTTPStatus.OK, r'{"choices": [{"message": {"content": "A wren \ud83d"}}]}', {})]
+    assert gpt("instructions", "--number", 1, "--yes").exit_code == 0
+    (entry,) = read_instructions(tmp_path / "new.json", "answers")
+    assert entry["output"] == "A wren \N{REPLACEMENT CHARACTER}"
 
 
 def test_the_command_asks_before_it_begins(gpt, endpoint, tmp_path):

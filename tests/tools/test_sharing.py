@@ -139,8 +139,9 @@ def test_a_refusal_is_one_line_with_the_cure_and_without_the_token(hub, folder, 
 
 
 def test_what_cannot_be_sent_is_refused(monkeypatch):
-    with pytest.raises(InputError, match="--hub: expected USER/NAME, found 'a b/c'"):
-        check_repository("a b/c", push=False)
+    for name in ("a b/c", "mine"):
+        with pytest.raises(InputError, match=f"--hub: expected USER/NAME, found '{name}'"):
+            check_repository(name, push=False)
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
     check_repository("me/mine", push=False)
     with pytest.raises(InputError, match=r"--push: expected a token of the Hugging Face Hub, found none; .* HF_TOKEN"):

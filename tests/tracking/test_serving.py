@@ -326,14 +326,15 @@ def test_params_of_the_sampling_are_those_of_the_engine_and_refused_in_one_sente
 
     _, greedy = written()
     assert written(temperature=1.5, top_p=0.0) == written(temperature=1.5, min_p=1.0) == (200, greedy)
-    assert written(repetition_penalty=100.0) != (200, greedy)
+    assert written(temperature=None, top_k=None) == (200, greedy) != written(repetition_penalty=100.0)
     new = greedy.removeprefix(ASKED)
     assert written(stop=["\0", new[4:6]]) == (200, ASKED + new[: new.index(new[4:6])])
     assert written(top_p=1.5) == (400, "top_p: expected 0 to 1, found 1.5")
     assert written(min_p=-0.5) == (400, "min_p: expected 0 to 1, found -0.5")
     assert written(repetition_penalty=0.0) == (400, "repetition_penalty: expected 0.01 to 100.0, found 0.0")
     assert written(stop=[""]) == (400, "stop: expected Unicode texts of at least one character, found ''")
-    assert written(stop=["a"] * 17) == (400, "stop: expected at most 16 texts of 100 letters, found more")
+    said = "stop: expected at most 16 texts of 100 letters, found others"
+    assert written(stop=["a"] * 17) == written(stop=[None]) == (400, said)
     assert written(stop="a")[0] == 400
 
 

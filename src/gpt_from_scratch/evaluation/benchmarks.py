@@ -111,8 +111,9 @@ def _provided(folder: Path, benchmark: Benchmark, downloads: Downloads | None) -
 
 
 def _entries(path: Path, name: str) -> list[dict[str, Any]]:
-    entries = parse_list(read_text(path), path)
-    for number, entry in enumerate(entries if isinstance(entries, list) else [entries], start=1):
+    content = parse_list(read_text(path), path)
+    entries = content if isinstance(content, list) else [content]
+    for number, entry in enumerate(entries, start=1):
         if not isinstance(entry, dict) or not (_is_passage if name == "lambada" else _is_question)(entry):
             raise InputError(f"{path}, entry {number}: expected {BENCHMARKS[name].form}, found {shown(entry)}")
     return entries

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import time
 from urllib.parse import urlsplit
 
 import requests
@@ -26,6 +27,16 @@ PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60
 LARGEST_REPLY = 2**20
 _PASSING = (408, 429, 500, 502, 503, 504)
+
+
+class _Retry(urllib3.Retry):
+    """Pauses as usual where a host asks for neither whole seconds nor a date."""
+
+    def parse_retry_after(self, retry_after: str) -> float:
+        try:
+            return super().parse_retry_after(retry_after)
+        except urllib3.exceptions.InvalidHeader:
+            return 0.0
 
 
 class Endpoint:
@@ -66,7 +77,7 @@ class Endpoint:
         self._session = requests.Session()
         self._session.trust_env = not here  # a proxy is for other machines
         # Asking twice does no harm, so that a POST is tried again too; what is away or hangs, not as often.
-        retry = urllib3.Retry(
+        retry = _Retry(
             total=TRIES_AGAIN,
             connect=2,
             read=1,
@@ -110,17 +121,24 @@ class Endpoint:
 
     def _content(self, response: requests.Response) -> str:
         # Not all that a host likes to send, and not for as long as it likes.
-        text = response.raw.read(LARGEST_REPLY, decode_content=True).decode("utf-8", "replace")
+        content, end = b"", time.monotonic() + self._answer_seconds
+        while len(content) < LARGEST_REPLY and (part := response.raw.read1(LARGEST_REPLY, decode_content=True)):
+            content += part
+            if time.monotonic() > end:
+                raise self._away(f"found it unfinished after {self._answer_seconds:g} seconds")
+        text = content.decode("utf-8", "replace")
         if response.status_code != 200:
             hint = (
                 f" (is {self._key_variable} set?)" if response.status_code in (401, 403) else f": {self._hidden(text)}"
             )
             raise self._away(f"found status {response.status_code} {response.reason}{hint}")
         try:
-            content = json.loads(text)["choices"][0]["message"]["content"]
+            reply = json.loads(text)["choices"][0]["message"]["content"]
         except (ValueError, LookupError, TypeError, RecursionError):
             raise self._away(f"found {self._hidden(text)}") from None
-        return content if isinstance(content, str) else ""  # null where a model refuses to say anything
+        if not isinstance(reply, str):  # null where a model refuses to say anything
+            return ""
+        return reply.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # JSON can spell half a character
 
     def _hidden(self, text: str) -> str:
         return shown(text.replace(self._key, "***") if self._key else text)
@@ -131,8 +149,8 @@ class Endpoint:
 
 def _is_here(url: str) -> bool:
     """Return whether an address is this machine's own."""
-    host = urlsplit(url).hostname or ""
     try:
+        host = urlsplit(url).hostname or ""
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False

@@ -39,7 +39,7 @@ _PHRASES = {
     "wikitext": "WikiText",
 }
 _FRACTIONS = ("accuracy", "match")
-_COUNTS = ("messages", "entries")
+_COUNTS = ("messages", "entries", "items")
 
 
 def figures(evaluation: Mapping[str, Any]) -> dict[str, float]:
@@ -73,7 +73,7 @@ def label(name: str, batches: int | None = None) -> str:
 def figure_text(value: float | None, name: str = "", decimals: int | None = None) -> str:
     """Return a figure as it is shown: accuracies in percent, perplexities with one decimal, others with three.
 
-    Learning rates, which are small, have three significant digits.
+    Learning rates, which are small, have three significant digits, and so has what is larger than a trained model's.
 
     Args:
         name: of the figure.
@@ -86,7 +86,7 @@ def figure_text(value: float | None, name: str = "", decimals: int | None = None
             return f"{value:,}"
         if any(word in name for word in _FRACTIONS):
             return f"{100 * value:.1f} %"
-        if name == "lr":
+        if name == "lr" or abs(value) >= 1e12:
             return f"{value:.3g}"
         decimals = 1 if "perplexity" in name else 3
     return f"{value:,.{decimals}f}"

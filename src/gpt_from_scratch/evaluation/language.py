@@ -70,8 +70,11 @@ def bits_per_byte(loss: float, mean: float) -> float:
 
 
 def perplexity(loss: float) -> float:
-    """Return the perplexity of a loss in nats: the number of equally likely tokens that would have it."""
-    return math.exp(loss)
+    """Return the perplexity of a loss in nats: the number of equally likely tokens that would have it.
+
+    That of more than 700 nats, near the largest float, is 1e304.
+    """
+    return math.exp(min(loss, 700.0))
 
 
 def samples(

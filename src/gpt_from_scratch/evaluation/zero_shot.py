@@ -17,6 +17,7 @@ import torch
 from tiktoken import Encoding
 from tqdm import tqdm
 
+from gpt_from_scratch.evaluation.language import perplexity
 from gpt_from_scratch.files.reading import lines
 from gpt_from_scratch.generation.text import encode
 from gpt_from_scratch.model import GPTModel
@@ -106,7 +107,7 @@ def lambada(scorer: Scorer, items: Sequence[dict[str, str]]) -> dict[str, float]
     found = scorer.scores([scorer.continuation(context, f" {word}") for context, _, word in cut], "lambada")
     return {
         "accuracy": sum(likeliest for _, likeliest in found) / len(found),
-        "perplexity": math.exp(-math.fsum(value for value, _ in found) / len(found)),
+        "perplexity": perplexity(-math.fsum(value for value, _ in found) / len(found)),
         "items": len(found),
     }
 
@@ -151,8 +152,8 @@ def wikitext(scorer: Scorer, pages: Sequence[str], stride: int) -> dict[str, flo
         spans += windows(ids, scorer.context + 1, scorer.context)
     nats = -math.fsum(value for value, _ in scorer.scores(spans, "wikitext, detokenised"))
     return {
-        "perplexity": math.exp(-whole / tokens),
-        "word_perplexity": math.exp(nats / sum(len(re.split(r"\s+", page)) for page in pages)),
+        "perplexity": perplexity(-whole / tokens),
+        "word_perplexity": perplexity(nats / sum(len(re.split(r"\s+", page)) for page in pages)),
         "bits_per_byte": nats / math.log(2) / sum(len(page.encode()) for page in pages),
         "items": len(pages),
     }

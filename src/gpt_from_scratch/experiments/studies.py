@@ -75,6 +75,8 @@ def run(
         study = with_seeds(study, seeds_from(study, params, seeds or SEEDS))
     say(f"{name}: {setting} over params.yaml (profile {params.profile})")
     set_values = dict(read_change(change) for change in changes)
+    if own := [key for key in study.seeds if key in set_values]:
+        raise InputError(f"--set {own[0]}: expected no seed, which {name} varies; set the first one in params.yaml")
     outcomes = run_study(root, name, study, reduced=small, only=only, changes=set_values, jobs=jobs, say=say)
     show(root, name)  # logs the table
     return _report(name, outcomes), any(outcome.state == "failed" for outcome in outcomes)

@@ -45,6 +45,7 @@ from gpt_from_scratch.training.ranks import usable_cores
 from gpt_from_scratch.training.workspace import Workspace, warn_cut
 from gpt_from_scratch.weights.classifier import load_classifier
 from gpt_from_scratch.weights.huggingface import load_config, load_facts, load_model
+from gpt_from_scratch.weights.start import check_length
 
 if TYPE_CHECKING:
     from gpt_from_scratch.data.fetch.download import Downloads
@@ -66,6 +67,9 @@ def evaluate(work: Workspace, downloads: Downloads | None = None) -> None:
     judges = ready_judges(work)
     check_prompts(work)
     benchmarks = read_benchmarks(work.root, params.benchmarks, params.benchmark_limit, downloads)
+    if "wikitext" in benchmarks:
+        context = load_config(work.models / params.benchmark_model).context_length
+        check_length("evaluate.benchmark_stride", params.benchmark_stride, context, params.benchmark_model)
     device = prepare(work.params.runtime)
     trainings = {name: read_json(work.metrics / f"finetune_{name}.json") for name in ("classify", "instruct")}
     language = evaluate_language(work, device)
@@ -76,7 +80,8 @@ def evaluate(work: Workspace, downloads: Downloads | None = None) -> None:
     if benchmarks:
         results["benchmarks"] = evaluate_benchmarks(work, device, benchmarks)
         parts = {params.benchmark_model: "benchmarks"} | parts
-    write_json(work.metrics / MEASURED, {out: results[part].pop("measured") for out, part in parts.items()})
+    noted = {part: found.pop("measured") for part, found in results.items()}
+    write_json(work.metrics / MEASURED, {out: noted[part] for out, part in parts.items()})
     data = {section: work.data_facts(section)["data"] for section in ("pretrain", "classify", "instruct")}
     facts = {
         "data": data["pretrain"] if len({*data.values()}) == 1 else "; ".join(map(": ".join, data.items())),
@@ -219,6 +224,8 @@ def evaluate_instructions(work: Workspace, device: Any, judges: Sequence[Judge] 
         texts = answers(model, tokenizer, test, params.response_tokens, params.answers_at_once, bar.update, style)
     metrics = {**loss, "prompts_too_long": len(left_out), **answer_metrics(test, texts)}
     responses = [{**entry, "model_response": text} for entry, text in zip(test, texts, strict=True)]
+    for response in responses:
+        response.pop("scores", None)  # a key of the file's own; here they are the judges'
     verdicts = {}
     if judges:
         from gpt_from_scratch.evaluation.judge import judged

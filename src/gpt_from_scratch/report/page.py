@@ -221,4 +221,4 @@ def _texts(root: Path) -> Iterator[tuple[str, Sequence[str]]]:
     if (instructions := root / params.instruct.data).is_file():
         entries = read_list(instructions)
         for key in ("instruction", "input", "output", "chosen", "rejected"):
-            yield f"instructions, {key}", [entry[key] for entry in entries if key in entry]
+            yield f"instructions, {key}", [entry[key] for entry in entries if isinstance(entry.get(key), str)]

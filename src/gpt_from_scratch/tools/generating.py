@@ -71,7 +71,7 @@ class Job:
             return None
         if self.kind == "passive":
             prompt = f"Put this text into the passive voice. Return the changed text alone:\n\n{given['output']}"
-            entry = {**given, "output": ask(prompt, len(given["output"])), "active": given["output"]}
+            entry = {**given, "output": ask(prompt, len(given["output"])).strip(), "active": given["output"]}
         elif self.kind == "preferences":
             entry = _preference(given, draw, ask)
         else:
@@ -190,18 +190,19 @@ class Draft:
         if whole != content:  # what was killed may have left half a line
             os.truncate(self.path, len(whole))
         if whole:
-            begun, *rows = parse_list(decode(whole, self.path), self.path)
+            content = parse_list(decode(whole, self.path), self.path)
+            begun, *rows = content if isinstance(content, list) and content else [content]
             if begun != self._settings:
                 raise InputError(
                     f"{self.path}: expected a draft of {shown(self._settings)}, found {shown(begun)}; repeat that "
                     "command, or delete the draft"
                 )
-            try:
-                self.made = {row["number"]: row["entry"] for row in rows}
-            except KeyError as key:
-                raise InputError(
-                    f"{self.path}: expected {key} in each line after the first; delete the draft"
-                ) from None
+            for number, row in enumerate(rows, start=2):
+                fits = isinstance(row, dict) and isinstance(row.get("entry", 0), dict | None)
+                if not (fits and type(row.get("number")) is int):
+                    wrong = f"expected a number and an entry, found {shown(row)}"
+                    raise InputError(f"{self.path}, line {number}: {wrong}; delete the draft")
+            self.made = {row["number"]: row["entry"] for row in rows}
 
     def add(self, number: int, entry: Made) -> None:
         """Append an entry; it has reached the disk when this returns."""
@@ -222,7 +223,8 @@ class Draft:
         """
         entries = [entry for place in range(number) if (entry := self.made[place])]
         if not entries:
-            raise InputError(f"{self.path}: expected usable replies of the model, found none in {number}")
+            found = f"found none in {number}; delete it, and try another model"
+            raise InputError(f"{self.path}: expected usable replies of the model, {found}")
         write_json(self._out, entries)
         self.path.unlink()
         return len(entries)

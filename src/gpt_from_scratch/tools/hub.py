@@ -25,6 +25,8 @@ def check_repository(repository: str, *, push: bool) -> None:
         validate_repo_id(repository)
     except ValueError as error:
         raise InputError(f"--hub: expected USER/NAME, found {repository!r}: {error}") from None
+    if "/" not in repository:
+        raise InputError(f"--hub: expected USER/NAME, found {repository!r} without the user")
     if push and not get_token():
         raise InputError(f"--push: expected a token of the Hugging Face Hub, found none; {_CURE}")
 

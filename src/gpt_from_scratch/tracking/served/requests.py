@@ -80,7 +80,8 @@ def sampling_of(params: Mapping[str, Any] | None) -> tuple[int, Sampling]:
     Raises:
         Refused: when a parameter is out of range.
     """
-    values = {**SAMPLING_DEFAULTS, **(params or {})}
+    given = {name: value for name, value in (params or {}).items() if value is not None}  # null: as left out
+    values = {**SAMPLING_DEFAULTS, **given}
     for name, low, high in (
         ("max_new_tokens", 1, MOST_NEW_TOKENS),
         ("temperature", 0, HIGHEST_TEMPERATURE),
@@ -92,12 +93,13 @@ def sampling_of(params: Mapping[str, Any] | None) -> tuple[int, Sampling]:
     ):
         if not low <= values[name] <= high:
             raise Refused(f"{name}: expected {low} to {high}, found {values[name]}")
-    if len(values["stop"]) > MOST_STOPS or any(len(text) > LONGEST_STOP for text in values["stop"]):
-        raise Refused(f"stop: expected at most {MOST_STOPS} texts of {LONGEST_STOP} letters, found more")
+    stop = (*values["stop"],)
+    if len(stop) > MOST_STOPS or not all(isinstance(text, str) and len(text) <= LONGEST_STOP for text in stop):
+        raise Refused(f"stop: expected at most {MOST_STOPS} texts of {LONGEST_STOP} letters, found others")
     shares = (float(values[name]) for name in ("top_p", "min_p", "repetition_penalty"))
     try:
         sampling = Sampling(
-            float(values["temperature"]), int(values["top_k"]) or None, int(values["seed"]), *shares, (*values["stop"],)
+            float(values["temperature"]), int(values["top_k"]) or None, int(values["seed"]), *shares, stop
         )
     except InputError as error:
         raise Refused(str(error)) from None
