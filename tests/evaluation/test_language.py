@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
+import tiktoken
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -100,6 +101,9 @@ def test_a_special_token_has_no_bytes_and_ignored_targets_do_not_count(tokenizer
     targets = torch.tensor([[256, tokenizer.eot_token, -100, 65]])  # `ing`, the end, ignored, `A`
     assert mean_bytes(tokenizer, [(targets, targets)]) == pytest.approx(4 / 3)
     assert math.isnan(mean_bytes(tokenizer, [(targets, targets[:, 1:3])]))
+    kinds = {"pat_str": tokenizer._pat_str, "mergeable_ranks": tokenizer._mergeable_ranks}
+    added = tiktoken.Encoding("added", **kinds, special_tokens={"<|endoftext|>": 257, "Zürich": 258})
+    assert mean_bytes(added, [(targets, torch.tensor([[258, 257, 65]]))]) == pytest.approx(8 / 3)
 
 
 def test_bits_per_byte_of_an_untrained_guess_do_not_depend_on_the_tokenizer(tokenizer):

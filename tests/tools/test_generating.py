@@ -117,22 +117,22 @@ def test_a_draft_loses_no_more_than_half_a_line(tmp_path):
 
 
 def test_drafts_that_do_not_fit(tmp_path):
-    out = tmp_path / "new.json"
-    Draft(out, {"seed": 1}).add(0, None)
+    out, begun = tmp_path / "new.json", {"kind": "passive", "seed": 1}
+    Draft(out, begun).add(0, None)
     with pytest.raises(
         InputError, match=r"new\.json\.draft: expected a draft of {'seed': 2}, found {'seed': 1}; repeat"
     ):
-        Draft(out, {"seed": 2})
+        Draft(out, begun | {"seed": 2})
     with pytest.raises(InputError, match=r"expected usable replies of the model, found none in 1"):
-        Draft(out, {"seed": 1}).finish(1)
+        Draft(out, begun).finish(1)
     for row in ('{"place": 3}', "5", "[1]", '{"number": [1], "entry": null}', '{"number": 1, "entry": 5}'):
-        out.with_name("new.json.draft").write_text(f'{{"seed": 1}}\n{row}\n')
+        out.with_name("new.json.draft").write_text(f"{json.dumps(begun)}\n{row}\n")
         with pytest.raises(InputError, match=r"line 2: expected a number and an entry, found .*; delete the draft"):
-            Draft(out, {"seed": 1})
+            Draft(out, begun)
     for whole in ("5", "[]", "null"):
         out.with_name("new.json.draft").write_text(f"{whole}\n")
         with pytest.raises(InputError, match=r"expected a draft of .*found"):
-            Draft(out, {"seed": 1})
+            Draft(out, begun)
     out.write_text("[]")
     for name, found in (("new.json", "one that exists"), ("new.jsonl", "another ending")):
         with pytest.raises(InputError, match=f"{name}: expected the name of a new .json file, found {found}"):

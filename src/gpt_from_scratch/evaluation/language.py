@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from gpt_from_scratch.generation import GREEDY, Ending, Sampling, generate
 from gpt_from_scratch.generation.text import check_room, encode
 from gpt_from_scratch.model import GPTModel
+from gpt_from_scratch.tokenizer.bpe import END_OF_TEXT
 
 
 @torch.no_grad()
@@ -50,11 +51,12 @@ def mean_bytes(tokenizer: Encoding, batches: Iterable[tuple[Tensor, Tensor]]) ->
     """Return the mean length of the learnt target tokens in bytes of UTF-8; see `token_loss` for the batches.
 
     A loss in bits divided by it is in bits per byte, by which models with different tokenizers can be compared. Only
-    predicted tokens count: not a text's first one, which has none before it. A special token such as `<|endoftext|>`
-    stands for no text and has 0 bytes, while its loss counts, as in lm-evaluation-harness.
+    predicted tokens count: not a text's first one, which has none before it. `<|endoftext|>` stands for no text and has
+    0 bytes, while its loss counts, as in lm-evaluation-harness. Tokens that were added have the bytes of their text.
     """
     lengths = torch.zeros(tokenizer.n_vocab, dtype=torch.long)
-    for token in tokenizer.token_byte_values():
+    added = [token.encode() for token in tokenizer.special_tokens_set - {END_OF_TEXT}]
+    for token in (*tokenizer.token_byte_values(), *added):
         lengths[tokenizer.encode_single_token(token)] = len(token)
     total, count = 0, 0
     for _, targets in batches:

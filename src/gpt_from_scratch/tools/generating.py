@@ -193,9 +193,12 @@ class Draft:
             content = parse_list(decode(whole, self.path), self.path)
             begun, *rows = content if isinstance(content, list) and content else [content]
             if begun != self._settings:
+                told = begun if isinstance(begun, dict) else {}
+                wanted = {key: value for key, value in self._settings.items() if told.get(key) != value}
+                found = {key: told.get(key) for key in wanted}
                 raise InputError(
-                    f"{self.path}: expected a draft of {shown(self._settings)}, found {shown(begun)}; repeat that "
-                    "command, or delete the draft"
+                    f"{self.path}: expected a draft of {shown(wanted)}, found {shown(found)}; repeat that command, or "
+                    "delete the draft"
                 )
             for number, row in enumerate(rows, start=2):
                 fits = isinstance(row, dict) and isinstance(row.get("entry", 0), dict | None)
