@@ -130,8 +130,7 @@ def report(
     from gpt_from_scratch.tracking.summary import attach_report, training_environments
 
     root = find_project()
-    path = out or root / "report.html"
-    check_output(path)
+    path = check_output(out or root / "report.html")
     write_report(root, path, training_environments(root))
     typer.echo(f"report: {path}")
     attach_report(root, path)
@@ -296,8 +295,7 @@ def profile(
     from gpt_from_scratch.params.sections import load_params
 
     root = find_project()
-    out = out or root / ".cache" / "profile" / stage
-    check_output(out / "trace.json")
+    out = check_output((out or root / ".cache" / "profile" / stage) / "trace.json").parent
     pin_instructions(load_params(root / "params.yaml").runtime)  # what is looked at is what the stage does
     from gpt_from_scratch.tools.profiling import profile_stage
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 from http import HTTPStatus
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from gpt_from_scratch import cli
+from gpt_from_scratch.commands.models import check_output
 from gpt_from_scratch.data.instructions.reading import read_instructions
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.tools.generating import Draft, Job, estimate, read_source
@@ -208,6 +210,15 @@ def test_the_command_writes_pairs_and_new_instructions(gpt, endpoint, tmp_path, 
     endpoint.asked.clear()
     assert gpt("instructions", "--number", 2, "--reflect", "--yes").exit_code == 0
     assert [(body["seed"], body["temperature"]) for _, _, body in endpoint.asked] == [(123, 1.0)] * 4 + [(124, 1.0)] * 4
+
+
+def test_a_tilde_is_the_home_folder_where_the_shell_leaves_it(endpoint, tmp_path, monkeypatch):
+    (tmp_path / "source.json").write_text(json.dumps(SOURCE[:1]))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    command = ["data", "generate", "passive", "~/new.json", "--from=~/source.json", "--yes", "--url", endpoint.url]
+    assert CliRunner().invoke(cli.app, command).exit_code == 0
+    assert len(read_instructions(tmp_path / "new.json", "answers")) == 1
+    assert check_output(Path("~/report.html")) == tmp_path / "report.html"
 
 
 def test_half_a_character_at_the_end_of_a_reply_is_replaced(gpt, endpoint, tmp_path):

@@ -103,11 +103,12 @@ def generate(
         raise InputError(f"--from: expected the file whose entries {kind} are made of, found none")
     if kind == "instructions" and source and not reflect:
         raise InputError("--from: expected --reflect too, which improves that file's instructions, found it alone")
+    source = source and source.expanduser()
     entries = read_source(source) if source else []
     if source and number and number > len(entries):
         raise InputError(f"--number: expected at most {len(entries)}, the entries of {source}, found {number}")
     job = Job(kind, number or len(entries) or 100, seed, reflect, entries)
-    check_output(out)
+    out = check_output(out)
     endpoint = Endpoint("--url", url, model, KEY_VARIABLE)
     draft = Draft(out, settings_of(job, model, source))
     left = [place for place in range(job.number) if place not in draft.made]

@@ -89,7 +89,7 @@ def table(
     from gpt_from_scratch.files.writing import write_text
 
     if out is not None:
-        check_output(out)
+        out = check_output(out)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     text = studies.show(find_project(), study)
     if out is not None:

@@ -147,18 +147,19 @@ def read_argument(argument: str) -> str:
     return with_line_feeds(read_input("-")).removesuffix("\n") if argument == "-" else argument
 
 
-def check_output(out: Path) -> None:
-    """Refuse a file that cannot be written, before the work that fills it.
+def check_output(out: Path) -> Path:
+    """Return the path of a file to write, a ~ at its beginning resolved; checked before the work that fills it.
 
     Raises:
         InputError: for a folder, or a place where none can be made.
     """
-    out = out.expanduser().absolute()
-    above = next(path for path in out.parents if path.exists())
+    out = out.expanduser()  # a shell leaves --out=~/file as it is
+    above = next(path for path in out.absolute().parents if path.exists())
     if out.is_dir():
         raise InputError(f"{out}: expected a file to write, found a folder")
     if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
         raise InputError(f"{out}: expected a place to write to, but {above} takes no file")
+    return out
 
 
 def write_output(text: str, out: Path | None) -> None:
