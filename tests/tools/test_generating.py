@@ -250,6 +250,7 @@ def test_the_command_asks_before_it_begins(gpt, endpoint, tmp_path):
             "--number: expected at most 3, the entries of source.json",
         ),
         ("passive", ("--from", "none.json"), "none.json: file not found"),
+        ("instructions", ("--price", "nan", "1"), "--price: expected two prices from 0 on, found nan and 1"),
     ],
 )
 def test_options_that_do_not_fit(gpt, endpoint, kind, options, complaint):

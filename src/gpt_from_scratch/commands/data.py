@@ -103,6 +103,8 @@ def generate(
         raise InputError(f"--from: expected the file whose entries {kind} are made of, found none")
     if kind == "instructions" and source and not reflect:
         raise InputError("--from: expected --reflect too, which improves that file's instructions, found it alone")
+    if price and not all(0 <= dollars < float("inf") for dollars in price):
+        raise InputError(f"--price: expected two prices from 0 on, found {price[0]:g} and {price[1]:g}")
     source = source and source.expanduser()
     entries = read_source(source) if source else []
     if source and number and number > len(entries):
