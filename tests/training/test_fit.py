@@ -96,6 +96,13 @@ def test_measuring_before_training_does_not_change_it(params, loaders):
     assert listener.records[0].value == pytest.approx(expected, abs=1e-6)
 
 
+def test_what_the_last_update_broke_is_noticed_by_its_evaluation(params, loaders):
+    broken = {"max_steps": 1, "optimizer": {"lr": 1e20}, "schedule": {}}
+    params = type(params).model_validate({**params.model_dump(), **broken})
+    with pytest.raises(InputError, match=r"step 0, epoch 1: expected finite numbers, found train_loss nan at learning"):
+        run(params, loaders, Listener())
+
+
 def test_too_few_sequences_for_one_batch(params):
     loader = DataLoader(TensorDataset(torch.zeros(3, 8), torch.zeros(3, 8)), batch_size=8, drop_last=True)
     with pytest.raises(InputError, match="training set of 3 sequences: fewer than one batch of 8"):

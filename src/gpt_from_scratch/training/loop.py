@@ -114,7 +114,7 @@ def train(
         group: the ranks that train together; `model` is then `Spread.called`. Each yields the same records.
 
     Raises:
-        InputError: when a loss or a gradient is not finite; the update is not made.
+        InputError: when a loss or a gradient is not finite; the update is not made. When that of an evaluation is not.
 
     After the record named `epoch` the model is in evaluation mode, so that a sample can be generated.
     """
@@ -136,7 +136,13 @@ def train(
         if step % settings.eval_every == 0:
             model.eval()
             for name, loader in zip(("train_loss", "validation_loss"), loaders, strict=True):
-                yield report(name, mean_loss(task, model, loader, evaluator))
+                value = mean_loss(task, model, loader, evaluator)
+                if not math.isfinite(value) and len(loader):  # what no later update would notice after the last one
+                    raise InputError(
+                        f"step {step}, epoch {epoch}: expected finite numbers, found {name} {value} at learning rate "
+                        f"{position.lr:g}: lower the learning rate, warm up, or clip the gradients"
+                    )
+                yield report(name, value)
             model.train()
 
     for epoch in range(epoch, settings.epochs + 1):  # noqa: B020
