@@ -90,6 +90,28 @@ def test_two_at_once_a_failure_and_the_rest_later(project: Path, capfd: pytest.C
     assert ran_with(project, "unknown", "source")
 
 
+def test_what_dvc_runs_each_time_or_not_at_all_is_left_to_it(project: Path) -> None:
+    stages = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]
+    stages |= {
+        "each_time": {"cmd": "true", "deps": ["raw"], "outs": ["time"], "always_changed": True},
+        "callback": {"cmd": "true"},
+        "after": {"cmd": "true", "deps": ["time", "source"], "outs": ["after"]},
+        "below": {"cmd": "true", "deps": ["sub/needed"]},
+    }
+    (project / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
+    (project / "sub").mkdir()
+    inner = {name: {"cmd": "true", "deps": ["../raw"], "outs": [name]} for name in ("needed", "other")}
+    (project / "sub/dvc.yaml").write_text(yaml.safe_dump({"stages": inner}))
+    assert stale_stages(project) == {
+        "raw": set(),
+        "left": {"raw"},
+        "right": {"raw"},
+        "joined": {"raw", "left", "right"},
+        "below": {"raw", "sub/dvc.yaml:needed"},
+        "sub/dvc.yaml:needed": {"raw"},
+    }
+
+
 def test_what_dvc_cannot_read_is_left_to_it(project: Path) -> None:
     (project / "dvc.yaml").write_text("stages: [")
     assert stale_stages(project) == {}

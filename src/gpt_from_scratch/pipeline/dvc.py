@@ -100,7 +100,8 @@ def start_dvc(
 def stale_stages(root: Path) -> dict[str, set[str]]:
     """Return the stages that changed or depend on a changed one, each with those of them that it depends on.
 
-    They come in the order of dvc.yaml. Nothing where DVC cannot say: `dvc repro` explains why.
+    They come in the order of dvc.yaml. Left out are those of another dvc.yaml that `dvc repro` does not run, and those
+    that it runs each time, with what depends on these. Nothing where DVC cannot say: `dvc repro` explains why.
     """
     import networkx
     from dvc.exceptions import DvcException
@@ -108,14 +109,18 @@ def stale_stages(root: Path) -> dict[str, set[str]]:
 
     try:
         with contextlib.chdir(root), Repo() as repo:  # DVC names stages as seen from the present folder
-            graph, changed = repo.index.graph, set(repo.status())
+            graph, changed = repo.index.graph, repo.status()
             before = {  # an edge leads to what a stage depends on
                 stage.addressing: {other.addressing for other in networkx.descendants(graph, stage)}
                 for stage in repo.index.stages
             }
+            own = {stage.addressing for stage in repo.index.stages if stage.relpath == "dvc.yaml"}
     except DvcException:
         return {}
-    stale = {name for name, others in before.items() if name in changed or others & changed}
+    run = own.union(*(before[name] for name in own))
+    always = {name for name, reasons in changed.items() if "always changed" in reasons}
+    affected = {name: {name} | others for name, others in before.items() if name in run}
+    stale = {name for name, ones in affected.items() if ones & changed.keys() and not ones & always}
     return {name: others & stale for name, others in before.items() if name in stale}
 
 
