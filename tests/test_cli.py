@@ -69,7 +69,16 @@ def test_outside_a_project_it_says_so(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_results_before_the_first_run(project: Path) -> None:
     result = CliRunner().invoke(cli.app, ["results"])
     assert result.exit_code == 1
-    assert "metrics/evaluation.json" in result.stderr
+    assert result.stderr.endswith("metrics/evaluation.json: file not found; make repro writes it\n")
+
+
+def test_a_closed_stream_is_the_null_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    cli._gpt()
+    assert (sys.stdin.buffer.read(), print("lost"), print("lost", file=sys.stderr)) == (b"", None, None)
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        stream.close()
 
 
 def test_summary_before_the_first_run_writes_none(project: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from contextlib import suppress
@@ -43,10 +44,28 @@ class _OneLine(TyperGroup):
 
 def _said(error: Exception) -> str:
     if isinstance(error, InputError):
-        return str(error)
+        path, missing, more = str(error).partition(": file not found")
+        return f"{error}; make repro writes it" if missing and not more and _is_made(Path(path)) else str(error)
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return f"{reason(error) or type(error).__name__} (gpt --debug shows where)"
+
+
+def _is_made(path: Path) -> bool:
+    """Return whether a path lies in a folder that the project's stages write."""
+    with suppress(InputError):
+        folders = [find_project() / name for name in ("data/raw", "data/spam", "metrics", "models")]
+        return any(path.resolve().is_relative_to(folder.resolve()) for folder in folders)
+    return False
+
+
+def _open_closed_streams() -> None:
+    """Put the null device in the place of a closed standard stream, before another file gets its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - open until the process ends
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
 
 
 def _log_to_stderr() -> None:
@@ -78,6 +97,7 @@ def _gpt(
     """GPT-2 from scratch: use the models, and see the results, runs and profiles of the pipeline that made them."""
     from gpt_from_scratch.params.pins import shorten_waits
 
+    _open_closed_streams()
     bypass_proxies()
     shorten_waits()
     if reconfigure := getattr(sys.stdout, "reconfigure", None):  # not every stream that tests put in its place has it

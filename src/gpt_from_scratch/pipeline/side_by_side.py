@@ -127,4 +127,5 @@ class _Stage:
         for line in self._process.stdout:
             text = line.decode("utf-8", "replace").strip()
             if text and not text.startswith(ADVICE):
-                print(back + text, flush=True)
+                with suppress(OSError):  # nobody reads any more: the stage must not wait for it
+                    print(back + text, flush=True)
