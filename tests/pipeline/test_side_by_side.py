@@ -15,9 +15,10 @@ import psutil
 import pytest
 import yaml
 
+from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.params.sections import Runtime
 from gpt_from_scratch.pipeline import side_by_side
-from gpt_from_scratch.pipeline.dvc import locked_stages, ran_with, stale_stages
+from gpt_from_scratch.pipeline.dvc import dvc_output, locked_stages, ran_with, stale_stages
 
 MEETING = """
 import sys, time
@@ -115,6 +116,13 @@ def test_what_dvc_runs_each_time_or_not_at_all_is_left_to_it(project: Path) -> N
 def test_what_dvc_cannot_read_is_left_to_it(project: Path) -> None:
     (project / "dvc.yaml").write_text("stages: [")
     assert stale_stages(project) == {}
+
+
+def test_an_error_of_dvc_is_told_by_the_line_that_says_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "WARNING: failed to load x\nERROR: unexpected error - a codec\n\nHaving any troubles? Hit us up!\n"
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: Mock(returncode=255, stderr=said))
+    with pytest.raises(InputError, match="dvc metrics diff: ERROR: unexpected error - a codec"):
+        dvc_output(tmp_path, "metrics", "diff", "--md")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -158,7 +158,8 @@ def dvc_output(root: Path, *arguments: str, seconds: float | None = None) -> str
         raise InputError(f"dvc {' '.join(arguments[:2])}: {reason(error)}") from None
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["it failed without a message"]
-        raise InputError(f"dvc {' '.join(arguments[:2])}: {reason(Exception(lines[-1]))}")
+        telling = [line for line in lines if _TELLING.search(line)] or lines  # the last line may ask for a visit
+        raise InputError(f"dvc {' '.join(arguments[:2])}: {reason(Exception(telling[-1]))}")
     return done.stdout.rstrip()
 
 
