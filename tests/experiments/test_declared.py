@@ -110,3 +110,10 @@ def test_changes_on_the_command_line():
     assert read_change("a.b=null") == ("a.b", None)
     with pytest.raises(InputError, match="KEY=VALUE"):
         read_change("a.b")
+
+
+def test_all_that_a_study_lacks_is_told_at_once(tmp_path):
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments/mine.yaml").write_text("kind: pipeline\ntitle: mine\nsource: me\nabout: it\n")
+    with pytest.raises(InputError, match=r"mine\.yaml: stage: .*; compared: .*; columns: .*; headline: "):
+        read_study(tmp_path, "mine")

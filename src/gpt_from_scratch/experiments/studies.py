@@ -29,7 +29,8 @@ def overview(root: Path) -> Iterator[str]:
         yield f"{name}: {study.title}"
         if isinstance(study, Measurement):
             state = "measured" if result_file(root, name).is_file() else "not measured yet"
-            yield f"  {len(study.forms)} forms, {state}; a GPU for {sum(form.gpu for form in study.forms)} of them"
+            gpu = sum(form.gpu for form in study.forms)
+            yield f"  {len(study.forms)} forms, {state}" + (f"; a GPU for {gpu} of them" if gpu else "")
             continue
         if study.seeds:
             yield f"  {len(seeds_run(found, name))} seeds have run"

@@ -237,9 +237,12 @@ def read_study(root: Path, name: str) -> PipelineStudy | Measurement:
     try:
         return _STUDY.validate_python(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"] if part not in ("pipeline", "measurement"))
-        raise InputError(f"{path}: {place or '(whole file)'}: {reason(Exception(first['msg']))}") from None
+        raise InputError(f"{path}: {'; '.join(map(_explain, error.errors()[:5]))}") from None
+
+
+def _explain(item: Any) -> str:
+    place = ".".join(str(part) for part in item["loc"] if part not in ("pipeline", "measurement"))
+    return f"{place or '(whole file)'}: {reason(Exception(item['msg']))}"
 
 
 def pipeline_study(root: Path, name: str) -> PipelineStudy:
