@@ -13,6 +13,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import torch
 
+from gpt_from_scratch.training.ranks import usable_cores
+
 ROOT = Path(__file__).resolve().parents[1]
 
 LONGEST = (
@@ -35,6 +37,11 @@ LONGEST = (
     "test_house.py",
 )
 """The files whose tests take half of the time."""
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one more than there are cores: tests wait for disks, servers and the processes that they start."""
+    return usable_cores() + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
