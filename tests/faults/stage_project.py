@@ -18,6 +18,8 @@ from pathlib import Path
 
 import yaml
 
+from tests.params_file import set_params
+
 ROOT = Path(__file__).resolve().parents[2]
 
 OUTS = {
@@ -78,12 +80,7 @@ class StageProject:
         """Set a parameter, `section.name` or deeper, for a while."""
         path = self.folder / "params.yaml"
         content = path.read_text(encoding="utf-8")
-        params = section = yaml.safe_load(content)
-        *above, name = key.split(".")
-        for part in above:
-            section = section[part]
-        section[name] = value
-        path.write_text(yaml.safe_dump(params), encoding="utf-8")
+        set_params(path, {key: value})
         try:
             yield
         finally:

@@ -64,7 +64,9 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def test_two_at_once_a_failure_and_the_rest_later(project: Path, capfd: pytest.CaptureFixture) -> None:
+def test_two_at_once_a_failure_and_the_rest_later(
+    project: Path, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert stale_stages(project) == {
         "raw": set(),
         "left": {"raw"},
@@ -89,6 +91,8 @@ def test_two_at_once_a_failure_and_the_rest_later(project: Path, capfd: pytest.C
     (project / "source").write_text("another")
     assert not ran_with(project, "raw", "source")
     assert ran_with(project, "unknown", "source")
+    monkeypatch.setattr("gpt_from_scratch.pipeline.dvc.find_spec", lambda name: None)
+    assert ran_with(project, "raw", "source")
 
 
 def test_what_dvc_runs_each_time_or_not_at_all_is_left_to_it(project: Path) -> None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
@@ -125,7 +126,9 @@ def stale_stages(root: Path) -> dict[str, set[str]]:
 
 
 def ran_with(root: Path, stage: str, path: str) -> bool:
-    """Return whether a stage last ran with a file or folder as it is now; True where DVC cannot say."""
+    """Return whether a stage last ran with a file or folder as it is now; True where DVC cannot say or is not there."""
+    if find_spec("dvc") is None:
+        return True
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
