@@ -14,15 +14,14 @@ from gpt_from_scratch.model.linear import ROWS_ON_INTEL, Linear, mkl_is_pinned, 
 from gpt_from_scratch.model.lora import LinearWithLoRA
 from gpt_from_scratch.params.pins import PINS, has_effect, lacks_avx2
 
-here = pytest.mark.skipif(
-    torch.backends.cpu.get_cpu_capability() != "AVX512", reason="oneDNN is not the faster one without AVX-512"
-)
+CAPABILITY = torch.backends.cpu.get_cpu_capability()
+here = pytest.mark.skipif(CAPABILITY not in ("AVX2", "AVX512"), reason="oneDNN is not the faster one without AVX2")
 
 
 @pytest.fixture(autouse=True)
 def another_makers_processor(monkeypatch):
     """There oneDNN makes all products, of which the tests are."""
-    monkeypatch.setattr("gpt_from_scratch.model.linear.mkl_uses_avx512", lambda: False)
+    monkeypatch.setattr("gpt_from_scratch.model.linear.is_intels", lambda: False)
 
 
 @pytest.fixture
@@ -35,9 +34,16 @@ def layers():
     return plain, ours
 
 
+@pytest.fixture(params=["AVX2", "AVX512"])
+def capability(request, monkeypatch):
+    """The products' library is chosen by this, not by what the processor has."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: request.param)
+    return request.param
+
+
 @here
 @pytest.mark.parametrize("shape", [(1, 24), (6, 24), (3, 17, 24), (2, 4, 9, 24)])
-def test_values_and_gradients(layers, shape):
+def test_values_and_gradients(layers, shape, capability):
     found = []
     x = torch.randn(shape)
     for layer in layers:
@@ -108,9 +114,30 @@ def test_the_compiler_sees_one_graph(layers):
     assert torch.equal(torch.compile(ours, backend="eager", fullgraph=True)(x), plain(x))
 
 
-def test_portable_bits_never_come_from_it(monkeypatch):
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-    assert not suits_onednn(torch.zeros(64, 8), torch.zeros(4, 8))
+@pytest.mark.parametrize(
+    ("intels", "capability", "expected"),
+    [
+        (False, "AVX512", (True, True)),
+        (False, "AVX2", (True, False)),
+        (False, "DEFAULT", (False, False)),
+        (True, "AVX512", (False, False)),
+        (True, "AVX2", (False, False)),
+    ],
+)
+@pytest.mark.parametrize("rows", [1, 512])
+def test_the_library_of_a_trainings_products(layers, rows, intels, capability, expected, monkeypatch):
+    """Forward and backward, on each kind of processor; the products themselves run on the one at hand."""
+    by_onednn = []
+    monkeypatch.setattr("gpt_from_scratch.model.linear.is_intels", lambda: intels)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(
+        "gpt_from_scratch.model.linear._times_transposed",
+        lambda a, b, bias=None: by_onednn.append(len(a)) or nn.functional.linear(a, b, bias),
+    )
+    found = layers[1](torch.randn(rows, 24, requires_grad=True))
+    forward = len(by_onednn)
+    found.sum().backward()
+    assert (forward == 1, len(by_onednn) - forward == 2) == expected
 
 
 @pytest.mark.parametrize(
@@ -124,7 +151,7 @@ def test_portable_bits_never_come_from_it(monkeypatch):
     ],
 )
 def test_on_intels_processors_only_some_rows_without_gradients(rows, gradients, expected, monkeypatch):
-    monkeypatch.setattr("gpt_from_scratch.model.linear.mkl_uses_avx512", lambda: True)
+    monkeypatch.setattr("gpt_from_scratch.model.linear.is_intels", lambda: True)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     with torch.set_grad_enabled(gradients):
         assert suits_onednn(torch.zeros(1, rows, 8), torch.zeros(4, 8)) is expected

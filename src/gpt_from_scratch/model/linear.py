@@ -2,8 +2,9 @@
 
 On x86-64, PyTorch multiplies fp32 matrices by MKL, which on AMD's processors uses AVX2 even where they have AVX-512.
 oneDNN, which PyTorch ships as well, uses the widest instruction set there is, and on AMD's processors also reads the
-weights with all cores for a single row, as in decoding. On Intel's processors MKL uses AVX-512 too; there oneDNN is
-faster only without gradients and for a limited number of rows, as in decoding several texts at once
+weights with all cores for a single row, as in decoding. With AVX2 alone it is the faster one for `x Wᵀ`, and MKL for
+the two products of the backward pass. On Intel's processors MKL uses AVX-512 too; there oneDNN is faster only without
+gradients and for a limited number of rows, as in decoding several texts at once
 (docs/performance.md#what-pays-on-a-cpu).
 
 With `runtime.portable` MKL is held to SSE2, the only instructions that give the same bits on Intel's and AMD's
@@ -64,10 +65,18 @@ def suits_onednn(x: Tensor, weight: Tensor) -> bool:
 def _is_faster(rows: int) -> bool:
     if mkl_is_pinned():
         return rows > 1
-    # Not so with AVX2: there MKL is at least as fast.
-    if torch.backends.cpu.get_cpu_capability() != "AVX512":
-        return False
-    return not mkl_uses_avx512() or (not torch.is_grad_enabled() and rows in ROWS_ON_INTEL)
+    if is_intels():
+        return _has_avx512() and not torch.is_grad_enabled() and rows in ROWS_ON_INTEL
+    return _has_avx512() or torch.backends.cpu.get_cpu_capability() == "AVX2"
+
+
+def _is_faster_backward() -> bool:
+    """Return the same for the products of the backward pass, where oneDNN makes that of the forward pass."""
+    return mkl_is_pinned() or _has_avx512()
+
+
+def _has_avx512() -> bool:
+    return torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 
 def mkl_is_pinned() -> bool:
@@ -76,7 +85,7 @@ def mkl_is_pinned() -> bool:
 
 
 @cache
-def mkl_uses_avx512() -> bool:
+def is_intels() -> bool:
     """Return whether the processor is Intel's: MKL checks the maker, not the instruction set alone."""
     return "Intel" in str(torch.cpu.get_capabilities().get("cpu_name", ""))
 
@@ -86,8 +95,12 @@ def _times_transposed(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tenso
     return torch.ops.mkldnn._linear_pointwise.default(a, b, bias, "none", [], "")
 
 
+def _by_pytorch(a: Tensor, b: Tensor) -> Tensor:
+    return a @ b.t()
+
+
 class _Product(torch.autograd.Function):
-    """`x Wᵀ + bias` and its derivatives, all three products by oneDNN."""
+    """`x Wᵀ + bias` by oneDNN, and its derivatives by the library that is faster."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -99,9 +112,10 @@ class _Product(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad
-        rows = gradient.flatten(0, -2)
+        rows, columns = gradient.flatten(0, -2), x.flatten(0, -2)
+        product = _times_transposed if _is_faster_backward() else _by_pytorch
         return (
-            _times_transposed(rows, weight.t()).view_as(x) if needs_x else None,
-            _times_transposed(rows.t(), x.flatten(0, -2).t()) if needs_weight else None,
+            product(rows, weight.t()).view_as(x) if needs_x else None,
+            product(rows.t(), columns.t()) if needs_weight else None,
             rows.sum(0) if needs_bias else None,
         )
