@@ -223,9 +223,8 @@ def evaluate_instructions(work: Workspace, device: Any, judges: Sequence[Judge] 
     with tqdm(total=len(test), desc="answers", unit="entry", mininterval=2) as bar:
         texts = answers(model, tokenizer, test, params.response_tokens, params.answers_at_once, bar.update, style)
     metrics = {**loss, "prompts_too_long": len(left_out), **answer_metrics(test, texts)}
-    responses = [{**entry, "model_response": text} for entry, text in zip(test, texts, strict=True)]
-    for response in responses:
-        response.pop("scores", None)  # a key of the file's own; here they are the judges'
+    own = [{key: value for key, value in entry.items() if key != "scores"} for entry in test]  # these are the judges'
+    responses = [{**entry, "model_response": text} for entry, text in zip(own, texts, strict=True)]
     verdicts = {}
     if judges:
         from gpt_from_scratch.evaluation.judge import judged

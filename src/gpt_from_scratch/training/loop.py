@@ -138,10 +138,7 @@ def train(
             for name, loader in zip(("train_loss", "validation_loss"), loaders, strict=True):
                 value = mean_loss(task, model, loader, evaluator)
                 if not math.isfinite(value) and len(loader):  # what no later update would notice after the last one
-                    raise InputError(
-                        f"step {step}, epoch {epoch}: expected finite numbers, found {name} {value} at learning rate "
-                        f"{position.lr:g}: lower the learning rate, warm up, or clip the gradients"
-                    )
+                    raise _not_finite(f"step {step}, epoch {epoch}", f"{name} {value}", position.lr)
                 yield report(name, value)
             model.train()
 
@@ -171,10 +168,10 @@ def train(
             loss = _backward(model, task, parts, device, group, drawn)
             grad_norm = _clip(model, settings.max_grad_norm if step >= settings.clip_from_step else None)
             if not (math.isfinite(loss) and math.isfinite(grad_norm)):
-                raise InputError(
-                    f"step {step}, batch {drawn} of epoch {epoch}: expected finite numbers, found loss {loss} and "
-                    f"gradient norm {grad_norm} at learning rate {lr:g}; the update was not made: lower the learning "
-                    "rate, warm up, or clip the gradients"
+                raise _not_finite(
+                    f"step {step}, batch {drawn} of epoch {epoch}: the update was not made",
+                    f"loss {loss} and gradient norm {grad_norm}",
+                    lr,
                 )
             with group.signals.uninterrupted():
                 optimizer.step()
@@ -191,6 +188,13 @@ def train(
         yield report("epoch", float(epoch))
         if stopped:
             return
+
+
+def _not_finite(place: str, found: str, lr: float) -> InputError:
+    return InputError(
+        f"{place}: expected finite numbers, found {found} at learning rate {lr:g}: "
+        "lower the learning rate, warm up, or clip the gradients"
+    )
 
 
 def _backward(
