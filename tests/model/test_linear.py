@@ -128,6 +128,7 @@ def test_the_compiler_sees_one_graph(layers):
 def test_the_library_of_a_trainings_products(layers, rows, intels, capability, expected, monkeypatch):
     """Forward and backward, on each kind of processor; the products themselves run on the one at hand."""
     by_onednn = []
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
     monkeypatch.setattr("gpt_from_scratch.model.linear.is_intels", lambda: intels)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     monkeypatch.setattr(
