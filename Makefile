@@ -119,8 +119,9 @@ $(BENCH_STAMP):
 
 # An environment that was moved, copied or left unfinished, or whose Python is gone or does not fit, is made anew.
 define environment
-{ $(1)/bin/python -c '$(FITS)' 2>/dev/null && $(1)/bin/pip --version 2>/dev/null | grep -qF "$(CURDIR)/$(1)/" || rm -rf $(1); }; \
-	{ $(call check_python); }; rm -f $(1)/installed-*; \
+{ $(call check_python); } && \
+	{ $(1)/bin/python -c '$(FITS)' 2>/dev/null && $(1)/bin/pip --version 2>/dev/null | grep -qF "$(CURDIR)/$(1)/" || rm -rf $(1); }; \
+	rm -f $(1)/installed-*; \
 	[ -x $(1)/bin/python ] || { echo "Creating $(1) with $$("$(PYTHON)" --version)" && "$(PYTHON)" -m venv "$(CURDIR)/$(1)"; }
 endef
 

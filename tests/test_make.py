@@ -72,6 +72,9 @@ def test_a_python_that_does_not_fit_is_named(copy: Path) -> None:
     assert done.returncode == 2
     assert "error: Python 3.11, 3.12 or 3.13 is needed, found Python 3.9.18; name one with: make install" in done.stderr
     assert not (copy / ".venv").exists()
+    (copy / ".venv").mkdir()  # as one that was moved: it goes only when it can be made anew
+    assert make(copy, "install", "PYTHON=./python3.9").returncode == 2
+    assert (copy / ".venv").exists()
 
 
 def test_the_advice_to_push_is_shown_only_where_there_is_a_remote(copy: Path) -> None:

@@ -107,6 +107,14 @@ def test_a_set_without_a_label_is_refused(recipe):
         split_messages(many(40, 3), recipe, 0.7, 0.1, True, 1)
 
 
+def test_duplicates_that_the_clean_recipe_joins_are_told():
+    same = many(40, 40).assign(Text=[f"Win £{number}!" for number in range(80)])
+    with pytest.raises(InputError, match=r"40 of them (ham|spam); different texts, as recipe clean joins them: 1$"):
+        split_messages(same, "clean", 0.7, 0.1, True, 1)
+    with pytest.raises(InputError, match=r"40 of them (ham|spam)$"):
+        split_messages(same, "book", 0.0, 0.1, True, 1)
+
+
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [

@@ -8,6 +8,7 @@ import pytest
 
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.experiments.settings import changes_of, merged, override, raw_params, read_change
+from gpt_from_scratch.experiments.studies import overview
 from gpt_from_scratch.experiments.study import PipelineStudy, read_study, study_names
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,6 +99,14 @@ def test_a_faulty_study_is_refused_in_one_line(project, replaced, by, complaint)
         read_study(project, "tried")
     assert complaint in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_faulty_study_does_not_hide_the_others(project):
+    (project / "experiments/a.yaml").write_text("kind: pipeline\n")
+    lines = list(overview(project))
+    assert lines[0].startswith("a: not valid: ")
+    assert "a.yaml: title: " in lines[0]
+    assert lines[1].startswith("tried: ")
 
 
 def test_an_unknown_study_is_refused_with_the_known_ones(project):

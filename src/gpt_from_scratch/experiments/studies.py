@@ -25,7 +25,11 @@ def overview(root: Path) -> Iterator[str]:
     """Yield for each study its name, title and state, and its requirements for the published figures."""
     found = recorded(root)
     for name in study_names(root):
-        study = read_study(root, name)
+        try:
+            study = read_study(root, name)
+        except InputError as error:  # the other studies are listed all the same
+            yield f"{name}: not valid: {error}"
+            continue
         yield f"{name}: {study.title}"
         if isinstance(study, Measurement):
             state = "measured" if result_file(root, name).is_file() else "not measured yet"

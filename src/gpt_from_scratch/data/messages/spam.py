@@ -138,10 +138,12 @@ def split_messages(
         present = set(part["Label"])
         for number, label in enumerate(labels):
             if number not in present:
+                texts = messages["Text"].map(fold).nunique() if recipe == "clean" else len(messages)
                 raise InputError(
                     f"split_spam: the {name} set has no {named(label)}: expected some of each label, found {len(part)} "
                     f"messages from a source of {len(messages)}, {(messages['Label'] == label).sum()} of them "
                     f"{named(label)}"
+                    + (f"; different texts, as recipe clean joins them: {texts}" if texts < len(messages) else "")
                 )
     return split
 
