@@ -112,8 +112,8 @@ class NotFinite(LanguageModelling):
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_a_loss_that_is_not_finite_stops_the_training_before_the_update(training, value):
     saver = Saver(Checkpoints(training.folder), 0)
-    message = r"step 7, batch 2 of epoch 2: .* found loss (nan|-?inf) and gradient norm .* at learning rate 0\.0\d+;"
-    with pytest.raises(InputError, match=message):
+    message = r"step 7, batch 2 of epoch 2: the update was not made: .* found loss (nan|-?inf) and gradient norm .*"
+    with pytest.raises(InputError, match=message + r" at learning rate 0\.0\d+: lower"):
         training.run(saver=saver, task=NotFinite(7, value))
     found = Checkpoints(training.folder).newest()
     assert found.step == 6
