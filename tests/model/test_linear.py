@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from gpt_from_scratch.model.linear import ROWS_ON_INTEL, Linear, mkl_is_pinned, suits_onednn
+from gpt_from_scratch.model.linear import ROWS_ON_INTEL, Linear, mkl_is_pinned, suits_onednn, times_transposed
 from gpt_from_scratch.model.lora import LinearWithLoRA
 from gpt_from_scratch.params.pins import PINS, has_effect, lacks_avx2
 
@@ -139,6 +139,18 @@ def test_the_library_of_a_trainings_products(layers, rows, intels, capability, e
     forward = len(by_onednn)
     found.sum().backward()
     assert (forward == 1, len(by_onednn) - forward == 2) == expected
+
+
+@here
+def test_with_avx2_transposed_matrices_are_left_to_pytorch(capability, monkeypatch):
+    a, b = torch.randn(6, 24), torch.randn(24, 6)
+    used = []
+    monkeypatch.setattr("gpt_from_scratch.model.linear._times_transposed", lambda a, b: used.append(b) or a @ b.T)
+    with torch.no_grad():
+        torch.testing.assert_close(times_transposed(a, b.T), a @ b)
+        assert len(used) == (capability == "AVX512")
+        times_transposed(a, a)
+        assert len(used) == 1 + (capability == "AVX512")
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,8 @@ class Linear(nn.Linear):
 
 def times_transposed(a: Tensor, b: Tensor) -> Tensor:
     """Return `a bᵀ` for matrices `[m, k]` and `[n, k]`, by the library that is faster; without gradients."""
-    return _times_transposed(a, b) if suits_onednn(a, b) else a @ b.T
+    rows_in_order = a.is_contiguous() and b.is_contiguous()
+    return _times_transposed(a, b) if suits_onednn(a, b) and (rows_in_order or _in_any_order()) else a @ b.T
 
 
 def suits_onednn(x: Tensor, weight: Tensor) -> bool:
@@ -70,8 +71,8 @@ def _is_faster(rows: int) -> bool:
     return _has_avx512() or torch.backends.cpu.get_cpu_capability() == "AVX2"
 
 
-def _is_faster_backward() -> bool:
-    """Return the same for the products of the backward pass, where oneDNN makes that of the forward pass."""
+def _in_any_order() -> bool:
+    """Return whether oneDNN is faster for transposed matrices too, as those of the backward pass are."""
     return mkl_is_pinned() or _has_avx512()
 
 
@@ -113,7 +114,7 @@ class _Product(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad
         rows, columns = gradient.flatten(0, -2), x.flatten(0, -2)
-        product = _times_transposed if _is_faster_backward() else _by_pytorch
+        product = _times_transposed if _in_any_order() else _by_pytorch
         return (
             product(rows, weight.t()).view_as(x) if needs_x else None,
             product(rows.t(), columns.t()) if needs_weight else None,
