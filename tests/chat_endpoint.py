@@ -46,5 +46,6 @@ class ChatEndpoint:
         self.server.server_close()
 
 
-def chat(content):
-    return json.dumps({"choices": [{"message": {"role": "assistant", "content": content}}]})
+def chat(content, finish_reason="stop"):
+    message = {"role": "assistant", "content": content}
+    return json.dumps({"choices": [{"message": message, "finish_reason": finish_reason}]})

@@ -14,7 +14,7 @@ from scipy.stats import pearsonr, spearmanr
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.evaluation.judge import Judge, judged, judging_prompt, scores_of
 from gpt_from_scratch.params import sections
-from tests.chat_endpoint import ChatEndpoint
+from tests.chat_endpoint import ChatEndpoint, chat
 
 ENTRY = {"instruction": "Name a bird.", "input": "", "output": "A wren."}
 KEY = "sk-secret-0123456789"
@@ -68,6 +68,10 @@ def test_what_is_asked(endpoint):
         ("9" * 5000, None),
         ("garbage \ufffd{", None),
         (None, None),
+        ("<think>\nMaybe 20?\n</think>\n\n85", 85),
+        ("A prompt began it: maybe 20?</think>85", 85),
+        ("<think>It never comes to an end: 85", None),
+        ((200, chat("10", "length"), {}), None),  # of 100
     ],
 )
 def test_only_a_whole_number_from_0_to_100_is_a_score(endpoint, reply, score):

@@ -15,7 +15,7 @@ from gpt_from_scratch.commands.models import check_output
 from gpt_from_scratch.data.instructions.reading import read_instructions
 from gpt_from_scratch.errors import InputError
 from gpt_from_scratch.tools.generating import Draft, Job, estimate, read_source
-from tests.chat_endpoint import ChatEndpoint
+from tests.chat_endpoint import ChatEndpoint, chat
 
 SOURCE = [
     {"instruction": "Name a bird.", "input": "", "output": "They saw a wren."},
@@ -226,6 +226,16 @@ def test_half_a_character_at_the_end_of_a_reply_is_replaced(gpt, endpoint, tmp_p
     assert gpt("instructions", "--number", 1, "--yes").exit_code == 0
     (entry,) = read_instructions(tmp_path / "new.json", "answers")
     assert entry["output"] == "A wren \N{REPLACEMENT CHARACTER}"
+
+
+def test_no_thoughts_and_no_half_replies_are_learnt(gpt, endpoint, tmp_path):
+    whole = "<think>They are two.</think>Tags such as <think> and </think> were seen."
+    endpoint.replies = [(200, chat("A wren was", "length"), {}), whole]
+    result = gpt("passive", "--from", "source.json", "--number", 2, "--yes")
+    assert result.exit_code == 0, result.output
+    (entry,) = json.loads((tmp_path / "new.json").read_text())
+    assert entry["output"] == "Tags such as <think> and </think> were seen."
+    assert "1 left out" in result.output
 
 
 def test_the_command_asks_before_it_begins(gpt, endpoint, tmp_path):

@@ -186,6 +186,16 @@ def test_reading_needs_no_tensorflow_and_writing_says_so(original, monkeypatch, 
         write_checkpoint(tmp_path, cfg, [], tokenizer_folder)
 
 
+def test_tensorflow_comes_without_keras_and_leaves_the_choice_as_it_was(monkeypatch):
+    code = (
+        "import os, sys; from gpt_from_scratch.weights.openai_writer import import_tensorflow; import_tensorflow();"
+        "print({'keras.src', 'sklearn', 'matplotlib'} & sys.modules.keys(), os.environ.get('TF_USE_LEGACY_KERAS'))"
+    )
+    monkeypatch.delenv("TF_USE_LEGACY_KERAS", raising=False)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "set() None\n"
+
+
 MEASURE = """
 import re, sys
 from pathlib import Path

@@ -92,7 +92,9 @@ class Endpoint:
             self._session.mount(scheme, HTTPAdapter(max_retries=retry))
 
     def reply(self, prompt: str, seed: int, temperature: float = 0) -> str:
-        """Return the answer to a prompt; empty where the model refuses to give one.
+        """Return the answer to a prompt, without the thoughts that a reasoning model writes before it.
+
+        It is empty where the model refuses to give one, and where the endpoint's limit cut it.
 
         Raises:
             InputError: when the model does not answer, also not when asked again.
@@ -133,18 +135,28 @@ class Endpoint:
             )
             raise self._away(f"found status {response.status_code} {response.reason}{hint}")
         try:
-            reply = json.loads(text)["choices"][0]["message"]["content"]
-        except (ValueError, LookupError, TypeError, RecursionError):
+            choice = json.loads(text)["choices"][0]
+            reply, ending = choice["message"]["content"], choice.get("finish_reason")
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise self._away(f"found {self._hidden(text)}") from None
-        if not isinstance(reply, str):  # null where a model refuses to say anything
+        if not isinstance(reply, str) or ending == "length":  # null where a model refuses to say anything
             return ""
-        return reply.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # JSON can spell half a character
+        # JSON can spell half a character.
+        return _without_thoughts(reply.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
     def _hidden(self, text: str) -> str:
         return shown(text.replace(self._key, "***") if self._key else text)
 
     def _away(self, found: str) -> InputError:
         return InputError(f"{self._name}: {self._url}: expected an answer of {self._model}, {found}")
+
+
+def _without_thoughts(reply: str) -> str:
+    """Return what follows `</think>`, whose beginning some endpoints count to the prompt."""
+    thoughts, end, answer = reply.partition("</think>")
+    if thoughts.lstrip().startswith("<think>") or (end and "<think>" not in thoughts):
+        return answer
+    return reply
 
 
 def _is_here(url: str) -> bool:

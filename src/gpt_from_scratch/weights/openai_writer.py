@@ -18,6 +18,8 @@ from gpt_from_scratch.tokenizer.bpe import tokenizer_files
 from gpt_from_scratch.weights.layout import GPT2Tensor
 from gpt_from_scratch.weights.openai import CHECKPOINT, HPARAMS
 
+_KERAS = "TF_USE_LEGACY_KERAS"
+
 
 def write_checkpoint(
     folder: Path, cfg: GPTConfig, tensors: Iterable[tuple[GPT2Tensor, np.ndarray]], tokenizer_folder: Path
@@ -56,9 +58,12 @@ def write_checkpoint(
 
 
 def import_tensorflow() -> Any:
-    """Import TensorFlow, quietly; it takes seconds and some 600 MB."""
+    """Import TensorFlow, quietly and mostly without Keras; it takes seconds and some 500 MB."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # else it announces them; only its files are used here
+    # TensorFlow imports Keras with itself, half of the time. It goes without where it looks for Keras 2 and finds none.
+    chosen = os.environ.get(_KERAS)
+    os.environ.setdefault(_KERAS, "1")
     try:
         import tensorflow
     except ImportError:
@@ -66,4 +71,7 @@ def import_tensorflow() -> Any:
             "TensorFlow: expected it installed to write synthetic weights in OpenAI's format, found no such package; "
             "install tensorflow-cpu (or tensorflow), or set download_gpt2.source to openai or huggingface"
         ) from None
+    finally:
+        if chosen is None:
+            del os.environ[_KERAS]
     return tensorflow
