@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sqlite3
@@ -132,6 +133,20 @@ def test_the_help_of_every_command_has_an_example() -> None:
 
 def test_the_version() -> None:
     assert CliRunner().invoke(cli.app, ["--version"]).stdout == f"gpt {__version__}\n"
+
+
+def test_what_a_full_disk_cannot_take_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    echo = typer.echo
+
+    def full(text: str, *, err: bool = False) -> None:
+        if not err:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        echo(text, err=err)
+
+    monkeypatch.setattr(typer, "echo", full)
+    result = CliRunner().invoke(cli.app, ["--version"])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert re.fullmatch(r"error: .*No space left on device.*\n", result.stderr)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])

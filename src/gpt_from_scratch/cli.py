@@ -6,7 +6,8 @@ import logging
 import os
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,17 +30,23 @@ class _OneLine(TyperGroup):
         options = args[: args.index("--")] if "--" in args else args
         if "--debug" in options:
             args = ["--debug", *(arg for arg in options if arg != "--debug"), *args[len(options) :]]
-        return super().parse_args(ctx, args)
+        with _one_line(debug="--debug" in options):  # of help that cannot be written
+            return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with _one_line(debug=ctx.params["debug"]):
             return super().invoke(ctx)
-        except (InputError, OSError, MemoryError, RuntimeError) as error:
-            ends_otherwise = isinstance(error, BrokenPipeError | typer.Exit | typer.Abort)
-            if ctx.params["debug"] or ends_otherwise:
-                raise
-            typer.echo(f"error: {_said(error)}", err=True)
-            raise typer.Exit(1) from None
+
+
+@contextmanager
+def _one_line(*, debug: bool) -> Iterator[None]:
+    try:
+        yield
+    except (InputError, OSError, MemoryError, RuntimeError) as error:
+        if debug or isinstance(error, BrokenPipeError | typer.Exit | typer.Abort):
+            raise
+        typer.echo(f"error: {_said(error)}", err=True)
+        raise typer.Exit(1) from None
 
 
 def _said(error: Exception) -> str:
