@@ -58,6 +58,17 @@ def test_a_mistake_in_the_parameters_is_told_before_pytorch_is_loaded(root, tmp_
     assert answer.stderr == "pretrain: error: params.yaml: pretrain.epoch: unknown parameter, found 1\n"
 
 
+def test_imports_are_not_searched_for_garbage_and_what_follows_is(root):
+    code = (
+        f"import gc, sys; sys.path.insert(0, {str(root / 'src')!r})\n"
+        "from pathlib import Path\nfrom gpt_from_scratch.pipeline.start import end_of_imports, start\n"
+        f"with start('pretrain', Path({str(root)!r})):\n"
+        "    print(gc.isenabled()); end_of_imports(); print(gc.isenabled(), gc.get_freeze_count() > 0)"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout == "False\nTrue True\n"
+
+
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="this system does not tell what a process has loaded")
 @pytest.mark.parametrize("library", ["_pickle", "multiarray_umath", "libtorch_cpu"])
 def test_ctrl_c_while_the_packages_are_imported(tmp_path, library):

@@ -25,7 +25,7 @@ from gpt_from_scratch.params.sections import Params, load_params
 from gpt_from_scratch.pipeline.dvc import stages_in
 from gpt_from_scratch.pipeline.project import corpora_folder
 from gpt_from_scratch.pipeline.signals import listen
-from gpt_from_scratch.pipeline.start import in_group
+from gpt_from_scratch.pipeline.start import end_of_imports, in_group
 from gpt_from_scratch.pipeline.watchdog import end_with_parent
 from gpt_from_scratch.tracking.run import track_stage
 from gpt_from_scratch.training.ranks import Place
@@ -99,6 +99,7 @@ def run_stage(name: str, root: Path, body: Callable[[Workspace], object], *, lat
 @contextmanager
 def stage_process(name: str) -> Iterator[None]:
     """Make this process a stage's: listen to signals, and say how long it took."""
+    end_of_imports()
     _quiet_environment()
     place = Place.here()
     level = logging.INFO if place.first else logging.ERROR  # rank 0 prints what the other ranks would print
